@@ -1,0 +1,94 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+)
+
+// ErrClosed is what operations on a closed storage fail with.
+var ErrClosed = errors.New("storage is closed")
+
+// IsNoData reports whether err says that an object does not exist at a view:
+// never created, not yet created, deleted, or packed away. Some databases
+// cannot tell these apart, so nobody should.
+func IsNoData(err error) bool {
+	var noObject *zodb.NoObjectError
+	var noData *zodb.NoDataError
+	return errors.As(err, &noObject) || errors.As(err, &noData)
+}
+
+// FutureViewError refuses a view that is newer than the head.
+type FutureViewError struct {
+	At, Head zodb.Tid
+}
+
+func (e *FutureViewError) Error() string {
+	return fmt.Sprintf("view @%s is newer than the head of the database @%s", e.At, e.Head)
+}
+
+// PackedError says that a revision existed and was removed by a pack.
+type PackedError struct {
+	Xid      zodb.Xid
+	PackTime zodb.Tid // views before this one are incomplete
+}
+
+func (e *PackedError) Error() string {
+	return fmt.Sprintf("object %s @%s was packed away: views before @%s are incomplete", e.Xid.Oid, e.Xid.At, e.PackTime)
+}
+
+// CorruptError says that what is stored cannot be right. It concerns one
+// object, or the database as a whole when Oid is zodb.InvalidOid.
+type CorruptError struct {
+	Oid zodb.Oid
+	Tid zodb.Tid // revision, or the view that was asked for
+	Err error    // what is wrong, with the position where it is known
+}
+
+func (e *CorruptError) Error() string {
+	if e.Oid == zodb.InvalidOid {
+		return fmt.Sprintf("damaged database: %s", e.Err)
+	}
+	return fmt.Sprintf("damaged record of object %s @%s: %s", e.Oid, e.Tid, e.Err)
+}
+
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// DownError says that the storage failed for good, and why.
+type DownError struct {
+	Err error
+}
+
+func (e *DownError) Error() string { return fmt.Sprintf("storage is down: %s", e.Err) }
+func (e *DownError) Unwrap() error { return e.Err }
+
+// OpenReason classifies why a storage could not be opened.
+type OpenReason int
+
+const (
+	Unreachable   OpenReason = iota // does not exist, no permission, nobody listens
+	NotADatabase                    // is there, but is not what the url says, or is damaged
+	BadURL                          // the url cannot be understood
+	UnknownScheme                   // no driver for this kind of database
+)
+
+// OpenError says why a storage could not be opened, in words for the person
+// who typed the url: what is wrong and what to do.
+type OpenError struct {
+	Reason OpenReason
+	URL    string // as given, without secrets
+	Msg    string // what is wrong
+	Hint   string // what to do, may be empty
+	Err    error  // cause, may be nil; not part of the text
+}
+
+func (e *OpenError) Error() string {
+	text := fmt.Sprintf("open %s: %s", e.URL, e.Msg)
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
+}
+
+func (e *OpenError) Unwrap() error { return e.Err }

@@ -1,0 +1,147 @@
+package fs1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// Iterate implements storage.Iterator. After a pack it gives what the pack has
+// left.
+func (s *Storage) Iterate(ctx context.Context, tidMin, tidMax zodb.Tid, f func(*storage.Txn) error) error {
+	s.mu.RLock()
+	df, head, closed := s.cur, s.head, s.closed
+	s.mu.RUnlock()
+	if closed {
+		return storage.ErrClosed
+	}
+	it := &iterator{
+		s:   newScanner(df.f, df.end()),
+		min: tidMin,
+		max: min(tidMax, head),
+		f:   f,
+	}
+	switch err := it.run(ctx); {
+	case err == nil:
+		return nil
+	case it.failed != nil: // by f
+		return it.failed
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.isClosed():
+		return storage.ErrClosed
+	default:
+		var damage *damageError
+		if errors.As(err, &damage) {
+			return &storage.CorruptError{Oid: zodb.InvalidOid, Tid: it.last, Err: err}
+		}
+		return fmt.Errorf("%s: iterate: %w", s.url, err)
+	}
+}
+
+func (s *Storage) isClosed() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.closed
+}
+
+// iterator is the state of one Iterate.
+type iterator struct {
+	s        *scanner
+	min, max zodb.Tid
+	f        func(*storage.Txn) error
+	failed   error // what f returned
+	last     zodb.Tid
+	strings  []byte
+	txn      storage.Txn
+}
+
+func (it *iterator) run(ctx context.Context) error {
+	if it.min > it.max {
+		return nil
+	}
+	pos, err := it.start(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t, err := it.s.nextFinished(pos, it.last)
+		if errors.Is(err, io.EOF) || err == nil && t.tid > it.max {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if t.tid >= it.min {
+			if err := it.emit(&t); err != nil {
+				return err
+			}
+		}
+		pos, it.last = t.end(), t.tid
+	}
+}
+
+// start returns the position of a transaction at or before the first wanted
+// one. Transactions are walked from that end of the file which is nearer in
+// time.
+func (it *iterator) start(ctx context.Context) (pos int64, err error) {
+	first, err := it.s.nextFinished(firstTxnPos, 0)
+	if err != nil || it.min <= first.tid || it.s.size <= first.end() {
+		return firstTxnPos, nil // whatever is wrong shows up again there
+	}
+	end := it.s.size
+	last, err := it.s.before(end)
+	if err != nil {
+		return 0, err
+	}
+	if it.min < last.tid && it.min-first.tid < last.tid-it.min {
+		return firstTxnPos, nil
+	}
+	for t := last; ; {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		if t.tid <= it.min || t.pos == firstTxnPos {
+			return t.pos, nil
+		}
+		if t, err = it.s.before(t.pos); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// emit hands t to f.
+func (it *iterator) emit(t *txn) error {
+	entries, err := it.s.records(t)
+	if err != nil {
+		return err
+	}
+	n := t.user + t.desc + t.ext
+	if cap(it.strings) < n {
+		it.strings = make([]byte, n)
+	}
+	str := it.strings[:n]
+	if n > 0 {
+		if _, err := it.s.win.ReadAt(str, t.pos+fsfmt.TxnHeaderFixSize); err != nil {
+			return asDamage(t.pos, err)
+		}
+	}
+	it.txn = storage.Txn{
+		Tid:         t.tid,
+		User:        str[:t.user:t.user],
+		Description: str[t.user : t.user+t.desc : t.user+t.desc],
+		Extension:   str[t.user+t.desc:],
+		Oids:        oidsOf(entries),
+	}
+	it.failed = it.f(&it.txn)
+	return it.failed
+}

@@ -1,0 +1,233 @@
+package fs1
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// maxUnpacked bounds what a compressed record may grow to.
+const maxUnpacked = 256 << 20
+
+// source says which files answer a view.
+type source struct {
+	file     *dataFile
+	fallback *dataFile // asked if the object does not exist in file; may be nil
+	packedAt zodb.Tid  // the view may be incomplete if it is before this
+}
+
+// sourceOf returns where to look for the view at.
+func (s *Storage) sourceOf(at zodb.Tid) (source, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case s.closed:
+		return source{}, storage.ErrClosed
+	case at > s.head:
+		return source{}, &storage.FutureViewError{At: at, Head: s.head}
+	case s.old == nil || at > s.switchAt:
+		return source{file: s.cur}, nil
+	case at == s.switchAt:
+		// A pack also removes what was not reachable any more.
+		return source{file: s.cur, fallback: s.old}, nil
+	}
+	return source{file: s.old, packedAt: s.packedAt}, nil
+}
+
+// Load implements storage.Loader.
+func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	xid.At = min(xid.At, zodb.TidMax)
+	for {
+		src, err := s.sourceOf(xid.At)
+		if err != nil {
+			return nil, 0, err
+		}
+		buf, serial, err := s.loadFrom(ctx, src.file, xid)
+		if src.fallback != nil && storage.IsNoData(err) {
+			buf, serial, err = s.loadFrom(ctx, src.fallback, xid)
+		}
+		if err == nil {
+			return buf, serial, nil
+		}
+		if errors.Is(err, fs.ErrClosed) {
+			continue // by Close, or by a pack: then the source is another one
+		}
+		return nil, 0, s.loadError(src, xid, err)
+	}
+}
+
+// loadError gives err the form that callers know.
+func (s *Storage) loadError(src source, xid zodb.Xid, err error) error {
+	var noData *zodb.NoDataError
+	var damage *damageError
+	switch {
+	case errors.As(err, &noData) && noData.DeletedAt == 0 && xid.At < src.packedAt:
+		return &storage.PackedError{Xid: xid, PackTime: src.packedAt}
+	case errors.As(err, &damage):
+		return &storage.CorruptError{Oid: xid.Oid, Tid: xid.At, Err: err}
+	case storage.IsNoData(err), errors.Is(err, storage.ErrClosed),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return fmt.Errorf("%s: load %s: %w", s.url, xid, err)
+}
+
+// loadFrom loads from df. If the record that a saved index points to cannot be
+// right, the index is not: it is rebuilt, once, and asked again.
+func (s *Storage) loadFrom(ctx context.Context, df *dataFile, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+	scanned := df.wasScanned() // before the read, because another load may have it rebuilt meanwhile
+	buf, serial, err := s.read(ctx, df, xid)
+	if err == nil {
+		return buf, serial, nil
+	}
+	var damage *damageError // declared here, because it costs an allocation
+	if !errors.As(err, &damage) || scanned {
+		return nil, 0, err
+	}
+	if err := s.reindex(ctx, df, damage); err != nil {
+		return nil, 0, err
+	}
+	return s.read(ctx, df, xid)
+}
+
+// read finds the record of xid in df and reads its data.
+func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid) (buf *storage.Buf, serial zodb.Tid, err error) {
+	pos, end, ok := df.lookup(xid.Oid)
+	if !ok {
+		return nil, 0, &zodb.NoObjectError{Oid: xid.Oid}
+	}
+	ld := s.loaders.Get().(*loader)
+	defer func() {
+		if r := recover(); r != nil { // the format library does this
+			buf, serial, err = nil, 0, damagedRecord(pos, "%v", r)
+		}
+		s.loaders.Put(ld)
+	}()
+	ld.f, ld.end = df.f, end
+	serial, err = ld.find(ctx, xid, pos)
+	if err != nil {
+		return nil, 0, err
+	}
+	buf, err = ld.data()
+	return buf, serial, err
+}
+
+// loader is the state of one load. It is re-used to save allocations.
+type loader struct {
+	f   io.ReaderAt
+	end int64 // of the finished transactions
+	dh  fsfmt.DataHeader
+	b   [16]byte
+}
+
+// checkCtxEvery is how many steps of a chain are made without looking at ctx.
+const checkCtxEvery = 256
+
+// find leaves the record that has the data of xid in ld.dh. pos is the newest
+// record of the object. Positions strictly decrease along all chains, which
+// the format library checks.
+func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zodb.Tid, err error) {
+	if pos < firstDataPos || pos > ld.end-fsfmt.DataHeaderSize {
+		return 0, damagedRecord(pos, "is outside of the %d bytes of the file", ld.end)
+	}
+	if err := ld.dh.Load(ld.f, pos); err != nil {
+		return 0, asDamage(pos, err)
+	}
+	if ld.dh.Oid != xid.Oid {
+		return 0, damagedRecord(pos, "is of object %s, not of %s", ld.dh.Oid, xid.Oid)
+	}
+	for step := 1; ld.dh.Tid > xid.At; step++ {
+		if ld.dh.PrevRevPos == 0 {
+			return 0, &zodb.NoDataError{Oid: xid.Oid}
+		}
+		if step%checkCtxEvery == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if err := ld.dh.LoadPrevRev(ld.f); err != nil {
+			return 0, asDamage(pos, err)
+		}
+	}
+	serial = ld.dh.Tid
+	for step := 1; ld.dh.DataLen == 0; step++ {
+		if step%checkCtxEvery == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		switch err := ld.dh.LoadBack(ld.f); {
+		case err == io.EOF:
+			return 0, &zodb.NoDataError{Oid: xid.Oid, DeletedAt: serial}
+		case err != nil:
+			return 0, asDamage(pos, err)
+		}
+	}
+	return serial, nil
+}
+
+// data reads the data of the record in ld.dh. Its length is compared with the
+// transaction around it, and that with the file, before memory is asked for.
+func (ld *loader) data() (*storage.Buf, error) {
+	dh := &ld.dh
+	if _, err := ld.f.ReadAt(ld.b[:], dh.TxnPos); err != nil {
+		return nil, asDamage(dh.Pos, err)
+	}
+	tid, length := zodb.Tid(binary.BigEndian.Uint64(ld.b[0:])), binary.BigEndian.Uint64(ld.b[8:])
+	if tid != dh.Tid || length > uint64(ld.end-trailerSize-dh.TxnPos) {
+		return nil, damagedRecord(dh.Pos, "the transaction around it, at position %d, is another one", dh.TxnPos)
+	}
+	if dh.DataLen > dh.TxnPos+int64(length)-dh.Pos-fsfmt.DataHeaderSize {
+		return nil, damagedRecord(dh.Pos, "its %d bytes of data do not fit into its transaction", dh.DataLen)
+	}
+	buf := storage.NewBuf(int(dh.DataLen))
+	if _, err := ld.f.ReadAt(buf.Data, dh.Pos+fsfmt.DataHeaderSize); err != nil {
+		buf.Release()
+		return nil, asDamage(dh.Pos, err)
+	}
+	if len(buf.Data) > 2 && buf.Data[0] == '.' && buf.Data[1] == 'z' {
+		return unpack(buf, dh.Pos)
+	}
+	return buf, nil
+}
+
+// unpack undoes the compression of zc.zlibstorage. It takes over buf.
+func unpack(buf *storage.Buf, pos int64) (*storage.Buf, error) {
+	defer buf.Release()
+	plain, err := unpackBounded(buf.Data, maxUnpacked)
+	if err != nil {
+		return nil, damagedRecord(pos, "cannot be decompressed: %s", err)
+	}
+	out := storage.NewBuf(len(plain))
+	copy(out.Data, plain)
+	return out, nil
+}
+
+// unpackBounded returns what data, which begins with ".z", was before it was
+// compressed: at least one byte and at most limit.
+func unpackBounded(data []byte, limit int64) ([]byte, error) {
+	z, err := zlib.NewReader(bytes.NewReader(data[2:]))
+	if err != nil {
+		return nil, err
+	}
+	var plain bytes.Buffer
+	n, err := io.Copy(&plain, io.LimitReader(z, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case n > limit:
+		return nil, fmt.Errorf("it would become more than %d bytes", limit)
+	case n == 0:
+		return nil, errors.New("nothing is in it")
+	}
+	return plain.Bytes(), nil
+}

@@ -1,0 +1,94 @@
+package fs1
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// rebuild is the one replacement of a saved index that turned out wrong.
+type rebuild struct {
+	done chan struct{} // closed when it is over
+	err  error         // its result, valid after done
+}
+
+// reindex replaces the index of df by one made from the data. Any number of
+// callers share one scan, which goes on when they leave.
+func (s *Storage) reindex(ctx context.Context, df *dataFile, why error) error {
+	r, first := df.startRebuild()
+	if first {
+		started := s.start(func() {
+			defer close(r.done)
+			s.opt.Warn("%s: the saved index is wrong (%s); scanning the file for a new one", s.url, why)
+			r.err = df.rebuildIndex(s.ctx)
+			if s.ctx.Err() != nil {
+				r.err = storage.ErrClosed
+			}
+		})
+		if !started {
+			r.err = storage.ErrClosed
+			close(r.done)
+		}
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (df *dataFile) startRebuild() (r *rebuild, first bool) {
+	df.mu.Lock()
+	defer df.mu.Unlock()
+	if df.rebuild == nil {
+		df.rebuild = &rebuild{done: make(chan struct{})}
+		first = true
+	}
+	return df.rebuild, first
+}
+
+// rebuildIndex scans up to where df is, again and again while the follower
+// moves on, and swaps the index when it has caught up.
+func (df *dataFile) rebuildIndex(ctx context.Context) error {
+	index := fsfmt.IndexNew()
+	var last zodb.Tid
+	for !df.swapIndex(index) {
+		s := newScanner(df.f, df.end())
+		for {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			t, err := s.nextFinished(index.TopPos, last)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			entries, err := s.records(&t)
+			if err != nil {
+				return err
+			}
+			addToIndex(index, &t, entries)
+			last = t.tid
+		}
+	}
+	return nil
+}
+
+// swapIndex makes index that of df if it covers as much.
+func (df *dataFile) swapIndex(index *fsfmt.Index) bool {
+	df.mu.Lock()
+	defer df.mu.Unlock()
+	if index.TopPos != df.index.TopPos {
+		return false
+	}
+	df.index, df.scanned = index, true
+	return true
+}

@@ -1,0 +1,136 @@
+// Package storage is the contract between the server and a ZODB database.
+//
+// # Nouns
+//
+// A Storage is one opened database. It is read through Load, which answers
+// "what did object oid look like at view at", and through a stream of Events,
+// which tells every transaction committed after the view at0 that Open
+// returned. Head is the newest view that Load can serve and whose event was
+// put into the stream. Tid, Oid and Xid are those of NEO/go's package zodb.
+//
+// A URL names a database; Drivers opens it by its scheme. An EventQueue is what
+// drivers make their streams of.
+//
+// # Immutability
+//
+// For at <= Head the answer of Load never changes, except that a pack may
+// remove it. A view above Head is refused with a *FutureViewError: what it
+// shows is not decided yet, and waiting for it could hang forever.
+//
+// # Ownership and locking
+//
+// Everything here may be called from any number of goroutines. A Buf returned
+// by Load belongs to the caller, who may Release it to have its memory re-used;
+// not releasing it only costs garbage. No method calls back into its caller
+// and none blocks on the consumer of events: the event queue is unbounded.
+//
+// # Caveats
+//
+// Records are returned as stored. What they say is the business of package
+// record and those above it.
+package storage
+
+import (
+	"context"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+)
+
+// Loader loads revisions of objects.
+type Loader interface {
+	// Load returns the record of the object as of view xid.At, and the
+	// serial of that revision: the tid of the transaction that wrote it.
+	// The record is never empty and must not be modified.
+	//
+	// Errors: *zodb.NoObjectError and *zodb.NoDataError when the object does
+	// not exist at that view (see IsNoData), *FutureViewError,
+	// *CorruptError, *PackedError, ErrClosed, *DownError, or the error of ctx.
+	Load(ctx context.Context, xid zodb.Xid) (buf *Buf, serial zodb.Tid, err error)
+}
+
+// Storage is one opened database.
+type Storage interface {
+	Loader
+
+	// URL returns the identity of the database, without secrets.
+	URL() string
+
+	// Head returns the newest view that can be loaded, 0 for an empty
+	// database. It never goes back.
+	Head() zodb.Tid
+
+	// Sync returns a head that includes every transaction that was visibly
+	// committed by anybody before Sync was called. The events up to it are in
+	// the queue when Sync returns.
+	Sync(ctx context.Context) (head zodb.Tid, err error)
+
+	// NextEvent returns the next committed transaction. Tids strictly
+	// increase, no transaction after at0 is left out, and Load works at an
+	// event's tid once the event is returned. There must be one consumer.
+	//
+	// The end of the stream is told by an error, which is final: io.EOF after
+	// Close, else a *DownError that says why nothing more can be known.
+	NextEvent(ctx context.Context) (Event, error)
+
+	// Close ends everything. It is idempotent and waits until all goroutines
+	// of the storage have ended. Operations under way fail with ErrClosed.
+	Close() error
+}
+
+// Event tells one committed transaction.
+type Event struct {
+	Tid  zodb.Tid
+	Oids []zodb.Oid // changed, created and deleted objects: ascending, unique
+
+	// Partial says that Oids may lack deleted and restored objects, because
+	// the protocol of the database does not tell them.
+	Partial bool
+}
+
+// Iterator is implemented by storages that can list past transactions.
+type Iterator interface {
+	// Iterate calls f for every transaction with tidMin <= tid <= tidMax in
+	// ascending order, up to the head at call time. An error of f ends the
+	// iteration and is returned as it is.
+	Iterate(ctx context.Context, tidMin, tidMax zodb.Tid, f func(*Txn) error) error
+}
+
+// Txn is one past transaction. It is valid during the call it is handed to.
+type Txn struct {
+	Tid         zodb.Tid
+	User        []byte
+	Description []byte
+	Extension   []byte // empty, or a pickled dict
+	Oids        []zodb.Oid
+}
+
+// Options says how to open a storage.
+type Options struct {
+	// Warnf is told what is worth a line in the log although the storage
+	// works. It may be nil, and is called from any goroutine.
+	Warnf func(format string, args ...any)
+
+	// Home is what a leading ~/ in the path of a file url stands for. The
+	// tilde is left alone when Home is empty.
+	Home string
+}
+
+// Warn calls o.Warnf if it is there.
+func (o *Options) Warn(format string, args ...any) {
+	if o.Warnf != nil {
+		o.Warnf(format, args...)
+	}
+}
+
+// Opener opens the database that url names, read-only, and returns it with its
+// head at0: the event stream has exactly the transactions after at0.
+//
+// ctx bounds the opening only. Opening never creates, changes or locks a file
+// and works while somebody else writes.
+type Opener func(ctx context.Context, url URL, opt Options) (_ Storage, at0 zodb.Tid, err error)
+
+// Serialer is implemented by loaders that can tell the serial of an object
+// without loading its data. Errors are those of Load.
+type Serialer interface {
+	Serial(ctx context.Context, xid zodb.Xid) (serial zodb.Tid, err error)
+}
