@@ -1,0 +1,194 @@
+package btree
+
+import (
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/record"
+)
+
+// Flush stores all changed nodes in the transaction. Nodes that have no oid get
+// one, in the order in which they are referred to. The Editor can be used on.
+//
+// The root is written last: whether its only bucket is kept in its record
+// depends on whether the bucket has an oid, and a bucket that was just unlinked
+// may still refer to it and so give it one.
+func (e *Editor) Flush() {
+	queue := e.changed
+	e.changed = nil
+	for _, n := range queue {
+		if n.oid != 0 && n != e.root {
+			e.store(n)
+		} else if n != e.root {
+			n.changed = false // without oid: stored when referred to
+		}
+	}
+	e.drain()
+	if e.root.changed {
+		e.store(e.root)
+		e.drain()
+	}
+}
+
+// drain stores nodes that got an oid while others were stored.
+func (e *Editor) drain() {
+	for len(e.changed) > 0 {
+		n := e.changed[0]
+		e.changed = e.changed[1:]
+		if n.changed {
+			e.store(n)
+		}
+	}
+	e.changed = nil
+}
+
+// ref returns a reference to n, which has an oid after that. tree is what n is
+// if it is not loaded and the reference to it did not tell the class.
+func (e *Editor) ref(n *editNode, tree bool) Ref {
+	if n.oid == 0 {
+		n.oid = e.txn.New()
+		e.nodes[n.oid] = n
+		n.changed = false
+		e.change(n)
+	}
+	if n.class == (record.Class{}) {
+		return Ref{n.oid, nodeClass(e.family, tree)}
+	}
+	return Ref{n.oid, n.class}
+}
+
+func (e *Editor) store(n *editNode) {
+	n.changed = false
+	switch {
+	case !n.tree:
+		e.txn.Store(n.oid, encodeBucket(n.class, n.keys, n.vals, e.nextOid(n)))
+	case len(n.kids) == 0:
+		e.txn.Store(n.oid, encodeEmpty(n.class))
+	case n == e.root && len(n.kids) == 1 && !n.kids[0].tree && n.kids[0].oid == 0:
+		e.txn.Store(n.oid, encodeInline(n.class, n.kids[0].keys, n.kids[0].vals))
+	default:
+		kids := make([]Ref, len(n.kids))
+		for i, kid := range n.kids {
+			kids[i] = e.ref(kid, e.kidsAreTrees(n))
+		}
+		e.txn.Store(n.oid, encodeTree(n.class, kids, n.keys, e.ref(n.first, false).Oid))
+	}
+}
+
+// kidsAreTrees tells the kind of the children of n, which are all of one kind.
+// The first bucket is a child exactly if they are buckets.
+func (e *Editor) kidsAreTrees(n *editNode) bool { return n.kids[0] != n.first }
+
+func (e *Editor) nextOid(n *editNode) zodb.Oid {
+	if n.next == nil {
+		return 0
+	}
+	return e.ref(n.next, false).Oid
+}
+
+func nodeClass(family Family, tree bool) record.Class {
+	switch {
+	case family == LO && tree:
+		return record.LOBTree
+	case family == LO:
+		return record.LOBucket
+	case tree:
+		return record.IOBTree
+	}
+	return record.IOBucket
+}
+
+// EncodeEmpty returns the record of a tree of family LO or IO without keys.
+func EncodeEmpty(family Family) []byte { return encodeEmpty(nodeClass(family, true)) }
+
+// EncodeInline returns the record of a tree that keeps its only bucket, with
+// these keys and one value for each, in its own record.
+func EncodeInline(family Family, keys []int64, values []Ref) []byte {
+	return encodeInline(nodeClass(family, true), keys, values)
+}
+
+// EncodeTree returns the record of an inner node: children, all trees or all
+// buckets, seps between them (one less), and the leftmost bucket below.
+func EncodeTree(family Family, trees bool, children []zodb.Oid, seps []int64, first zodb.Oid) []byte {
+	refs := make([]Ref, len(children))
+	for i, oid := range children {
+		refs[i] = Ref{oid, nodeClass(family, trees)}
+	}
+	return encodeTree(nodeClass(family, true), refs, seps, first)
+}
+
+// EncodeBucket returns the record of a bucket with these keys and one value for
+// each; next is the following bucket, 0 if there is none.
+func EncodeBucket(family Family, keys []int64, values []Ref, next zodb.Oid) []byte {
+	return encodeBucket(nodeClass(family, false), keys, values, next)
+}
+
+func encodeEmpty(class record.Class) []byte {
+	var enc record.Encoder
+	enc.Reset(class)
+	enc.None()
+	return enc.Record()
+}
+
+func encodeInline(class record.Class, keys []int64, values []Ref) []byte {
+	var enc record.Encoder
+	enc.Reset(class)
+	for range 3 {
+		enc.BeginTuple(1)
+	}
+	appendItems(&enc, keys, values)
+	for range 3 {
+		enc.EndTuple(1)
+	}
+	return enc.Record()
+}
+
+func encodeTree(class record.Class, children []Ref, seps []int64, first zodb.Oid) []byte {
+	var enc record.Encoder
+	enc.Reset(class)
+	enc.BeginTuple(2)
+	n := len(children) + len(seps)
+	enc.BeginTuple(n)
+	for i, child := range children {
+		if i > 0 {
+			enc.Int(seps[i-1])
+		}
+		enc.Ref(child.Oid, child.Class)
+	}
+	enc.EndTuple(n)
+	enc.Ref(first, bucketOf(class))
+	enc.EndTuple(2)
+	return enc.Record()
+}
+
+func encodeBucket(class record.Class, keys []int64, values []Ref, next zodb.Oid) []byte {
+	n := 1
+	if next != 0 {
+		n = 2
+	}
+	var enc record.Encoder
+	enc.Reset(class)
+	enc.BeginTuple(n)
+	appendItems(&enc, keys, values)
+	if next != 0 {
+		enc.Ref(next, class)
+	}
+	enc.EndTuple(n)
+	return enc.Record()
+}
+
+func appendItems(enc *record.Encoder, keys []int64, values []Ref) {
+	enc.BeginTuple(2 * len(keys))
+	for i, key := range keys {
+		enc.Int(key)
+		enc.Ref(values[i].Oid, values[i].Class)
+	}
+	enc.EndTuple(2 * len(keys))
+}
+
+// bucketOf returns the class of buckets in a tree of that class.
+func bucketOf(tree record.Class) record.Class {
+	if tree.Module == record.ModuleIOBTree {
+		return record.IOBucket
+	}
+	return record.LOBucket
+}

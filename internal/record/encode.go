@@ -1,0 +1,169 @@
+package record
+
+import (
+	"encoding/binary"
+	"math"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+)
+
+// Encoder builds a record byte for byte as ZODB on Python 3 does: with pickle
+// protocol 3, everything that is not an integer or None put into the memo, and
+// oids and classes taken from there when they come again.
+//
+// The zero Encoder must be Reset before use. It is used by one goroutine, and
+// for one record at a time:
+//
+//	e.Reset(LOBucket)
+//	e.BeginTuple(1)
+//	e.BeginTuple(2)
+//	e.Int(5)
+//	e.Ref(oid, ZBlk0)
+//	e.EndTuple(2)
+//	e.EndTuple(1)
+//	data := e.Record()
+type Encoder struct {
+	buf     []byte
+	nmemo   uint32
+	classes map[Class]uint32 // memo index
+	oids    map[zodb.Oid]uint32
+}
+
+// Reset begins a record of an object of that class. What Record returned
+// before stays valid.
+func (e *Encoder) Reset(class Class) {
+	*e = Encoder{classes: make(map[Class]uint32), oids: make(map[zodb.Oid]uint32)}
+	e.buf = append(e.buf, opProto, 3)
+	e.Class(class)
+	e.buf = append(e.buf, opStop, opProto, 3)
+}
+
+// Record ends the record, whose state must be complete, and returns it.
+func (e *Encoder) Record() []byte { return append(e.buf, opStop) }
+
+// None appends None.
+func (e *Encoder) None() { e.buf = append(e.buf, opNone) }
+
+// Int appends an integer.
+func (e *Encoder) Int(x int64) {
+	switch {
+	case x >= 0 && x <= math.MaxUint8:
+		e.buf = append(e.buf, opBinInt1, byte(x))
+	case x >= 0 && x <= math.MaxUint16:
+		e.buf = binary.LittleEndian.AppendUint16(append(e.buf, opBinInt2), uint16(x))
+	case x == int64(int32(x)):
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opBinInt), uint32(x))
+	default:
+		n := 5 // bytes that hold x with its sign
+		for n < 8 && x>>(8*n-1) != 0 && x>>(8*n-1) != -1 {
+			n++
+		}
+		e.buf = append(e.buf, opLong1, byte(n))
+		for i := range n {
+			e.buf = append(e.buf, byte(x>>(8*i)))
+		}
+	}
+}
+
+// Bytes appends a byte string of less than 4 GiB.
+func (e *Encoder) Bytes(b []byte) {
+	if len(b) <= math.MaxUint8 {
+		e.buf = append(e.buf, opShortBinBytes, byte(len(b)))
+	} else {
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opBinBytes), uint32(len(b)))
+	}
+	e.buf = append(e.buf, b...)
+	e.put()
+}
+
+// Text appends a unicode string, given in UTF-8.
+func (e *Encoder) Text(s string) {
+	e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opBinUnicode), uint32(len(s)))
+	e.buf = append(e.buf, s...)
+	e.put()
+}
+
+// Class appends a class as a value.
+func (e *Encoder) Class(c Class) {
+	if index, ok := e.classes[c]; ok {
+		e.get(index)
+		return
+	}
+	e.buf = append(e.buf, opGlobal)
+	e.buf = append(append(e.buf, c.Module...), '\n')
+	e.buf = append(append(e.buf, c.Name...), '\n')
+	e.classes[c] = e.put()
+}
+
+// Ref appends a reference to the object oid of that class.
+func (e *Encoder) Ref(oid zodb.Oid, class Class) {
+	if index, ok := e.oids[oid]; ok {
+		e.get(index)
+	} else {
+		e.buf = binary.BigEndian.AppendUint64(append(e.buf, opShortBinBytes, oidLen), uint64(oid))
+		e.oids[oid] = e.put()
+	}
+	e.Class(class)
+	e.EndTuple(2)
+	e.buf = append(e.buf, opBinPersid)
+}
+
+// BeginTuple begins a tuple of n items, which must follow.
+func (e *Encoder) BeginTuple(n int) {
+	if n > 3 {
+		e.buf = append(e.buf, opMark)
+	}
+}
+
+// EndTuple ends the tuple that was begun with the same n.
+func (e *Encoder) EndTuple(n int) {
+	switch {
+	case n == 0: // there is only one empty tuple: Python does not put it into the memo
+		e.buf = append(e.buf, opEmptyTuple)
+		return
+	case n <= 3:
+		e.buf = append(e.buf, opTuple1-1+byte(n))
+	default:
+		e.buf = append(e.buf, opTuple)
+	}
+	e.put()
+}
+
+// BeginDict begins a dict of n <= 1000 items; n keys and values must follow.
+func (e *Encoder) BeginDict(n int) {
+	e.buf = append(e.buf, opEmptyDict)
+	e.put()
+	if n > 1 {
+		e.buf = append(e.buf, opMark)
+	}
+}
+
+// EndDict ends the dict that was begun with the same n.
+func (e *Encoder) EndDict(n int) {
+	switch {
+	case n > 1:
+		e.buf = append(e.buf, opSetItems)
+	case n == 1:
+		e.buf = append(e.buf, opSetItem)
+	}
+}
+
+// put puts what was appended last into the memo and returns its index.
+func (e *Encoder) put() (index uint32) {
+	index = e.nmemo
+	e.nmemo++
+	if index <= math.MaxUint8 {
+		e.buf = append(e.buf, opBinPut, byte(index))
+	} else {
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opLongBinPut), index)
+	}
+	return index
+}
+
+func (e *Encoder) get(index uint32) {
+	if index <= math.MaxUint8 {
+		e.buf = append(e.buf, opBinGet, byte(index))
+	} else {
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opLongBinGet), index)
+	}
+}
