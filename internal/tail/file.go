@@ -1,0 +1,222 @@
+package tail
+
+import (
+	"context"
+	"sort"
+	"sync"
+
+	tbtree "github.com/tidwall/btree"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/btree"
+)
+
+// File is one ZBigFile at the newest view: what is served of it, and when that
+// changed.
+//
+// Its mutex is the lock of the file for everybody, the owner of the File
+// included. It is held for map operations only: never during a load, a call
+// into the kernel or a wait for a client.
+type File struct {
+	sync.Mutex
+
+	Oid     zodb.Oid
+	history *History
+
+	// What follows is guarded by the mutex.
+	view   zodb.Tid      // what obj, size and served describe
+	obj    *bigfile.File // as of view
+	size   int64         // bytes
+	served tbtree.Map[int64, *served]
+
+	path       []btree.Step // what size depends on; until Enter
+	committing bool         // between Prepare and Switch of a Commit
+	late       []int64      // blocks served since Prepare
+}
+
+// served is one block that the kernel may have in its page cache.
+type served struct {
+	zblk   zodb.Oid // if linked
+	linked bool     // false: a hole
+	unsure bool     // served during a commit; whether that changed it is not known yet
+
+	since   zodb.Tid   // view at which it was served first
+	ub      zodb.Tid   // no change after it; an upper bound of the revision
+	base    Rev        // revision as of since, once somebody wanted to know
+	based   bool       // base is known
+	changes []zodb.Tid // after since, ascending; what the tail does not need is left out
+}
+
+// OpenFile returns file oid as of view, not entered yet. It
+// fails if the file does not exist or is something else: see Objects.File.
+func (h *History) OpenFile(ctx context.Context, oid zodb.Oid, view zodb.Tid) (*File, error) {
+	obj, rev, err := h.objs.File(ctx, zodb.Xid{At: view, Oid: oid})
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Oid: oid, history: h, view: view, obj: obj}
+	size, path, err := bigfile.Size(ctx, h.objs, obj, view)
+	if err != nil {
+		return nil, err
+	}
+	f.size = size
+	f.path = append(fileStep(oid, rev), path...)
+	return f, nil
+}
+
+// Enter makes commits look at f from now on. It is called once, in the same
+// critical section that makes f known to those who commit.
+func (f *File) Enter() {
+	f.history.register(f, f.path)
+	f.path = nil
+}
+
+// Leave makes commits forget f. Requires: lock.
+func (f *File) Leave() {
+	f.served.Scan(func(blk int64, s *served) bool {
+		if s.linked {
+			f.history.unlink(s.zblk, f, blk)
+		}
+		return true
+	})
+	f.served = tbtree.Map[int64, *served]{}
+	f.history.unregister(f)
+}
+
+// View returns the view that f describes. Requires: lock.
+func (f *File) View() zodb.Tid { return f.view }
+
+// Obj returns the ZBigFile. Requires: lock.
+func (f *File) Obj() *bigfile.File { return f.obj }
+
+// Size returns the size in bytes. Requires: lock.
+func (f *File) Size() int64 { return f.size }
+
+// Served returns how many blocks are served. Requires: lock.
+func (f *File) Served() int { return f.served.Len() }
+
+// IsServed reports whether block blk is served. Requires: lock.
+func (f *File) IsServed(blk int64) bool {
+	_, ok := f.served.Get(blk)
+	return ok
+}
+
+// Serve notes that block blk may be in the page cache from now on. w is the
+// walk to it at View. data is the serial of its ZBlk, 0 for a hole.
+// Requires: lock.
+func (f *File) Serve(blk int64, w *Walk, data zodb.Tid) {
+	if _, ok := f.served.Get(blk); ok {
+		return
+	}
+	s := &served{zblk: w.ZBlk, linked: w.OK, since: f.view, ub: max(w.Serial(), data)}
+	if data >= w.Serial() {
+		s.base, s.based = Rev{data, true}, true
+	}
+	f.served.Set(blk, s)
+	f.history.register(f, w.Path)
+	if w.OK {
+		f.history.link(w.ZBlk, f, blk)
+	}
+	if f.committing {
+		f.late = append(f.late, blk)
+	}
+}
+
+// Drop notes that block blk has left the page cache. Requires: lock.
+func (f *File) Drop(blk int64) {
+	s, ok := f.served.Delete(blk)
+	if ok && s.linked {
+		f.history.unlink(s.zblk, f, blk)
+	}
+}
+
+// ChangedAfter reports whether block blk changed, or may have changed, in
+// (at, View]. A block that is not served may have. Requires: lock.
+func (f *File) ChangedAfter(blk int64, at zodb.Tid) bool {
+	if at >= f.view {
+		return false
+	}
+	s, ok := f.served.Get(blk)
+	if !ok || s.unsure || at < s.since {
+		return true
+	}
+	return len(s.changes) > 0 && s.changes[len(s.changes)-1] > at
+}
+
+// UpperBound returns a tid after which served block blk did not change.
+// Requires: lock.
+func (f *File) UpperBound(blk int64) zodb.Tid {
+	s, ok := f.served.Get(blk)
+	if !ok {
+		return f.view
+	}
+	return s.ub
+}
+
+// known returns the revision of block blk as of view at if that needs no loads.
+// Requires: lock.
+func (f *File) known(blk int64, at zodb.Tid) (rev Rev, ok bool) {
+	s, ok := f.served.Get(blk)
+	if !ok || s.unsure || at < s.since {
+		return Rev{}, false
+	}
+	if i := after(s.changes, at); i > 0 {
+		return Rev{s.changes[i-1], true}, true
+	}
+	return s.base, s.based
+}
+
+// BlkRevAt returns the revision of block blk as of view at, which must be one
+// at which the file exists.
+func (f *File) BlkRevAt(ctx context.Context, blk int64, at zodb.Tid) (Rev, error) {
+	f.Lock()
+	rev, ok := f.known(blk, at)
+	s, isServed := f.served.Get(blk)
+	sure := isServed && !s.unsure && at >= s.since
+	if sure {
+		at = s.since // nothing changed in between, else it would be known
+	}
+	f.Unlock()
+	if ok {
+		return rev, nil
+	}
+	rev, err := f.history.revAt(ctx, f.Oid, blk, at)
+	if err != nil || !sure {
+		return rev, err
+	}
+	f.Lock()
+	defer f.Unlock()
+	if !s.based { // s may have been dropped meanwhile; then nobody looks at it
+		s.base, s.based = rev, true
+	}
+	return rev, nil
+}
+
+// ChangedSince returns, in ascending order, the served blocks that may have
+// changed in (at, View]: all that did, and some whose revision is not known
+// well enough. Requires: lock.
+func (f *File) ChangedSince(at zodb.Tid) (blks []int64) {
+	f.served.Scan(func(blk int64, s *served) bool {
+		if s.ub > at {
+			blks = append(blks, blk)
+		}
+		return true
+	})
+	return blks
+}
+
+// after returns the index of the first tid in tids that is > at.
+func after(tids []zodb.Tid, at zodb.Tid) int {
+	return sort.Search(len(tids), func(i int) bool { return tids[i] > at })
+}
+
+// change notes that s changed at tid. What only views before tail would ask
+// for is let go: the newest change up to tail is still an answer.
+func (s *served) change(tid, tail zodb.Tid) {
+	s.changes = append(s.changes, tid)
+	s.ub = tid
+	if i := after(s.changes, tail); i > 1 {
+		s.changes = append(s.changes[:0:0], s.changes[i-1:]...)
+	}
+}

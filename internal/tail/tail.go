@@ -1,0 +1,58 @@
+// Package tail knows which objects changed when, and caches the nodes that all
+// views share.
+//
+// # Nouns
+//
+// The object tail lists the transactions of (tail, head] with the objects that
+// each of them changed. A view at <= head is immutable, so a decoded object is
+// cached once with the interval of views [from, until] that it answers; an
+// unchanged BTree node serves every view from one copy. Objects is the object
+// tail and this node cache in one, because the until of what is loaded has to
+// be decided together with the append of a transaction.
+//
+// Only BTree nodes and ZBigFile objects are cached. Data of blocks never is:
+// the kernel has it.
+//
+// # Views below the tail
+//
+// What happened before the tail is not known, so a revision loaded for such a
+// view answers up to that view only. It is never taken for what the object was
+// at the tail.
+//
+// # Ownership and locking
+//
+// Objects has one lock, held for map operations only: never during a load.
+// Loads run in goroutines that Objects owns; Close waits for them. Cached
+// objects are immutable and stay usable after they left the cache.
+package tail
+
+import (
+	"errors"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// Objects serves block tables and files to the packages that walk them.
+var _ bigfile.Source = (*Objects)(nil)
+
+// asNoData returns the zodb.NoDataError in err, or nil.
+func asNoData(err error) *zodb.NoDataError {
+	var noData *zodb.NoDataError
+	if errors.As(err, &noData) {
+		return noData
+	}
+	return nil
+}
+
+// damaged names the object and revision that could not be decoded. An object
+// that is fine but of another class stays what it is.
+func damaged(oid zodb.Oid, serial zodb.Tid, err error) error {
+	var other *bigfile.NotBigFileError
+	if errors.As(err, &other) {
+		return err
+	}
+	return &storage.CorruptError{Oid: oid, Tid: serial, Err: err}
+}
