@@ -1,0 +1,50 @@
+package fusefs
+
+import "github.com/hanwen/go-fuse/v2/fs"
+
+// The FUSE library finds handlers by optional interfaces, so a misspelt method
+// would silently not be called. Each line here is a promise to the compiler.
+var (
+	_ fs.NodeOnAdder   = (*rootNode)(nil)
+	_ fs.NodeGetattrer = (*rootNode)(nil)
+	_ fs.NodeLookuper  = (*rootNode)(nil)
+	_ fs.NodeStatfser  = (*rootNode)(nil)
+
+	_ fs.NodeOnAdder   = (*dotwcfsNode)(nil)
+	_ fs.NodeGetattrer = (*dotwcfsNode)(nil)
+	_ fs.NodeLookuper  = (*dotwcfsNode)(nil)
+
+	_ fs.NodeOnAdder   = (*headNode)(nil)
+	_ fs.NodeGetattrer = (*headNode)(nil)
+	_ fs.NodeLookuper  = (*headNode)(nil)
+
+	_ fs.NodeGetattrer = (*revNode)(nil)
+	_ fs.NodeLookuper  = (*revNode)(nil)
+	_ fs.NodeReaddirer = (*revNode)(nil)
+
+	_ fs.NodeGetattrer = (*dirNode)(nil)
+	_ fs.NodeLookuper  = (*dirNode)(nil)
+
+	_ fs.NodeGetattrer = (*fileNode)(nil)
+	_ fs.NodeOpener    = (*fileNode)(nil)
+	_ fs.NodeReader    = (*fileNode)(nil)
+
+	_ fs.NodeGetattrer = (*staticFile)(nil)
+	_ fs.NodeOpener    = (*staticFile)(nil)
+	_ fs.NodeReader    = (*staticFile)(nil)
+	_ fs.NodeReleaser  = (*staticFile)(nil)
+
+	_ fs.NodeGetattrer = (*dynamicFile)(nil)
+	_ fs.NodeOpener    = (*dynamicFile)(nil)
+	_ fs.NodeReader    = (*dynamicFile)(nil)
+
+	_ fs.NodeSetattrer = readOnlyFile{}
+	_ fs.NodeMkdirer   = readOnlyDir{}
+	_ fs.NodeMknoder   = readOnlyDir{}
+	_ fs.NodeSymlinker = readOnlyDir{}
+	_ fs.NodeLinker    = readOnlyDir{}
+	_ fs.NodeCreater   = readOnlyDir{}
+	_ fs.NodeRenamer   = readOnlyDir{}
+	_ fs.NodeUnlinker  = readOnlyDir{}
+	_ fs.NodeRmdirer   = readOnlyDir{}
+)

@@ -1,0 +1,49 @@
+package fusefs
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/rev"
+)
+
+// dirNode is bigfile/ of a view.
+type dirNode struct {
+	fs.Inode
+	readOnlyDir
+	tree *FS
+	view *rev.View
+	path string // from the root of the mount, for messages
+}
+
+func (n *dirNode) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFDIR | 0o755
+	return 0
+}
+
+func (n *dirNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+// Lookup finds the file of an oid, or opens it.
+func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if child := n.GetChild(name); child != nil {
+		return entry(child, out)
+	}
+	oid, ok := parseHex(name)
+	if !ok {
+		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, errNotOid))
+	}
+	file, err := n.view.Open(ctx, zodb.Oid(oid))
+	if err != nil {
+		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, err))
+	}
+	child := &fileNode{tree: n.tree, file: file, path: n.path + "/" + name}
+	return entry(n.NewInode(ctx, child, fs.StableAttr{Mode: fuse.S_IFREG}), out)
+}

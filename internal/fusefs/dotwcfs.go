@@ -1,0 +1,117 @@
+package fusefs
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// dotwcfsNode is .wcfs/, about the server itself.
+type dotwcfsNode struct {
+	fs.Inode
+	readOnlyDir
+	tree *FS
+}
+
+func (n *dotwcfsNode) OnAdd(ctx context.Context) {
+	opt := &n.tree.opt
+	timeout := fmt.Sprintf("%.1f", opt.PinTimeout.Seconds())
+	addStatic(ctx, &n.Inode, "zurl", &staticFile{content: []byte(opt.ZURL), onOpen: opt.OnClient}, fuse.S_IFREG)
+	addStatic(ctx, &n.Inode, "pintimeout", &staticFile{content: []byte(timeout)}, fuse.S_IFREG)
+	addStatic(ctx, &n.Inode, "stats", &dynamicFile{content: n.tree.stats}, fuse.S_IFREG)
+}
+
+func (n *dotwcfsNode) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFDIR | 0o755
+	return 0
+}
+
+func (n *dotwcfsNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+func (n *dotwcfsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	return lookupStatic(&n.Inode, name, out)
+}
+
+// staticFile is a small file that never changes.
+type staticFile struct {
+	fs.Inode
+	readOnlyFile
+	content []byte
+	onOpen  func(delta int) // called at open and close; may be nil
+}
+
+func (n *staticFile) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFREG | 0o644
+	out.Size = uint64(len(n.content))
+	return 0
+}
+
+func (n *staticFile) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+func (n *staticFile) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if writing(flags) {
+		return nil, 0, syscall.EROFS
+	}
+	if n.onOpen != nil {
+		n.onOpen(+1)
+	}
+	return nil, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+func (n *staticFile) Release(ctx context.Context, fh fs.FileHandle) syscall.Errno {
+	if n.onOpen != nil {
+		n.onOpen(-1)
+	}
+	return 0
+}
+
+func (n *staticFile) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return fuse.ReadResultData(clamp(n.content, len(dest), off)), 0
+}
+
+// dynamicFile is a small file whose content is made at every READ. The kernel
+// caches nothing of it and passes on any offset and length.
+type dynamicFile struct {
+	fs.Inode
+	readOnlyFile
+	content func() []byte
+}
+
+func (n *dynamicFile) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFREG | 0o644
+	out.Size = uint64(len(n.content()))
+	return changing
+}
+
+func (n *dynamicFile) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+func (n *dynamicFile) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if writing(flags) {
+		return nil, 0, syscall.EROFS
+	}
+	return nil, fuse.FOPEN_DIRECT_IO, 0
+}
+
+func (n *dynamicFile) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return fuse.ReadResultData(clamp(n.content(), len(dest), off)), 0
+}
+
+// clamp returns what READ of n bytes at off gets of content. A reply longer
+// than asked would make the kernel report EIO.
+func clamp(content []byte, n int, off int64) []byte {
+	if off < 0 || off >= int64(len(content)) {
+		return nil
+	}
+	content = content[off:]
+	return content[:min(n, len(content))]
+}

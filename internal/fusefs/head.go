@@ -1,0 +1,39 @@
+package fusefs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// headNode is head/, the newest view.
+type headNode struct {
+	fs.Inode
+	readOnlyDir
+	tree  *FS
+	files *dirNode
+}
+
+func (n *headNode) OnAdd(ctx context.Context) {
+	at := func() []byte { return []byte(n.tree.opt.Head.At().String()) }
+	addStatic(ctx, &n.Inode, "at", &dynamicFile{content: at}, fuse.S_IFREG)
+	n.files = &dirNode{tree: n.tree, view: n.tree.opt.Head, path: "/head/bigfile"}
+	addStatic(ctx, &n.Inode, "bigfile", n.files, fuse.S_IFDIR)
+}
+
+func (n *headNode) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFDIR | 0o555
+	setTime(out, n.tree.opt.Head.At())
+	return changing
+}
+
+func (n *headNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+func (n *headNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	return lookupStatic(&n.Inode, name, out)
+}

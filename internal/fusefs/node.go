@@ -1,0 +1,81 @@
+package fusefs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+)
+
+// changing is the validity of attributes that must be asked for every time.
+// The FUSE library takes zero for "not set".
+const changing = time.Nanosecond
+
+// inode is a node that can tell its attributes without asking anybody.
+type inode interface {
+	fs.InodeEmbedder
+	// attr fills in what is not the default and returns how long that is
+	// valid; 0 for as long as nobody invalidates it.
+	attr(out *fuse.Attr) (valid time.Duration)
+}
+
+// getattr answers GETATTR for n.
+func getattr(n inode, out *fuse.AttrOut) syscall.Errno {
+	if valid := n.attr(&out.Attr); valid != 0 {
+		out.SetTimeout(valid)
+	}
+	out.Nlink = 1
+	return 0
+}
+
+// entry answers LOOKUP with child, which is n or what n stands for.
+func entry(child *fs.Inode, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	n := child.Operations().(inode)
+	if valid := n.attr(&out.Attr); valid != 0 {
+		out.SetAttrTimeout(valid)
+	}
+	out.Nlink = 1
+	return child, 0
+}
+
+// lookupStatic answers LOOKUP among the children that are always there.
+func lookupStatic(dir *fs.Inode, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	child := dir.GetChild(name)
+	if child == nil {
+		return nil, syscall.ENOENT
+	}
+	return entry(child, out)
+}
+
+// addStatic gives dir a child that is always there.
+func addStatic(ctx context.Context, dir *fs.Inode, name string, n inode, mode uint32) {
+	dir.AddChild(name, dir.NewPersistentInode(ctx, n, fs.StableAttr{Mode: mode}), false)
+}
+
+// setTime sets mtime and ctime to the commit time of tid.
+func setTime(out *fuse.Attr, tid zodb.Tid) {
+	t := tid.Time().Time
+	out.SetTimes(nil, &t, &t)
+}
+
+// parseHex parses exactly 16 lower-case hexadecimal digits. Upper case is not
+// a name here: one object would have two.
+func parseHex(s string) (v uint64, ok bool) {
+	if len(s) != 16 {
+		return 0, false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case '0' <= c && c <= '9':
+			v = v<<4 | uint64(c-'0')
+		case 'a' <= c && c <= 'f':
+			v = v<<4 | uint64(c-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return v, true
+}

@@ -1,0 +1,73 @@
+package fusefs
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+)
+
+// rootNode is the root directory.
+type rootNode struct {
+	fs.Inode
+	readOnlyDir
+	tree *FS
+	head *headNode
+}
+
+// OnAdd builds the part of the tree that is always there.
+func (n *rootNode) OnAdd(ctx context.Context) {
+	addStatic(ctx, &n.Inode, ".wcfs", &dotwcfsNode{tree: n.tree}, fuse.S_IFDIR)
+	n.head = &headNode{tree: n.tree}
+	addStatic(ctx, &n.Inode, "head", n.head, fuse.S_IFDIR)
+}
+
+func (n *rootNode) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFDIR | 0o755
+	return 0
+}
+
+func (n *rootNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+// Lookup finds what is there, or brings @<tid> into being.
+func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if child := n.GetChild(name); child != nil {
+		return entry(child, out)
+	}
+	if len(name) != 17 || name[0] != '@' {
+		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
+	}
+	at, ok := parseHex(name[1:])
+	if !ok {
+		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
+	}
+	view, err := n.tree.opt.View(zodb.Tid(at))
+	if err != nil {
+		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, err))
+	}
+	child := n.NewInode(ctx, &revNode{tree: n.tree, view: view}, fs.StableAttr{Mode: fuse.S_IFDIR})
+	return entry(child, out)
+}
+
+// Statfs answers df(1): nothing is known or limited here.
+func (n *rootNode) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
+	*out = fuse.StatfsOut{Bsize: 2 << 20, Frsize: 2 << 20, NameLen: 255}
+	return 0
+}
+
+// views returns how many @<tid> directories the kernel knows.
+func (n *rootNode) views() int {
+	count := 0
+	for name := range n.Children() {
+		if name[0] == '@' {
+			count++
+		}
+	}
+	return count
+}

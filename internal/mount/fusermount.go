@@ -1,0 +1,115 @@
+package mount
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// fusermountDirs are searched besides $PATH: mount(8) and some supervisors run
+// programs with no PATH at all.
+var fusermountDirs = []string{"/usr/bin", "/bin"}
+
+// findFusermount returns the path of the setuid helper that mounts for
+// ordinary users.
+func findFusermount() (string, error) {
+	for _, name := range []string{"fusermount3", "fusermount"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+		for _, dir := range fusermountDirs {
+			if path, err := exec.LookPath(dir + "/" + name); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", &Error{Reason: NoDevice, Msg: "fusermount3 is not installed and only root can mount without it",
+		Hint: "install it: apt-get install fuse3"}
+}
+
+// mountHelper mounts through fusermount3, which sends the open /dev/fuse back
+// over a socket (protocol: fusermount.c of libfuse).
+func mountHelper(dir string, opt Options) (*Device, error) {
+	helper, err := findFusermount()
+	if err != nil {
+		return nil, err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: socketpair: %w", dir, err)
+	}
+	ours, theirs := pair[0], os.NewFile(uintptr(pair[1]), "fusermount")
+	defer unix.Close(ours)
+	defer theirs.Close()
+
+	cmd := exec.Command(helper, "-o", helperOptions(opt), "--", dir)
+	cmd.Env = append(os.Environ(), "_FUSE_COMMFD=3")
+	cmd.ExtraFiles = []*os.File{theirs}
+	var words bytes.Buffer
+	cmd.Stderr = &words
+	if err := cmd.Run(); err != nil {
+		return nil, &Error{Reason: NoDevice, Dir: dir, Err: err,
+			Msg: fmt.Sprintf("%s failed: %s", helper, firstLine(words.String(), err))}
+	}
+	fd, err := receiveFD(ours)
+	if err != nil {
+		return nil, &Error{Reason: NoDevice, Dir: dir, Err: err, Msg: fmt.Sprintf("%s sent no device: %s", helper, err)}
+	}
+	return &Device{Dir: dir, fd: fd, fusermount: helper}, nil
+}
+
+func helperOptions(opt Options) string {
+	escape := strings.NewReplacer(`\`, `\\`, `,`, `\,`)
+	return strings.Join([]string{
+		"fsname=" + escape.Replace(opt.Source),
+		"subtype=" + escape.Replace(opt.Subtype),
+		"max_read=" + strconv.Itoa(opt.MaxRead),
+		"nosuid", "nodev",
+	}, ",")
+}
+
+func receiveFD(socket int) (int, error) {
+	var data [8]byte
+	control := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(socket, data[:], control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("receive: %w", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) == 0 {
+		return -1, fmt.Errorf("no descriptor in the message")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return -1, fmt.Errorf("no descriptor in the message")
+	}
+	return fds[0], nil
+}
+
+func runFusermountUnmount(helper, dir string, flags int) error {
+	args := []string{"-u"}
+	if flags&unix.MNT_DETACH != 0 {
+		args = append(args, "-z")
+	}
+	cmd := exec.Command(helper, append(args, "--", dir)...)
+	var words bytes.Buffer
+	cmd.Stderr = &words
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("unmount %s: %s: %s", dir, helper, firstLine(words.String(), err))
+	}
+	return nil
+}
+
+// firstLine returns the first line of words, or err's text if there is none.
+func firstLine(words string, err error) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(words), "\n")
+	if line == "" {
+		return err.Error()
+	}
+	return line
+}

@@ -1,0 +1,125 @@
+// Package mount puts a FUSE filesystem on a directory and takes it off again.
+//
+// # Nouns
+//
+// A mount point is the directory clients look at; Point computes the usual one
+// from the url of the database, as every client of wcfs does. A Device is an
+// open /dev/fuse together with the mount that hangs on it. It is handed to the
+// FUSE library as the "mount point" /dev/fd/N.
+//
+// # Why not the mount of the FUSE library
+//
+// Its direct mount leaves /dev/fuse open in programs the server executes: when
+// the server dies, clients then hang until the last such child is gone,
+// instead of getting ENOTCONN. Its way through fusermount3 gives neither the
+// helper's words nor a way to check the mount point first.
+//
+// # Ownership
+//
+// Mount returns a Device. Whoever serves it owns its descriptor; the mount goes
+// away by Unmount, by Detach, or by the death of the process. Nothing here
+// starts a goroutine or looks through a mount point: a dead FUSE server makes
+// even stat(2) of it hang or fail, so /proc/self/mountinfo is asked instead.
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options says what to mount.
+type Options struct {
+	Source  string // shown as the device in mountinfo; any text
+	Subtype string // the type is shown as fuse.<Subtype>
+	MaxRead int    // bytes, the largest READ request
+}
+
+// Device is a mounted /dev/fuse.
+type Device struct {
+	Dir string // absolute mount point
+
+	fd         int
+	fusermount string // helper that mounted and has to unmount; "" when we did it ourselves
+}
+
+// FUSEPath is the "mount point" that makes the FUSE library serve this device.
+func (d *Device) FUSEPath() string { return "/dev/fd/" + strconv.Itoa(d.fd) }
+
+// Mount mounts on dir, which must be prepared by Prepare. Root mounts by
+// itself, others through fusermount3. Errors are *Error.
+func Mount(dir string, opt Options) (*Device, error) {
+	if os.Geteuid() == 0 {
+		return mountDirect(dir, opt)
+	}
+	return mountHelper(dir, opt)
+}
+
+// mountDirect mounts by mount(2).
+func mountDirect(dir string, opt Options) (*Device, error) {
+	fd, err := openFUSE()
+	if err != nil {
+		return nil, err
+	}
+	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,max_read=%d",
+		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), opt.MaxRead)
+	err = unix.Mount(opt.Source, dir, "fuse."+opt.Subtype, unix.MS_NOSUID|unix.MS_NODEV, data)
+	if err != nil {
+		unix.Close(fd)
+		return nil, mountError(dir, err)
+	}
+	return &Device{Dir: dir, fd: fd}, nil
+}
+
+func openFUSE() (fd int, err error) {
+	fd, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		return fd, nil
+	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO):
+		return -1, &Error{Reason: NoDevice, Msg: "there is no usable /dev/fuse",
+			Hint: "load the module (modprobe fuse), or give the container --device /dev/fuse", Err: err}
+	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
+		return -1, &Error{Reason: NoDevice, Msg: "no permission to open /dev/fuse",
+			Hint: "check its mode, or give the container --device /dev/fuse", Err: err}
+	}
+	return -1, &Error{Reason: NoDevice, Msg: fmt.Sprintf("cannot open /dev/fuse: %s", err), Err: err}
+}
+
+func mountError(dir string, err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return &Error{Reason: NoDevice, Dir: dir, Msg: "no permission to mount",
+			Hint: "give the container --cap-add SYS_ADMIN, or run as a user who has fusermount3", Err: err}
+	case errors.Is(err, unix.ENODEV):
+		return &Error{Reason: NoDevice, Dir: dir, Msg: "the kernel has no FUSE", Hint: "load the module: modprobe fuse", Err: err}
+	}
+	return &Error{Reason: BadMountpoint, Dir: dir, Msg: fmt.Sprintf("cannot mount: %s", err), Err: err}
+}
+
+// Unmount takes the mount off its directory. It fails with unix.EBUSY in the
+// chain while somebody uses the mount.
+func (d *Device) Unmount() error { return d.unmount(0) }
+
+// Detach takes the mount off its directory although it is in use. Those who use
+// it get ENOTCONN as soon as the process that serves it ends.
+func (d *Device) Detach() error { return d.unmount(unix.MNT_DETACH) }
+
+func (d *Device) unmount(flags int) error {
+	if d.fusermount != "" {
+		return runFusermountUnmount(d.fusermount, d.Dir, flags)
+	}
+	if err := unix.Unmount(d.Dir, flags); err != nil {
+		return fmt.Errorf("unmount %s: %w", d.Dir, err)
+	}
+	return nil
+}
+
+// IsBusy reports whether err says that a mount could not go since it is used.
+func IsBusy(err error) bool {
+	return errors.Is(err, unix.EBUSY) || err != nil && strings.Contains(err.Error(), "busy")
+}

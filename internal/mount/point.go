@@ -1,0 +1,150 @@
+package mount
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// Root is where the usual mount points are, shared by all users of the host.
+const Root = "/dev/shm/wcfs"
+
+// Point returns the usual mount point for the database zurl. Every client
+// computes the same one: Root and the sha1 of the normalised url.
+func Point(zurl string) (string, error) {
+	normal, err := storage.Normalize(zurl)
+	if err != nil {
+		return "", err
+	}
+	sum := sha1.Sum([]byte(normal))
+	return filepath.Join(Root, hex.EncodeToString(sum[:])), nil
+}
+
+// Place is a directory that is ready to be mounted on.
+type Place struct {
+	Dir     string // absolute
+	created bool   // by Prepare, to be removed again
+}
+
+// Prepare checks that something can be mounted on dir: an empty directory with
+// nothing mounted on it. With create the last element of dir is made when it
+// is missing. Errors are *Error.
+func Prepare(dir string, create bool) (*Place, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("mount point %s: %w", dir, err)
+	}
+	// mountinfo is asked before the directory is: a dead server makes stat fail.
+	if err := checkNotMounted(dir); err != nil {
+		return nil, err
+	}
+	place := &Place{Dir: dir}
+	if create {
+		if place.created, err = makeDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkEmptyDir(dir); err != nil {
+		place.Remove()
+		return nil, err
+	}
+	// Mountinfo has resolved paths, so a mount under another name shows only now.
+	if place.Dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, badDir(dir, err)
+	}
+	if err := checkNotMounted(place.Dir); err != nil {
+		return nil, err
+	}
+	return place, nil
+}
+
+// Remove removes the directory if Prepare made it.
+func (p *Place) Remove() {
+	if p.created {
+		_ = os.Remove(p.Dir) // not empty or mounted again: somebody else's now
+	}
+}
+
+func makeDir(dir string) (created bool, err error) {
+	if filepath.Dir(dir) == Root {
+		if err := makeRoot(); err != nil {
+			return false, badDir(Root, err)
+		}
+	}
+	switch err := os.Mkdir(dir, 0o755); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrExist):
+		return false, nil
+	default:
+		return false, badDir(dir, err)
+	}
+}
+
+// makeRoot makes Root usable by all users, each owning what is theirs.
+func makeRoot() error {
+	if err := os.Mkdir(Root, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(Root, &st); err != nil {
+		return err
+	}
+	if int(st.Uid) == os.Geteuid() && st.Mode&0o7777 != 0o1777 {
+		return os.Chmod(Root, 0o777|fs.ModeSticky)
+	}
+	return nil
+}
+
+func checkNotMounted(dir string) error {
+	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	if err != nil {
+		return fmt.Errorf("mount point %s: read mountinfo: %w", dir, err)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	return &Error{Reason: AlreadyMounted, Dir: dir,
+		Msg:  fmt.Sprintf("already mounted: %s (type %s)", storage.Redact(entries[0].Source), entries[0].FSType),
+		Hint: "use it, or unmount it first: umount " + dir}
+}
+
+func checkEmptyDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return badDir(dir, err)
+	}
+	defer f.Close()
+	switch _, err := f.ReadDir(1); {
+	case err == io.EOF:
+		return nil
+	case err == nil:
+		return &Error{Reason: BadMountpoint, Dir: dir, Msg: "not empty", Hint: "choose an empty directory"}
+	default:
+		return badDir(dir, err)
+	}
+}
+
+// badDir puts err, met while looking at dir, into words.
+func badDir(dir string, err error) error {
+	e := &Error{Reason: BadMountpoint, Dir: dir, Msg: err.Error(), Err: err}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Msg, e.Hint = "does not exist", "create it: mkdir "+dir
+	case errors.Is(err, unix.ENOTDIR):
+		e.Msg, e.Hint = "not a directory", "choose an empty directory"
+	case errors.Is(err, fs.ErrPermission):
+		e.Msg, e.Hint = "permission denied", "choose a directory you own"
+	}
+	return e
+}

@@ -1,0 +1,55 @@
+package mount
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxPagesPath limits how many pages one FUSE request may have. Kernels
+	// before 6.13 have the fixed limit defaultMaxPages instead.
+	maxPagesPath    = "/proc/sys/fs/fuse/max_pages_limit"
+	defaultMaxPages = 256
+)
+
+// AllowRequestSize makes the kernel accept FUSE requests of want bytes for the
+// mounts to come, when it may, and returns the size that it accepts, at most
+// want. It must be called before Mount; the limit is one for the whole host
+// and is only ever raised.
+func AllowRequestSize(want int) (size int, err error) {
+	pageSize := os.Getpagesize()
+	text, err := os.ReadFile(maxPagesPath)
+	if err != nil {
+		return min(want, defaultMaxPages*pageSize), nil
+	}
+	pages, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return min(want, defaultMaxPages*pageSize), fmt.Errorf("parse %s: %w", maxPagesPath, err)
+	}
+	if pages*pageSize >= want {
+		return want, nil
+	}
+	if err := os.WriteFile(maxPagesPath, []byte(strconv.Itoa((want+pageSize-1)/pageSize)), 0o644); err != nil {
+		return pages * pageSize, fmt.Errorf("raise %s: %w", maxPagesPath, err)
+	}
+	return want, nil
+}
+
+// SetReadAhead sets how many bytes the kernel reads ahead in files of the
+// mount. It must be called before the first file is opened, since the kernel
+// copies the figure at open.
+func (d *Device) SetReadAhead(bytes int) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(d.Dir, &st); err != nil {
+		return fmt.Errorf("set read-ahead: stat %s: %w", d.Dir, err)
+	}
+	path := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
+	if err := os.WriteFile(path, []byte(strconv.Itoa(bytes/1024)), 0o644); err != nil {
+		return fmt.Errorf("set read-ahead: %w", err)
+	}
+	return nil
+}

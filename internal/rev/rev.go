@@ -1,0 +1,103 @@
+// Package rev serves files as they were at a past view.
+//
+// # Nouns
+//
+// A View is the database as of one tid, a File one ZBigFile in it. Both are
+// immutable: size, block size and every byte stay what they are, so there is
+// nothing to lock, to invalidate or to wait for. All views share the node cache
+// they are given; blocks are held only while a request needs them.
+//
+// # Ownership
+//
+// A View owns nothing that must be closed. Its loads run in goroutines of the
+// bigfile.Loader it was made with.
+package rev
+
+import (
+	"context"
+	"fmt"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/btree"
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// View is the database as of one tid.
+type View struct {
+	at     zodb.Tid
+	source bigfile.Source
+	data   storage.Loader
+	loader *bigfile.Loader
+}
+
+// NewView returns the view at. Nodes come from source and blocks from data.
+func NewView(at zodb.Tid, source bigfile.Source, data storage.Loader, loader *bigfile.Loader) *View {
+	return &View{at: at, source: source, data: data, loader: loader}
+}
+
+// At returns the tid of the view.
+func (v *View) At() zodb.Tid { return v.at }
+
+// File is one ZBigFile at a view.
+type File struct {
+	view  *View
+	oid   zodb.Oid
+	obj   *bigfile.File
+	rev   zodb.Tid
+	size  int64
+	loads *bigfile.Loads
+}
+
+// Open opens the file oid. Errors are those of storage.Loader, and
+// *bigfile.NotBigFileError when the object is something else.
+func (v *View) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
+	obj, rev, err := v.source.File(ctx, zodb.Xid{At: v.at, Oid: oid})
+	if err != nil {
+		return nil, fmt.Errorf("bigfopen %s @%s: %w", oid, v.at, err)
+	}
+	size, path, err := bigfile.Size(ctx, v.source, obj, v.at)
+	if err == nil {
+		err = btree.MissingError(path, v.at)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bigfopen %s @%s: size: %w", oid, v.at, err)
+	}
+	f := &File{view: v, oid: oid, obj: obj, rev: rev, size: size}
+	f.loads = bigfile.NewLoads(v.loader, f.loadBlk)
+	return f, nil
+}
+
+// Size returns the size in bytes, a multiple of BlkSize.
+func (f *File) Size() int64 { return f.size }
+
+// BlkSize returns the size of a block in bytes.
+func (f *File) BlkSize() int64 { return f.obj.BlkSize }
+
+// Rev returns the revision of the ZBigFile object, not of its data.
+func (f *File) Rev() zodb.Tid { return f.rev }
+
+// Read returns up to n bytes from offset off; nothing at or beyond the end.
+func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n int) (*bigfile.Reply, error) {
+	if off >= f.size || n <= 0 {
+		return &bigfile.Reply{}, nil
+	}
+	n = int(min(int64(n), f.size-off))
+	return f.loads.Read(ctx, cache, off, n, f.obj.BlkSize)
+}
+
+// loadBlk loads one block; a hole has no data.
+func (f *File) loadBlk(ctx context.Context, blk int64) (*bigfile.Block, error) {
+	found, err := btree.Lookup(ctx, f.view.source, f.obj.Table, f.view.at, blk)
+	if err == nil {
+		err = btree.MissingError(found.Path, f.view.at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !found.OK {
+		return &bigfile.Block{}, nil
+	}
+	return bigfile.LoadBlock(ctx, f.view.data, found.Value, f.view.at, f.obj.BlkSize)
+}

@@ -1,0 +1,258 @@
+// Package server runs one wcfs: it opens the database, mounts the tree on top
+// of it, serves until told to stop, and leaves nothing behind.
+//
+// # Who owns what
+//
+// Run owns everything: the storage, the node cache, the loads, the mount and
+// the goroutine that serves it. They are made in that order and taken down in
+// the reverse one; Run returns when all of them are gone. Only if clients still
+// use the mount when it has to go, it is detached and left to the end of the
+// process.
+//
+// # Ready
+//
+// A server is ready when its mount answers a real request, not when it thinks
+// it should.
+package server
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/golang/glog"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/fusefs"
+	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/rev"
+	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/tail"
+)
+
+const (
+	// nodeCacheBytes bounds the decoded BTree nodes that are kept: the index
+	// of some 100 GB of blocks.
+	nodeCacheBytes = 256 << 20
+
+	// parallelLoads bounds the blocks that are loaded at a time, and so the
+	// memory that takes.
+	parallelLoads = 64
+)
+
+// Options says what to serve and where.
+type Options struct {
+	ZURL             string // url of the database, as its clients know it
+	Mountpoint       string
+	CreateMountpoint bool // make the last element of Mountpoint, and remove it at the end
+
+	Drivers    storage.Drivers
+	Storage    storage.Options
+	PinTimeout time.Duration
+	AutoExit   bool // stop when the last client is gone
+	TraceFUSE  bool // log every FUSE message
+
+	// OnReady is called with the absolute mount point once the mount answers.
+	// It may be nil.
+	OnReady func(dir string)
+}
+
+// server is a running server.
+type server struct {
+	opt    Options
+	place  *mount.Place
+	store  storage.Storage
+	at0    zodb.Tid
+	ctx    context.Context // of all work for clients; ends after the mount is gone
+	objs   *tail.Objects
+	loader *bigfile.Loader
+	tree   *fusefs.FS
+	device *mount.Device
+
+	clients *clientCount
+	failed  chan error // what makes going on impossible
+}
+
+// Run serves until ctx ends or somebody unmounts. It returns nil after an
+// orderly end; errors are *mount.Error, *storage.OpenError and others.
+func Run(ctx context.Context, opt Options) error {
+	place, err := mount.Prepare(opt.Mountpoint, opt.CreateMountpoint)
+	if err != nil {
+		return err
+	}
+	defer place.Remove()
+	store, at0, err := opt.Drivers.Open(ctx, opt.ZURL, opt.Storage)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &server{opt: opt, place: place, store: store, at0: at0, ctx: work,
+		clients: newClientCount(), failed: make(chan error, 1)}
+	s.objs = tail.NewObjects(work, store, at0, nodeCacheBytes)
+	s.loader = bigfile.NewLoader(work, parallelLoads)
+	defer func() {
+		cancel()
+		s.loader.Wait()
+		s.objs.Close()
+	}()
+	return s.serve(ctx)
+}
+
+// serve mounts, serves, and unmounts.
+func (s *server) serve(ctx context.Context) error {
+	s.tree = fusefs.New(s.ctx, fusefs.Options{
+		ZURL:       s.opt.ZURL,
+		PinTimeout: s.opt.PinTimeout,
+		Head:       s.view(s.at0),
+		View:       s.openView,
+		OnClient:   s.clients.add,
+		OnPanic:    s.panicked,
+	})
+	fuseServer, err := s.mount()
+	if err != nil {
+		return err
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		fuseServer.Serve()
+	}()
+	glog.Infof("start %q %q", s.place.Dir, storage.Redact(s.opt.ZURL))
+	glog.Infof("(built with %s)", runtime.Version())
+	err = s.checkReady()
+	if err == nil {
+		if s.opt.OnReady != nil {
+			s.opt.OnReady(s.place.Dir)
+		}
+		err = s.wait(ctx, served)
+	}
+	s.unmount(served)
+	glog.Infof("stop %q %q", s.place.Dir, storage.Redact(s.opt.ZURL))
+	return err
+}
+
+func (s *server) view(at zodb.Tid) *rev.View {
+	return rev.NewView(at, s.objs, s.store, s.loader)
+}
+
+// openView returns a past view. A view beyond head is refused at once: what it
+// will show is not known.
+func (s *server) openView(at zodb.Tid) (*rev.View, error) {
+	if head := s.objs.Head(); at > head {
+		return nil, &storage.FutureViewError{At: at, Head: head}
+	}
+	return s.view(at), nil
+}
+
+// BugError says that the server had to stop because of a mistake in itself.
+type BugError struct{ Err error }
+
+func (e *BugError) Error() string { return e.Err.Error() }
+func (e *BugError) Unwrap() error { return e.Err }
+
+// panicked stops the server after a panic in a handler: nobody knows what
+// state it is in, and no data is better than wrong data.
+func (s *server) panicked(err error) { s.fail(&BugError{err}) }
+
+// fail makes the server stop serving because of err.
+func (s *server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // it is stopping already
+	}
+}
+
+// wait returns when the server has to stop, with the reason if it is an error.
+func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
+	var idle <-chan struct{}
+	if s.opt.AutoExit {
+		idle = s.clients.idle
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-served: // somebody unmounted
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-idle:
+			if s.clients.gone() && s.device.Unmount() == nil {
+				glog.Info("the last client is gone")
+				return nil
+			}
+		}
+	}
+}
+
+// mount mounts the tree as well as the kernel permits.
+func (s *server) mount() (*fuse.Server, error) {
+	size, err := mount.AllowRequestSize(fusefs.MaxRequest)
+	if err != nil {
+		glog.Infof("requests are limited to %d KiB, so a block of %d KiB takes several: %s", size>>10, fusefs.MaxRequest>>10, err)
+	}
+	s.device, err = mount.Mount(s.place.Dir, mount.Options{Source: s.opt.ZURL, Subtype: "wcfs", MaxRead: size})
+	if err != nil {
+		return nil, err
+	}
+	raw, options := s.tree.Raw(size)
+	options.Debug = s.opt.TraceFUSE
+	options.Logger = log.New(glogWriter{}, "", 0)
+	fuseServer, err := fuse.NewServer(raw, s.device.FUSEPath(), options)
+	if err != nil {
+		_ = s.device.Detach()
+		return nil, &mount.Error{Reason: mount.NoFeature, Dir: s.place.Dir, Msg: fmt.Sprintf("start FUSE: %s", err), Err: err}
+	}
+	if err := s.checkKernel(fuseServer.KernelSettings()); err != nil {
+		_ = s.device.Detach()
+		return nil, err
+	}
+	return fuseServer, nil
+}
+
+// checkReady asks the mount a real question, and then lets the kernel read
+// ahead whole blocks.
+func (s *server) checkReady() error {
+	var st unix.Stat_t
+	path := filepath.Join(s.place.Dir, ".wcfs", "zurl")
+	if err := unix.Stat(path, &st); err != nil {
+		return fmt.Errorf("the mount does not answer: stat %s: %w", path, err)
+	}
+	if err := s.device.SetReadAhead(fusefs.MaxRequest); err != nil {
+		glog.Infof("sequential reading takes more and smaller requests: %s", err)
+	}
+	return nil
+}
+
+// unmount takes the mount away and waits until it is not served any more. A
+// mount that is in use is detached: its users get ENOTCONN when the process
+// ends.
+func (s *server) unmount(served <-chan struct{}) {
+	select {
+	case <-served: // it is gone already
+		return
+	default:
+	}
+	err := s.device.Unmount()
+	if err == nil {
+		<-served
+		return
+	}
+	select {
+	case <-served: // somebody else was faster
+		return
+	default:
+	}
+	glog.Warningf("%s; it is detached and those who use it get ENOTCONN", err)
+	if err := s.device.Detach(); err != nil {
+		glog.Errorf("%s", err)
+	}
+}
