@@ -1,0 +1,83 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/server"
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// Exit codes. They are a promise to scripts: a number is never given another
+// meaning. README.rst and the help of serve list them.
+const (
+	exitOK          = 0
+	exitOther       = 1  // anything that has no code of its own
+	exitUsage       = 2  // the command line cannot be understood
+	exitMounted     = 3  // something is mounted at the mount point already
+	exitMountpoint  = 5  // the mount point is missing, no directory, not empty
+	exitUnreachable = 6  // the database does not exist or cannot be read
+	exitDatabase    = 7  // it is there but is not a database, or is damaged
+	exitKernel      = 8  // the kernel is too old
+	exitFUSE        = 9  // no /dev/fuse, or no permission to mount
+	exitURL         = 12 // no driver for this kind of url, or the url is malformed
+	exitBug         = 70 // a bug in wcfs
+)
+
+const exitCodesHelp = `Exit codes: 0 ok, 1 other failure, 2 wrong usage, 3 already mounted,
+5 mount point unusable, 6 database unreachable, 7 not a database or damaged,
+8 kernel too old, 9 FUSE not available or not permitted, 12 unsupported url,
+70 bug in wcfs.`
+
+// usageError says that the command line is wrong.
+type usageError struct {
+	msg  string
+	text string // printed after the message; may be empty
+}
+
+func (e *usageError) Error() string { return e.msg }
+
+// exitCode maps an error to the exit code. It is the only place that does.
+func exitCode(err error) int {
+	var (
+		usage    *usageError
+		mountErr *mount.Error
+		openErr  *storage.OpenError
+		bug      *server.BugError
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &mountErr):
+		return mountExitCode(mountErr.Reason)
+	case errors.As(err, &openErr):
+		return openExitCode(openErr.Reason)
+	case errors.As(err, &bug):
+		return exitBug
+	}
+	return exitOther
+}
+
+func mountExitCode(reason mount.Reason) int {
+	switch reason {
+	case mount.AlreadyMounted:
+		return exitMounted
+	case mount.BadMountpoint:
+		return exitMountpoint
+	case mount.NoFeature:
+		return exitKernel
+	}
+	return exitFUSE
+}
+
+func openExitCode(reason storage.OpenReason) int {
+	switch reason {
+	case storage.Unreachable:
+		return exitUnreachable
+	case storage.NotADatabase:
+		return exitDatabase
+	}
+	return exitURL
+}

@@ -1,0 +1,141 @@
+// Command wcfs serves the big arrays of a ZODB database as plain files.
+//
+//	wcfs serve ZURL [MOUNTPOINT]     in the foreground, until Ctrl-C
+//	wcfs [OPTIONS] ZURL MOUNTPOINT   the same; the form wendelin.core starts
+//
+// This package only parses the command line, calls internal/..., and turns an
+// error into one line on stderr and an exit code. It is the only place that
+// reads flags and the environment, and that ends the process.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes one command and returns the exit code.
+func run(args []string) int {
+	// glog keeps its settings in the global flag set. What we adopt of it is
+	// parsed with our own flags; this only tells glog that parsing was done.
+	_ = flag.CommandLine.Parse(nil)
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	root := newRoot()
+	root.SetArgs(withCommand(root, args))
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(os.Stderr, "wcfs:", oneLine(err))
+	var usage *usageError
+	if errors.As(err, &usage) && usage.text != "" {
+		fmt.Fprintln(os.Stderr, usage.text)
+	}
+	return exitCode(err)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wcfs",
+		Short: "Serve the big arrays of a ZODB database as plain files",
+		Long: `wcfs mounts a ZODB database: every ZBigFile in it is a plain file that any
+program can read or map into memory, as of now and as of any past transaction.`,
+		Example: `  wcfs serve data.fs           # at the usual place under /dev/shm/wcfs
+  wcfs serve data.fs /mnt/data
+  cat /mnt/data/head/at        # the newest transaction`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{msg: "a command is missing", text: "see: wcfs --help"}
+			}
+			return &usageError{msg: fmt.Sprintf("unknown command %q", args[0]), text: suggest(cmd, args[0])}
+		},
+		Run: func(*cobra.Command, []string) {},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.Version = version()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{msg: err.Error(), text: "see: " + cmd.CommandPath() + " --help"}
+	})
+	root.AddCommand(newServe())
+	return root
+}
+
+// withCommand returns args with "serve" put before them when they are of the
+// form that names no command: wcfs [OPTIONS] ZURL MOUNTPOINT. Options of serve
+// may be written with one dash, as Go programs do.
+func withCommand(root *cobra.Command, args []string) []string {
+	serve, _, _ := root.Find([]string{"serve"})
+	if len(args) > 0 && args[0] == serve.Name() {
+		return append([]string{args[0]}, doubleDashes(serve, args[1:])...)
+	}
+	if !isLegacy(root, args) {
+		return args
+	}
+	return append([]string{serve.Name(), "--" + legacyFlag}, doubleDashes(serve, args)...)
+}
+
+// isLegacy reports whether args name no command. A lone word that looks like
+// neither a url nor a path is taken for a misspelt command.
+func isLegacy(root *cobra.Command, args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	switch first := args[0]; {
+	case first == "-h", first == "-help", first == "--help", first == "--version", first == "-version":
+		return false
+	case strings.HasPrefix(first, "-"):
+		return true
+	default:
+		command, _, err := root.Find(args[:1])
+		known := err == nil && command != root || first == "help" || strings.HasPrefix(first, "__complete") || first == "completion"
+		return !known && strings.ContainsAny(first, ":/.~")
+	}
+}
+
+// doubleDashes spells the long options of cmd in args with two dashes.
+func doubleDashes(cmd *cobra.Command, args []string) []string {
+	out := make([]string, 0, len(args))
+	for i, arg := range args {
+		if arg == "--" {
+			return append(out, args[i:]...)
+		}
+		if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "--") {
+			name, _, _ := strings.Cut(arg[1:], "=")
+			if len(name) > 1 && (name == "help" || cmd.Flags().Lookup(name) != nil) {
+				arg = "-" + arg
+			}
+		}
+		out = append(out, arg)
+	}
+	return out
+}
+
+// suggest names the commands that a misspelt one may have meant.
+func suggest(root *cobra.Command, word string) string {
+	root.SuggestionsMinimumDistance = 2
+	if names := root.SuggestionsFor(word); len(names) > 0 {
+		return "did you mean: wcfs " + strings.Join(names, ", wcfs ")
+	}
+	return "see: wcfs --help"
+}
+
+// oneLine puts an error on one line, as one terminal message should be.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " ")
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/golang/glog"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/server"
+	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/storage/fs1"
+)
+
+// legacyFlag marks the form without a command. It is not for users.
+const legacyFlag = "drop-in"
+
+// glogFlags are the flags of glog that serve takes, so that an operator can
+// say how much goes where.
+var glogFlags = []string{"logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "v", "vmodule"}
+
+type serveFlags struct {
+	debug      bool
+	autoExit   bool
+	traceFUSE  bool
+	pinTimeout time.Duration
+	legacy     bool
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve [OPTIONS] ZURL [MOUNTPOINT]",
+		Short: "Mount a database and serve it in the foreground",
+		Long: `Mount the database ZURL on MOUNTPOINT and serve it until Ctrl-C, SIGTERM, or
+until somebody unmounts. ZURL is file:///path/to/data.fs or just a path.
+
+Without MOUNTPOINT the usual place is used, where clients look for it:
+` + mount.Root + `/<sha1 of ZURL>. It is made for the time of serving.
+
+` + exitCodesHelp,
+		Example: `  wcfs serve data.fs
+  wcfs serve file:///srv/data.fs /mnt/data
+  wcfs serve -v=1 data.fs /mnt/data`,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkServeArgs(cmd, &f, args); err != nil {
+				return err
+			}
+			return serve(cmd, &f, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.DurationVar(&f.pinTimeout, "pintimeout", 30*time.Second, "time a client has to answer a pin before it is killed")
+	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
+	flags.BoolVar(&f.debug, "debug", false, "log more, and serve .wcfs/debug/")
+	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
+	flags.BoolVar(&f.legacy, legacyFlag, false, "")
+	_ = flags.MarkHidden(legacyFlag)
+	for _, name := range glogFlags {
+		flags.AddGoFlag(flag.CommandLine.Lookup(name))
+	}
+	return cmd
+}
+
+func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
+	if f.legacy && len(args) != 2 {
+		return &usageError{msg: fmt.Sprintf("expected 2 arguments, got %d", len(args)), text: "Usage: wcfs [OPTIONS] zurl mntpt"}
+	}
+	if len(args) < 1 || len(args) > 2 {
+		return &usageError{msg: fmt.Sprintf("serve: expected ZURL [MOUNTPOINT], got %d arguments", len(args)),
+			text: "Usage: wcfs " + cmd.Use}
+	}
+	if f.pinTimeout <= 0 {
+		return &usageError{msg: fmt.Sprintf("serve: -pintimeout must be positive, got %s", f.pinTimeout)}
+	}
+	return nil
+}
+
+func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
+	setupLog(cmd, f)
+	defer glog.Flush()
+	opt, err := serveOptions(f, args)
+	if err != nil {
+		return err
+	}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		opt.OnReady = func(dir string) {
+			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
+		}
+	}
+	return server.Run(cmd.Context(), opt)
+}
+
+// serveOptions turns the command line into what the server understands.
+func serveOptions(f *serveFlags, args []string) (server.Options, error) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return server.Options{}, fmt.Errorf("find the current directory: %w", err)
+	}
+	home, _ := os.UserHomeDir() // only needed for paths with ~
+	zurl := storage.Resolve(args[0], cwd, home)
+	opt := server.Options{
+		ZURL:       zurl,
+		Drivers:    storage.Drivers{"file": fs1.Open},
+		Storage:    storage.Options{Warnf: glog.Warningf, Home: home},
+		PinTimeout: f.pinTimeout,
+		AutoExit:   f.autoExit,
+		TraceFUSE:  f.traceFUSE,
+	}
+	if len(args) == 2 {
+		opt.Mountpoint = args[1]
+		return opt, nil
+	}
+	opt.CreateMountpoint = true
+	opt.Mountpoint, err = mount.Point(zurl)
+	return opt, err
+}
+
+// setupLog makes glog write to stderr unless the user wants files. Files in
+// the temporary directory, glog's own default, are where nobody looks.
+func setupLog(cmd *cobra.Command, f *serveFlags) {
+	flags := cmd.Flags()
+	if !flags.Changed("log_dir") && !flags.Changed("logtostderr") {
+		_ = flag.Set("logtostderr", "true")
+	}
+	if f.debug && !flags.Changed("v") {
+		_ = flag.Set("v", "1")
+	}
+}
