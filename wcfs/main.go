@@ -85,7 +85,7 @@ func withCommand(root *cobra.Command, args []string) []string {
 		return append([]string{args[0]}, doubleDashes(serve, args[1:])...)
 	}
 	if !isLegacy(root, args) {
-		return args
+		return doubleDashes(root, args)
 	}
 	return append([]string{serve.Name(), "--" + legacyFlag}, doubleDashes(serve, args)...)
 }
@@ -117,7 +117,7 @@ func doubleDashes(cmd *cobra.Command, args []string) []string {
 		}
 		if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "--") {
 			name, _, _ := strings.Cut(arg[1:], "=")
-			if len(name) > 1 && (name == "help" || cmd.Flags().Lookup(name) != nil) {
+			if name == "help" || name == "version" || len(name) > 1 && cmd.Flags().Lookup(name) != nil {
 				arg = "-" + arg
 			}
 		}

@@ -110,6 +110,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		Drivers:    storage.Drivers{"file": fs1.Open},
 		Storage:    storage.Options{Warnf: glog.Warningf, Home: home},
 		PinTimeout: f.pinTimeout,
+		Debug:      f.debug,
 		AutoExit:   f.autoExit,
 		TraceFUSE:  f.traceFUSE,
 	}

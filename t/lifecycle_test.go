@@ -1,0 +1,234 @@
+package t
+
+import (
+	"crypto/sha1"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/t/oracle"
+)
+
+// mountEntry returns the entry of the mount table for a mount point.
+func mountEntry(t testing.TB, dir string) *mountinfo.Info {
+	t.Helper()
+	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "mounts on %s", dir)
+	return entries[0]
+}
+
+// Unmount does what umount(8) does. What uses the mount for a moment, like a
+// RELEASE that is on its way, is waited for.
+func (s *Server) Unmount() {
+	s.t.Helper()
+	until(s.t, "unmount "+s.Dir, func() bool {
+		err := unix.Unmount(s.Dir, 0)
+		if err != unix.EBUSY {
+			require.NoError(s.t, err)
+		}
+		return err == nil
+	})
+}
+
+// waitDead waits until the mount of a dead server says so for good. For a
+// moment the kernel may say that the connection was aborted.
+func (s *Server) waitDead(paths ...string) {
+	s.t.Helper()
+	for _, path := range append(paths, s.Path(".wcfs/zurl"), s.Path("head/at"), s.Path("anything")) {
+		until(s.t, path+" gives ENOTCONN", func() bool {
+			var st unix.Stat_t
+			fd, err := openFile(path, unix.O_RDONLY)
+			if err == nil { // the kernel may still know the name
+				_, err = unix.Pread(fd, make([]byte, 1), 0)
+				unix.Close(fd)
+			}
+			require.Contains(s.t, []error{nil, unix.ENOTCONN, unix.ECONNABORTED}, err, path)
+			return err == unix.ENOTCONN || unix.Stat(path, &st) == unix.ENOTCONN
+		})
+	}
+}
+
+func TestSignalsEndTheServerCleanly(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		s := Start(t, "topo")
+		s.Signal(sig)
+		require.Zero(t, s.WaitExit(), s.Log())
+		require.Empty(t, wcfsMounts(s.Dir))
+		require.DirExists(t, s.Dir, "a directory that we were given stays")
+		require.Empty(t, list(t, s.Dir))
+	}
+}
+
+// defaultPoint is where clients look for the mount of a database.
+func defaultPoint(zurl string) string {
+	return fmt.Sprintf("/dev/shm/wcfs/%x", sha1.Sum([]byte(zurl)))
+}
+
+func TestDefaultMountPointIsMadeAndRemoved(t *testing.T) {
+	t.Parallel()
+	for _, existed := range []bool{false, true} {
+		path := CopyDatabase(t, "topo")
+		dir := defaultPoint("file://" + path)
+		if existed {
+			require.NoError(t, os.MkdirAll(dir, 0o755))
+			t.Cleanup(func() { os.Remove(dir) })
+		}
+		s := Launch(t, Config{Options: []string{"serve"}, ZURL: "file://" + path, Typed: path, Dir: dir, TypedDir: "-"})
+		require.Equal(t, "fuse.wcfs", mountEntry(t, dir).FSType)
+		root := stat(t, "/dev/shm/wcfs")
+		if int(root.Uid) == os.Getuid() {
+			require.EqualValues(t, unix.S_IFDIR|0o1777, root.Mode, "all users share the directory: %o", root.Mode)
+		}
+		s.Stop()
+		if existed {
+			require.DirExists(t, dir, "what was there before stays")
+		} else {
+			require.NoDirExists(t, dir)
+		}
+	}
+}
+
+func TestUmountEndsTheServer(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	s.Unmount()
+	require.Zero(t, s.WaitExit(), s.Log())
+	require.Contains(t, s.Log(), fmt.Sprintf("stop %q %q", s.Dir, s.ZURL))
+}
+
+// TestBusyMountGoesWithTheServer: SIGTERM ends the server although processes use
+// the mount, and they are told.
+func TestBusyMountGoesWithTheServer(t *testing.T) {
+	t.Parallel()
+	const nblk, blksize = 16, 1 << 20 // much more than is read ahead
+	path, _ := BuildDatabase(t, nblk, blksize, true)
+	s := StartOn(t, path)
+	file := s.Path("head/bigfile", builtOid.String())
+	h := StartHelper(t, "hold", file, s.Path("head/bigfile"))
+	require.Equal(t, "ready", h.Line())
+	require.Equal(t, "ok", h.Ask("touch 0 0"))
+	s.Signal(syscall.SIGTERM)
+	require.Zero(t, s.WaitExit(), s.Log())
+	require.Empty(t, wcfsMounts(s.Dir))
+	until(t, "reading gives ENOTCONN", func() bool {
+		answer := h.Ask(fmt.Sprintf("read 0 %d", (nblk-1)*blksize))
+		require.Contains(t, []string{"ENOTCONN", "ECONNABORTED"}, answer)
+		return answer == "ENOTCONN"
+	})
+	require.Equal(t, "SIGBUS", h.Ask(fmt.Sprintf("touch 0 %d", (nblk-1)*blksize)), "a page that was never read")
+	require.Equal(t, "ok", h.Ask("touch 0 0"), "a page that was")
+	require.Zero(t, h.Wait())
+}
+
+func TestKilledServerLeavesENOTCONN(t *testing.T) {
+	t.Parallel()
+	const nblk, blksize = 4, 64 << 10
+	path, _ := BuildDatabase(t, nblk, blksize, true)
+	s := StartOn(t, path)
+	h := StartHelper(t, "hold", s.Path("head/bigfile", builtOid.String()), s.Path(".wcfs/zurl"))
+	require.Equal(t, "ready", h.Line())
+	s.Signal(syscall.SIGKILL)
+	s.WaitExit()
+	s.waitDead(s.Path("head/bigfile", builtOid.String()))
+	require.Equal(t, "ENOTCONN", h.Ask("read 0 0"))
+	require.Equal(t, "SIGBUS", h.Ask(fmt.Sprintf("touch 0 %d", (nblk-1)*blksize)))
+
+	// The mount stays, and a second server says so. When it is gone, one works.
+	code, _, words := wcfs(t, "serve", path, s.Dir)
+	require.Equal(t, 3, code, words)
+	require.Contains(t, words, "already mounted")
+	require.Zero(t, h.Wait())
+	s.Unmount()
+	again := Launch(t, Config{ZURL: s.ZURL, Dir: s.Dir})
+	again.Stop()
+}
+
+func TestSecondServerOnTheSamePlaceIsRefused(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(s.Dir, link))
+	for _, dir := range []string{s.Dir, s.Dir + "/", filepath.Dir(s.Dir) + "//./mnt/../mnt", link} {
+		code, _, words := wcfs(t, "serve", s.ZURL, dir)
+		require.Equal(t, 3, code, words)
+		require.Contains(t, words, "already mounted: "+s.ZURL+" (type fuse.wcfs)")
+		require.Equal(t, 1, strings.Count(words, "\n"), words)
+	}
+	mountEntry(t, s.Dir)
+	s.Stop()
+}
+
+// TestAbortedConnectionLeavesNoMount: operators free a stuck mount by writing to
+// its abort file. The server then takes away what is left.
+func TestAbortedConnectionLeavesNoMount(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount the fusectl filesystem")
+	}
+	t.Parallel()
+	s := Start(t, "topo")
+	s.abort()
+	s.WaitExit()
+	left := wcfsMounts(s.Dir)
+	if len(left) > 0 {
+		require.NoError(t, unix.Unmount(s.Dir, unix.MNT_DETACH))
+	}
+	require.Empty(t, left)
+}
+
+func TestAutoExitEndsWithTheLastClient(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "topo")
+	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Options: []string{"-autoexit"}, Join: true})
+	a := StartHelper(t, "hold", s.Path(".wcfs/zurl"))
+	b := StartHelper(t, "hold", s.Path(".wcfs/zurl"), s.Path("head/bigfile", db.Files["topo"].Oid.String()))
+	require.Equal(t, "ready", a.Line())
+	require.Equal(t, "ready", b.Line())
+	s.Leave()
+	a.Kill()
+	// Closing is told to the server in order, so if it were to end because of
+	// the two it would before it answers anything that comes now.
+	for range 100 {
+		require.Equal(t, "ok", b.Ask("read 1 0"))
+		content(t, s.Path("head/at"))
+	}
+	require.True(t, s.Running())
+	b.Kill()
+	require.Zero(t, s.WaitExit(), s.Log())
+	require.Empty(t, wcfsMounts(s.Dir))
+}
+
+// TestAutoExitWaitsForFilesOfALeavingClient: a client closes .wcfs/zurl first,
+// and what else it has of the mount a moment later.
+func TestAutoExitWaitsForFilesOfALeavingClient(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "topo")
+	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Options: []string{"-autoexit"}, Join: true})
+	h := StartHelper(t, "hold", s.Path("head/bigfile", db.Files["topo"].Oid.String()))
+	require.Equal(t, "ready", h.Line())
+	s.Leave()
+	for range 100 {
+		require.Equal(t, "ok", h.Ask("read 0 0"))
+	}
+	h.Kill()
+	require.Zero(t, s.WaitExit(), s.Log())
+}
+
+func TestWithoutAutoExitTheServerStays(t *testing.T) {
+	t.Parallel()
+	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Join: true})
+	s.Leave()
+	for range 100 {
+		content(t, s.Path(".wcfs/zurl"))
+	}
+	require.True(t, s.Running())
+	s.Stop()
+}

@@ -1,0 +1,274 @@
+package t
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/t/oracle"
+)
+
+func stat(t testing.TB, path string) unix.Stat_t {
+	t.Helper()
+	var st unix.Stat_t
+	require.NoError(t, uninterrupted(func() error { return unix.Lstat(path, &st) }), path)
+	return st
+}
+
+// files returns the paths of the arrays of db at a view, by name.
+func files(s *Server, db *oracle.DB, view string) map[string]string {
+	paths := make(map[string]string)
+	for name, file := range db.Files {
+		paths[name] = s.Path(view, "bigfile", file.Oid.String())
+	}
+	return paths
+}
+
+func TestModesSizesAndOwners(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "basic")
+	s := Start(t, "basic")
+	view := "@" + db.Head.String()
+	oid := db.Files["arr"].Oid.String()
+	zurl := int64(len(s.ZURL))
+	for _, c := range []struct {
+		path string
+		mode uint32
+		size int64
+	}{
+		{".", unix.S_IFDIR | 0o755, 0},
+		{".wcfs", unix.S_IFDIR | 0o755, 0},
+		{".wcfs/zurl", unix.S_IFREG | 0o644, zurl},
+		{".wcfs/pintimeout", unix.S_IFREG | 0o644, 4},
+		{"head", unix.S_IFDIR | 0o555, 0},
+		{"head/at", unix.S_IFREG | 0o644, 16},
+		{"head/bigfile", unix.S_IFDIR | 0o755, 0},
+		{"head/bigfile/" + oid, unix.S_IFREG | 0o444, 40960},
+		{view, unix.S_IFDIR | 0o555, 0},
+		{view + "/bigfile", unix.S_IFDIR | 0o755, 0},
+		{view + "/bigfile/" + oid, unix.S_IFREG | 0o444, 40960},
+	} {
+		st := stat(t, s.Path(c.path))
+		require.Equal(t, c.mode, st.Mode, "mode of %s: %o", c.path, st.Mode)
+		require.Equal(t, c.size, st.Size, "size of %s", c.path)
+		require.EqualValues(t, 1, st.Nlink, "nlink of %s", c.path)
+		require.EqualValues(t, os.Getuid(), st.Uid, "uid of %s", c.path)
+		require.EqualValues(t, os.Getgid(), st.Gid, "gid of %s", c.path)
+		require.EqualValues(t, 0, st.Atim.Nano(), "atime of %s", c.path)
+		require.Equal(t, st.Mtim, st.Ctim, "mtime and ctime of %s", c.path)
+	}
+	// What stats says is longer now than at start or not, but always what it has.
+	content, err := os.ReadFile(s.Path(".wcfs/stats"))
+	require.NoError(t, err)
+	require.EqualValues(t, len(content), stat(t, s.Path(".wcfs/stats")).Size)
+}
+
+// near requires that two times are the same within a microsecond: a tid cannot
+// tell a time better than to some 14 ns, and clients compute it in floats.
+func near(t *testing.T, want time.Time, got unix.Timespec, what string) {
+	t.Helper()
+	diff := time.Unix(got.Unix()).Sub(want)
+	require.LessOrEqual(t, math.Abs(diff.Seconds()), 1e-6, "%s: %s", what, diff)
+}
+
+func TestTimesAreCommitTimes(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "basic")
+	s := Start(t, "basic")
+	near(t, db.Head.Time().Time, stat(t, s.Path("head")).Mtim, "head")
+	for _, path := range []string{".", ".wcfs", ".wcfs/zurl", ".wcfs/pintimeout", ".wcfs/stats", "head/at", "head/bigfile"} {
+		require.Zero(t, stat(t, s.Path(path)).Mtim, "mtime of %s", path)
+	}
+	changed := make(map[zodb.Oid]zodb.Tid) // revision of each object
+	for _, txn := range db.Txns {
+		for _, oid := range txn.Oids {
+			changed[oid] = txn.Tid
+		}
+		view := "@" + txn.Tid.String()
+		near(t, txn.Tid.Time().Time, stat(t, s.Path(view)).Mtim, view)
+		for name, path := range files(s, db, view) {
+			if _, exists := txn.Files[name]; !exists {
+				continue
+			}
+			st := stat(t, path)
+			near(t, changed[db.Files[name].Oid].Time().Time, st.Mtim, path)
+			require.Equal(t, st.Mtim, st.Ctim)
+		}
+	}
+	for name, path := range files(s, db, "head") {
+		near(t, changed[db.Files[name].Oid].Time().Time, stat(t, path).Mtim, "head "+name)
+	}
+}
+
+func TestBlockSizeIsToldByStat(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "basic")
+	s := Start(t, "basic")
+	for _, view := range []string{"head", "@" + db.Head.String()} {
+		for name, path := range files(s, db, view) {
+			require.EqualValues(t, db.Files[name].BlkSize, stat(t, path).Blksize, path)
+		}
+	}
+}
+
+func list(t *testing.T, path string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(path)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestWhatWasLookedUpIsListed(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "basic")
+	s := Start(t, "basic")
+	view, oid := "@"+db.Head.String(), db.Files["arr"].Oid.String()
+	require.Equal(t, []string{".wcfs", "head"}, list(t, s.Dir))
+	require.Equal(t, []string{"pintimeout", "stats", "zurl"}, list(t, s.Path(".wcfs")))
+	require.Equal(t, []string{"at", "bigfile"}, list(t, s.Path("head")))
+	require.Empty(t, list(t, s.Path("head/bigfile")))
+
+	_, err := os.Stat(s.Path("head/bigfile", "0000000000009999"))
+	require.Error(t, err)
+	require.Empty(t, list(t, s.Path("head/bigfile")), "after a failed lookup")
+
+	f, err := os.Open(s.Path("head/bigfile", oid)) // open, so that the kernel cannot forget it
+	require.NoError(t, err)
+	defer f.Close()
+	require.Equal(t, []string{oid}, list(t, s.Path("head/bigfile")))
+	require.Equal(t, []string{".wcfs", "head"}, list(t, s.Dir))
+
+	d, err := os.Open(s.Path(view))
+	require.NoError(t, err)
+	defer d.Close()
+	require.Equal(t, []string{".wcfs", view, "head"}, list(t, s.Dir))
+	require.Equal(t, []string{"bigfile"}, list(t, s.Path(view)))
+	require.Empty(t, list(t, s.Path(view, "bigfile")))
+	g, err := os.Open(s.Path(view, "bigfile", oid))
+	require.NoError(t, err)
+	defer g.Close()
+	require.Equal(t, []string{oid}, list(t, s.Path(view, "bigfile")))
+}
+
+func TestStatfsDoesNotUpsetDF(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	for _, path := range []string{".", "head/at", "head/bigfile"} {
+		var st unix.Statfs_t
+		require.NoError(t, unix.Statfs(s.Path(path), &st))
+		require.EqualValues(t, 2<<20, st.Bsize)
+		require.EqualValues(t, 2<<20, st.Frsize)
+		require.EqualValues(t, 255, st.Namelen)
+		require.Zero(t, st.Blocks)
+		require.Zero(t, st.Bfree)
+		require.Zero(t, st.Bavail)
+		require.Zero(t, st.Files)
+		require.Zero(t, st.Ffree)
+	}
+}
+
+func TestThereAreNoExtendedAttributes(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "topo")
+	s := Start(t, "topo")
+	for _, path := range []string{s.Dir, s.Path("head/at"), s.Path("head/bigfile", db.Files["topo"].Oid.String())} {
+		_, err := unix.Getxattr(path, "user.x", make([]byte, 10))
+		require.ErrorIs(t, err, unix.ENOTSUP, path)
+		require.ErrorIs(t, unix.Setxattr(path, "user.x", []byte("1"), 0), unix.ENOTSUP, path)
+		require.ErrorIs(t, unix.Removexattr(path, "user.x"), unix.ENOTSUP, path)
+		n, err := unix.Listxattr(path, make([]byte, 100))
+		if err == nil {
+			require.Zero(t, n, path)
+		} else {
+			require.ErrorIs(t, err, unix.ENOTSUP, path)
+		}
+	}
+}
+
+// TestLookupErrors has the errno of every kind of name that is not there.
+func TestLookupErrors(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "basic")
+	s := Start(t, "basic")
+	first, view := "@"+db.Txns[0].Tid.String(), "@"+db.Head.String()
+	arr := db.Files["arr"].Oid.String()
+	beyond := "@" + (db.Head + 1).String()
+	for _, c := range []struct {
+		path  string
+		errno unix.Errno
+	}{
+		// Clients rely on EINVAL where ENOENT would look natural.
+		{"nothing", unix.EINVAL},
+		{"@", unix.EINVAL},
+		{"@1", unix.EINVAL},
+		{"@040d232b6a99ef1", unix.EINVAL},
+		{"@040d232b6a99ef111", unix.EINVAL},
+		{"@040d232b6a99ef1g", unix.EINVAL},
+		{"@ 40d232b6a99ef11", unix.EINVAL},
+		{db.Head.String(), unix.EINVAL},
+		// One name for one thing: no upper case.
+		{"@040D232B6A99EF11", unix.EINVAL},
+		{"head/bigfile/000000000000000B", unix.EINVAL},
+		{view + "/bigfile/000000000000000B", unix.EINVAL},
+		// A view that does not exist yet is refused at once.
+		{beyond, unix.ENOENT},
+		{"@7fffffffffffffff", unix.ENOENT},
+		{"@ffffffffffffffff", unix.ENOENT},
+		{beyond + "/bigfile/" + arr, unix.ENOENT},
+
+		{"head/bigfile/x", unix.EINVAL},
+		{"head/bigfile/1", unix.EINVAL},
+		{"head/bigfile/0000000000000008x", unix.EINVAL},
+		{"head/bigfile/00000000000000 8", unix.EINVAL},
+		{"head/bigfile/0000000000000000", unix.EINVAL}, // the root object, not a ZBigFile
+		{"head/bigfile/0000000000099999", unix.EINVAL}, // never created
+		{"head/bigfile/ffffffffffffffff", unix.EINVAL}, // zodb.InvalidOid
+		{view + "/bigfile/0000000000000000", unix.EINVAL},
+		{view + "/bigfile/0000000000099999", unix.EINVAL},
+		{first + "/bigfile/" + arr, unix.EINVAL}, // created later
+
+		{"head/nothing", unix.ENOENT},
+		{".wcfs/nothing", unix.ENOENT},
+		{view + "/at", unix.ENOENT},
+		{view + "/watch", unix.ENOENT},
+		{view + "/nothing", unix.ENOENT},
+		{"head/at/x", unix.ENOTDIR},
+		{"head/bigfile/" + arr + "/x", unix.ENOTDIR},
+	} {
+		var st unix.Stat_t
+		for range 2 { // a second try must not be answered from anywhere else
+			err := uninterrupted(func() error { return unix.Lstat(s.Path(c.path), &st) })
+			require.ErrorIs(t, err, c.errno, c.path)
+		}
+	}
+	_, err := os.Stat(s.Path("head/bigfile", strings.Repeat("0", 256)))
+	require.ErrorIs(t, err, unix.EINVAL)
+
+	require.Contains(t, s.Log(), `/: lookup "nothing": invalid argument: not @rev`)
+	require.Contains(t, s.Log(), `/head/bigfile: lookup "x": invalid argument: not oid`)
+	require.Contains(t, s.Log(), "persistent.mapping.PersistentMapping is not a ZBigFile")
+	require.Equal(t, []string{".wcfs"}, list(t, s.Dir)[:1])
+}
+
+// TestViewsBetweenTransactionsShowTheOlderOne: any tid up to head is a view.
+func TestViewsBetweenTransactionsShowTheOlderOne(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "topo")
+	s := Start(t, "topo")
+	for _, txn := range db.Txns[:len(db.Txns)-1] {
+		checkView(t, s, db, "@"+(txn.Tid+1).String(), txn)
+	}
+	_, err := os.Stat(s.Path("@0000000000000000", "bigfile", db.Files["topo"].Oid.String()))
+	require.ErrorIs(t, err, unix.EINVAL)
+	require.DirExists(t, filepath.Join(s.Dir, "@0000000000000001"))
+}
