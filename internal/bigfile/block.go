@@ -24,6 +24,11 @@ type Block struct {
 	buf *storage.Buf // nil for a block that owns no buffer
 }
 
+// NewBlock returns a block with the content of buf, which it takes over.
+func NewBlock(buf *storage.Buf, serial zodb.Tid) *Block {
+	return &Block{Data: trim(buf.Data), Serial: serial, buf: buf}
+}
+
 // Retain adds a reference and returns b.
 func (b *Block) Retain() *Block {
 	if b.buf != nil {
@@ -72,7 +77,7 @@ func LoadBlock(ctx context.Context, loader storage.Loader, zblk zodb.Oid, at zod
 	if err != nil {
 		return nil, fmt.Errorf("load block %s: %w", zblk, err)
 	}
-	return &Block{Data: trim(data.Data), Serial: serial, buf: data}, nil
+	return NewBlock(data, serial), nil
 }
 
 // loadReferred loads an object that another one refers to at the same view.

@@ -52,7 +52,7 @@ func appendRange(vecs [][]byte, data []byte, from, to int64) [][]byte {
 type Reply struct {
 	vecs  [][]byte
 	size  int
-	loads []*Load
+	owned []Releaser
 	flat  *storage.Buf
 }
 
@@ -62,27 +62,20 @@ func (r *Reply) Slices() [][]byte { return r.vecs }
 // Size returns the sum of the lengths of the pieces.
 func (r *Reply) Size() int { return r.size }
 
-// Release gives the blocks back. The slices must not be used after it.
-func (r *Reply) Release() {
-	for _, ld := range r.loads {
-		ld.Release()
-	}
-	if r.flat != nil {
-		r.flat.Release()
-	}
-	*r = Reply{}
-}
-
-// add appends one extent of a loaded block. The reply takes over ld.
-func (r *Reply) add(ld *Load, data []byte, e Extent) {
-	r.loads = append(r.loads, ld)
+// Add appends the extent e of a block with that data. The reply takes over
+// owner, which keeps data in memory, and releases it in the end.
+func (r *Reply) Add(owner Releaser, data []byte, e Extent) {
+	r.owned = append(r.owned, owner)
 	r.vecs = appendRange(r.vecs, data, e.From, e.To)
 	r.size += int(e.To - e.From)
 }
 
-// flatten copies the pieces into one when they are too many for writev(2):
-// with tiny blocks a copy is cheaper than the pieces anyway.
-func (r *Reply) flatten() {
+// Own makes the reply release owner in the end.
+func (r *Reply) Own(owner Releaser) { r.owned = append(r.owned, owner) }
+
+// Flatten copies the pieces into one when they are too many for writev(2): with
+// tiny blocks a copy is cheaper than the pieces anyway.
+func (r *Reply) Flatten() {
 	if len(r.vecs) <= maxVecs {
 		return
 	}
@@ -91,7 +84,16 @@ func (r *Reply) flatten() {
 	for _, v := range r.vecs {
 		at += copy(flat.Data[at:], v)
 	}
-	size := r.size
-	r.Release()
-	*r = Reply{vecs: [][]byte{flat.Data}, size: size, flat: flat}
+	r.vecs, r.flat = [][]byte{flat.Data}, flat
+}
+
+// Release gives everything back. The slices must not be used after it.
+func (r *Reply) Release() {
+	for _, owner := range r.owned {
+		owner.Release()
+	}
+	if r.flat != nil {
+		r.flat.Release()
+	}
+	*r = Reply{}
 }

@@ -26,59 +26,62 @@ func (l *Loader) Go(f func()) { l.wg.Go(f) }
 // Wait waits until all goroutines of the Loader have ended.
 func (l *Loader) Wait() { l.wg.Wait() }
 
+// Releaser is what takes up memory until it is released.
+type Releaser interface{ Release() }
+
 // Loads is the blocks of one file that are in memory: those being loaded, and
-// those that a request or a store still needs.
+// those that a request or a store still needs. Keys say which block it is, and
+// of which view if there are several.
 //
 // However many requests want a block, it is loaded once: the first Acquire
 // starts the load, others join it, and the block is dropped with the last
 // Release.
-type Loads struct {
+type Loads[K comparable, V Releaser] struct {
 	loader *Loader
-	load   func(ctx context.Context, blk int64) (*Block, error)
+	load   func(ctx context.Context, key K) (V, error)
 
 	mu    sync.Mutex // map operations and counts only
-	byBlk map[int64]*Load
+	byKey map[K]*Load[K, V]
 }
 
-// NewLoads returns the loads of a file whose blocks come from load. A hole is
-// a block without data.
-func NewLoads(loader *Loader, load func(ctx context.Context, blk int64) (*Block, error)) *Loads {
-	return &Loads{loader: loader, load: load, byBlk: make(map[int64]*Load)}
+// NewLoads returns the loads of a file whose blocks come from load.
+func NewLoads[K comparable, V Releaser](loader *Loader, load func(ctx context.Context, key K) (V, error)) *Loads[K, V] {
+	return &Loads[K, V]{loader: loader, load: load, byKey: make(map[K]*Load[K, V])}
 }
 
 // Load is one block on its way into memory, or in memory.
-type Load struct {
-	of    *Loads
-	blk   int64
+type Load[K comparable, V Releaser] struct {
+	Key   K
+	of    *Loads[K, V]
 	users int // guarded by of.mu; the running load is one
 
-	done  chan struct{} // closed when block and err are set
-	block *Block
+	done  chan struct{} // closed when value and err are set
+	value V
 	err   error
 }
 
-// Acquire returns the load of block blk and whether this call started it. The
-// caller must Release it.
-func (l *Loads) Acquire(blk int64) (ld *Load, first bool) {
+// Acquire returns the load of key and whether this call started it. The caller
+// must Release it.
+func (l *Loads[K, V]) Acquire(key K) (ld *Load[K, V], first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ld := l.byBlk[blk]; ld != nil {
+	if ld := l.byKey[key]; ld != nil {
 		ld.users++
 		return ld, false
 	}
-	ld = &Load{of: l, blk: blk, users: 2, done: make(chan struct{})}
-	l.byBlk[blk] = ld
+	ld = &Load[K, V]{Key: key, of: l, users: 2, done: make(chan struct{})}
+	l.byKey[key] = ld
 	l.loader.Go(ld.run)
 	return ld, true
 }
 
-func (ld *Load) run() {
+func (ld *Load[K, V]) run() {
 	defer ld.Release()
 	defer close(ld.done)
 	loader := ld.of.loader
 	select {
 	case loader.slots <- struct{}{}:
-		ld.block, ld.err = ld.of.load(loader.ctx, ld.blk)
+		ld.value, ld.err = ld.of.load(loader.ctx, ld.Key)
 		<-loader.slots
 	case <-loader.ctx.Done():
 		ld.err = loader.ctx.Err()
@@ -86,33 +89,39 @@ func (ld *Load) run() {
 }
 
 // Wait returns the block, which is valid until Release.
-func (ld *Load) Wait(ctx context.Context) (*Block, error) {
+func (ld *Load[K, V]) Wait(ctx context.Context) (value V, err error) {
 	select {
 	case <-ld.done:
-		return ld.block, ld.err
+		return ld.value, ld.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return value, ctx.Err()
 	}
 }
 
-// Retain adds a user and returns ld.
-func (ld *Load) Retain() *Load {
+// Retain adds a user.
+func (ld *Load[K, V]) Retain() {
 	ld.of.mu.Lock()
 	defer ld.of.mu.Unlock()
 	ld.users++
-	return ld
 }
 
 // Release drops a user. The last one takes the block out of memory.
-func (ld *Load) Release() {
+func (ld *Load[K, V]) Release() {
 	ld.of.mu.Lock()
 	ld.users--
 	last := ld.users == 0
-	if last && ld.of.byBlk[ld.blk] == ld {
-		delete(ld.of.byBlk, ld.blk)
+	if last && ld.of.byKey[ld.Key] == ld {
+		delete(ld.of.byKey, ld.Key)
 	}
 	ld.of.mu.Unlock()
-	if last && ld.block != nil {
-		ld.block.Release()
+	if last && ld.err == nil {
+		ld.value.Release()
 	}
+}
+
+// Len returns how many blocks are in memory.
+func (l *Loads[K, V]) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.byKey)
 }

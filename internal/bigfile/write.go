@@ -2,6 +2,7 @@ package bigfile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -64,6 +65,10 @@ func EncodeFile(f *File) []byte {
 	return e.Record()
 }
 
+// EncodeBlock returns the record of a ZBlk0 with data, whose zeros at the end are
+// left out.
+func EncodeBlock(data []byte) []byte { return encodeBytes(record.ZBlk0, trim(data)) }
+
 // Writer writes blocks of one ZBigFile in one transaction. What it stores are
 // the objects that wendelin.core would store, and in the same form.
 //
@@ -87,8 +92,12 @@ func NewWriter(txn btree.Txn, oid zodb.Oid, format Format) (*Writer, error) {
 		return nil, fmt.Errorf("write ZBigFile %s: %w", oid, err)
 	}
 	file, err := DecodeFile(data)
+	var other *NotBigFileError
+	if err != nil && !errors.As(err, &other) {
+		err = &storage.CorruptError{Oid: oid, Tid: serial, Err: err}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("write ZBigFile: %w", &storage.CorruptError{Oid: oid, Tid: serial, Err: err})
+		return nil, fmt.Errorf("write ZBigFile %s: %w", oid, err)
 	}
 	table, err := btree.Edit(txn, btree.LO, file.Table)
 	if err != nil {
@@ -160,7 +169,7 @@ func (w *Writer) put(ctx context.Context, blk int64, old btree.Ref, exists bool,
 		}
 	}
 	if format == FormatZBlk0 {
-		w.txn.Store(zblk.Oid, encodeBytes(record.ZBlk0, data))
+		w.txn.Store(zblk.Oid, EncodeBlock(data))
 		return nil
 	}
 	return w.putChunks(ctx, zblk.Oid, state, data)

@@ -12,7 +12,7 @@ import (
 )
 
 // Sizes above which the C implementation of BTrees splits nodes of LOBTree and
-// IOBTree: see the constants MAX_BUCKET_SIZE and MAX_BTREE_SIZE in its modules.
+// IOBTree: see DEFAULT_MAX_BUCKET_SIZE and DEFAULT_MAX_BTREE_SIZE in its modules.
 const (
 	MaxBucketLen = 60  // keys of a bucket
 	MaxTreeLen   = 500 // children of an inner node; the root may have twice as many

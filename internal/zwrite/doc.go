@@ -1,0 +1,49 @@
+// Package zwrite writes FileStorage databases (Data.fs).
+//
+// # Nouns
+//
+// A DB is a database opened for writing. A Txn is one transaction on it: it
+// collects new records of objects in memory, or beyond some size behind the end
+// of the file, and either all of them become visible by Commit, or none. Names
+// are what the root object refers to the objects of applications by. The index
+// says where the newest record of each object is. A File is what the
+// operating system does for us; tests put something of their own around it.
+//
+// # How a transaction gets into the file
+//
+// The file format and the steps of a writer are those of ZODB's FileStorage,
+// with an order that survives a loss of power:
+//
+//  1. header with status "c" (voted), data records and trailing length are
+//     written behind the last transaction,
+//  2. fsync,
+//  3. the status byte is set to " " (finished): from now on readers see it,
+//  4. fsync.
+//
+// Whatever stops a writer between the steps, the file ends with a whole
+// transaction and maybe a tail that readers ignore and the next writer cuts off.
+// If a step before 3 fails, the file is truncated to what it was.
+//
+// # Opening
+//
+// A tail that is not a finished transaction, by a writer that did not get to
+// its end, is saved beside the database as NAME.tr0, NAME.tr1 and so on, and
+// cut off. Damage in front of transactions that look right is refused: nothing
+// is repaired here.
+//
+// # Ownership and locking
+//
+// One process writes: a DB holds flock on NAME.lock, as ZODB does, from Open to
+// Close. Within the process there is one transaction at a time: Begin waits for
+// the previous one to end. A Txn may be used by several goroutines, which makes
+// sense for Load. Everything else of a DB may be called from any goroutine.
+// DB.mu guards the index and its end, the last tid and the highest oid; it is held
+// for memory operations only, and taken after Txn.mu where both are.
+//
+// # Caveats
+//
+// Who ignores the lock destroys the database; what can be noticed of that gives
+// ErrForeign. Back pointers, as undo makes them, are read but never written.
+// Blobs and packing are not supported. Records of wrapped storages
+// (zc.zlibstorage) are unwrapped when loaded and stored plain.
+package zwrite
