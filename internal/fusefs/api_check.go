@@ -8,7 +8,6 @@ var (
 	_ fs.NodeOnAdder   = (*rootNode)(nil)
 	_ fs.NodeGetattrer = (*rootNode)(nil)
 	_ fs.NodeLookuper  = (*rootNode)(nil)
-	_ fs.NodeStatfser  = (*rootNode)(nil)
 
 	_ fs.NodeOnAdder   = (*dotwcfsNode)(nil)
 	_ fs.NodeGetattrer = (*dotwcfsNode)(nil)
@@ -25,20 +24,37 @@ var (
 	_ fs.NodeGetattrer = (*dirNode)(nil)
 	_ fs.NodeLookuper  = (*dirNode)(nil)
 
-	_ fs.NodeGetattrer = (*fileNode)(nil)
-	_ fs.NodeOpener    = (*fileNode)(nil)
-	_ fs.NodeReader    = (*fileNode)(nil)
+	_ fs.NodeGetattrer = (*revFileNode)(nil)
+	_ fs.NodeOpener    = (*revFileNode)(nil)
+	_ fs.NodeReader    = (*revFileNode)(nil)
+
+	_ fs.NodeGetattrer = (*headDirNode)(nil)
+	_ fs.NodeLookuper  = (*headDirNode)(nil)
+
+	_ fs.NodeGetattrer = (*headFileNode)(nil)
+	_ fs.NodeOpener    = (*headFileNode)(nil)
+	_ fs.NodeReader    = (*headFileNode)(nil)
+
+	_ fs.NodeOnAdder   = (*debugNode)(nil)
+	_ fs.NodeGetattrer = (*debugNode)(nil)
+	_ fs.NodeLookuper  = (*debugNode)(nil)
+
+	_ fs.NodeGetattrer = (*zheadNode)(nil)
+	_ fs.NodeOpener    = (*zheadNode)(nil)
+	_ fs.FileReader    = (*zheadHandle)(nil)
+	_ fs.FileReleaser  = (*zheadHandle)(nil)
 
 	_ fs.NodeGetattrer = (*staticFile)(nil)
 	_ fs.NodeOpener    = (*staticFile)(nil)
 	_ fs.NodeReader    = (*staticFile)(nil)
-	_ fs.NodeReleaser  = (*staticFile)(nil)
+	_ fs.FileReleaser  = openHandle{}
 
 	_ fs.NodeGetattrer = (*dynamicFile)(nil)
 	_ fs.NodeOpener    = (*dynamicFile)(nil)
 	_ fs.NodeReader    = (*dynamicFile)(nil)
 
 	_ fs.NodeSetattrer = readOnlyFile{}
+	_ fs.NodeStatfser  = readOnlyFile{}
 	_ fs.NodeMkdirer   = readOnlyDir{}
 	_ fs.NodeMknoder   = readOnlyDir{}
 	_ fs.NodeSymlinker = readOnlyDir{}

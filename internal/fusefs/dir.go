@@ -13,7 +13,7 @@ import (
 	"github.com/wcfs/wcfs/internal/rev"
 )
 
-// dirNode is bigfile/ of a view.
+// dirNode is bigfile/ of a past view.
 type dirNode struct {
 	fs.Inode
 	readOnlyDir
@@ -40,10 +40,12 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if !ok {
 		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, errNotOid))
 	}
-	file, err := n.view.Open(ctx, zodb.Oid(oid))
+	longer, cancel := n.tree.patient(ctx)
+	defer cancel()
+	file, err := n.view.Open(longer, zodb.Oid(oid))
 	if err != nil {
 		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, err))
 	}
-	child := &fileNode{tree: n.tree, file: file, path: n.path + "/" + name}
+	child := &revFileNode{tree: n.tree, file: file, path: n.path + "/" + name}
 	return entry(n.NewInode(ctx, child, fs.StableAttr{Mode: fuse.S_IFREG}), out)
 }

@@ -22,6 +22,9 @@ func (n *dotwcfsNode) OnAdd(ctx context.Context) {
 	timeout := fmt.Sprintf("%.1f", opt.PinTimeout.Seconds())
 	addStatic(ctx, &n.Inode, "zurl", &staticFile{content: []byte(opt.ZURL), onOpen: opt.OnClient}, fuse.S_IFREG)
 	addStatic(ctx, &n.Inode, "pintimeout", &staticFile{content: []byte(timeout)}, fuse.S_IFREG)
+	if opt.Debug {
+		addStatic(ctx, &n.Inode, "debug", &debugNode{tree: n.tree}, fuse.S_IFDIR)
+	}
 	addStatic(ctx, &n.Inode, "stats", &dynamicFile{content: n.tree.stats}, fuse.S_IFREG)
 }
 
@@ -60,16 +63,19 @@ func (n *staticFile) Open(ctx context.Context, flags uint32) (fs.FileHandle, uin
 	if writing(flags) {
 		return nil, 0, syscall.EROFS
 	}
-	if n.onOpen != nil {
-		n.onOpen(+1)
+	if n.onOpen == nil {
+		return nil, fuse.FOPEN_KEEP_CACHE, 0
 	}
-	return nil, fuse.FOPEN_KEEP_CACHE, 0
+	n.onOpen(+1)
+	return openHandle{n.onOpen}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
-func (n *staticFile) Release(ctx context.Context, fh fs.FileHandle) syscall.Errno {
-	if n.onOpen != nil {
-		n.onOpen(-1)
-	}
+// openHandle tells when it is closed. The FUSE library passes RELEASE on only
+// for opens that have a handle.
+type openHandle struct{ onOpen func(delta int) }
+
+func (h openHandle) Release(ctx context.Context) syscall.Errno {
+	h.onOpen(-1)
 	return 0
 }
 

@@ -33,15 +33,27 @@ func errno(err error) syscall.Errno {
 	return code
 }
 
+// errno is the same for what runs under the context of the tree: when that ends
+// the server does, which to a client is not an interruption.
+func (t *FS) errno(err error) syscall.Errno {
+	if t.ctx.Err() != nil {
+		return syscall.ENOTCONN
+	}
+	return errno(err)
+}
+
 func classify(err error) syscall.Errno {
 	var (
-		future *storage.FutureViewError
-		other  *bigfile.NotBigFileError
-		raw    syscall.Errno
+		damaged *storage.CorruptError
+		future  *storage.FutureViewError
+		other   *bigfile.NotBigFileError
+		raw     syscall.Errno
 	)
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &damaged):
+		return syscall.EIO // also if it refers to what does not exist
 	case errors.Is(err, context.Canceled):
 		return syscall.EINTR
 	case errors.As(err, &future):

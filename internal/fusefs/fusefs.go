@@ -6,14 +6,15 @@
 //	├── .wcfs/             dotwcfs.go
 //	│   ├── zurl           the url of the database
 //	│   ├── pintimeout     seconds a client has to answer a pin
-//	│   └── stats          counters
+//	│   ├── stats          counters
+//	│   └── debug/zhead    zhead.go
 //	├── head/              head.go
 //	│   ├── at             tid of the newest view
-//	│   └── bigfile/       dir.go
-//	│       └── <oid>      file.go
+//	│   └── bigfile/       headfile.go
+//	│       └── <oid>
 //	└── @<tid>/            rev.go
-//	    └── bigfile/
-//	        └── <oid>
+//	    └── bigfile/       dir.go
+//	        └── <oid>      revfile.go
 //
 // Directories of views and the files in them come into being when they are
 // looked up, and are listed from then on until the kernel forgets them.
@@ -50,6 +51,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/rev"
 )
 
@@ -72,7 +74,10 @@ type Options struct {
 	View func(at zodb.Tid) (*rev.View, error)
 
 	// Head is what head/ shows.
-	Head *rev.View
+	Head *head.Head
+
+	// Debug adds .wcfs/debug/.
+	Debug bool
 
 	// OnClient is called with +1 and -1 as clients open and close .wcfs/zurl,
 	// which they keep open as long as they use the mount. It may be nil.
@@ -116,7 +121,7 @@ func (t *FS) Raw(maxRequest int) (fuse.RawFileSystem, *fuse.MountOptions) {
 		UID:          uint32(os.Getuid()),
 		GID:          uint32(os.Getgid()),
 	}
-	return fs.NewNodeFS(t.root, options), &options.MountOptions
+	return rawFS{fs.NewNodeFS(t.root, options)}, &options.MountOptions
 }
 
 func (t *FS) panicked(what any) fuse.Status {

@@ -13,15 +13,13 @@ import (
 type headNode struct {
 	fs.Inode
 	readOnlyDir
-	tree  *FS
-	files *dirNode
+	tree *FS
 }
 
 func (n *headNode) OnAdd(ctx context.Context) {
 	at := func() []byte { return []byte(n.tree.opt.Head.At().String()) }
 	addStatic(ctx, &n.Inode, "at", &dynamicFile{content: at}, fuse.S_IFREG)
-	n.files = &dirNode{tree: n.tree, view: n.tree.opt.Head, path: "/head/bigfile"}
-	addStatic(ctx, &n.Inode, "bigfile", n.files, fuse.S_IFDIR)
+	addStatic(ctx, &n.Inode, "bigfile", &headDirNode{tree: n.tree}, fuse.S_IFDIR)
 }
 
 func (n *headNode) attr(out *fuse.Attr) time.Duration {

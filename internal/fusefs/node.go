@@ -55,6 +55,21 @@ func addStatic(ctx context.Context, dir *fs.Inode, name string, n inode, mode ui
 	dir.AddChild(name, dir.NewPersistentInode(ctx, n, fs.StableAttr{Mode: mode}), false)
 }
 
+// patience is how long a lookup goes on after it was interrupted. Programs do
+// not expect EINTR of open, and get signals all the time; but a killed process
+// must not hang for as long as the storage does.
+const patience = time.Second
+
+// patient returns a context that ends some time after ctx does.
+func (t *FS) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(t.ctx)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
 // setTime sets mtime and ctime to the commit time of tid.
 func setTime(out *fuse.Attr, tid zodb.Tid) {
 	t := tid.Time().Time

@@ -22,6 +22,12 @@ func (readOnlyFile) Setattr(context.Context, fs.FileHandle, *fuse.SetAttrIn, *fu
 	return syscall.EROFS
 }
 
+// Statfs answers df(1): nothing is known or limited here.
+func (readOnlyFile) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
+	*out = fuse.StatfsOut{Bsize: 2 << 20, Frsize: 2 << 20, NameLen: 255}
+	return 0
+}
+
 // readOnlyDir refuses to change a directory.
 type readOnlyDir struct{ readOnlyFile }
 

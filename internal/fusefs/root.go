@@ -16,14 +16,12 @@ type rootNode struct {
 	fs.Inode
 	readOnlyDir
 	tree *FS
-	head *headNode
 }
 
 // OnAdd builds the part of the tree that is always there.
 func (n *rootNode) OnAdd(ctx context.Context) {
 	addStatic(ctx, &n.Inode, ".wcfs", &dotwcfsNode{tree: n.tree}, fuse.S_IFDIR)
-	n.head = &headNode{tree: n.tree}
-	addStatic(ctx, &n.Inode, "head", n.head, fuse.S_IFDIR)
+	addStatic(ctx, &n.Inode, "head", &headNode{tree: n.tree}, fuse.S_IFDIR)
 }
 
 func (n *rootNode) attr(out *fuse.Attr) time.Duration {
@@ -53,12 +51,6 @@ func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	}
 	child := n.NewInode(ctx, &revNode{tree: n.tree, view: view}, fs.StableAttr{Mode: fuse.S_IFDIR})
 	return entry(child, out)
-}
-
-// Statfs answers df(1): nothing is known or limited here.
-func (n *rootNode) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
-	*out = fuse.StatfsOut{Bsize: 2 << 20, Frsize: 2 << 20, NameLen: 255}
-	return 0
 }
 
 // views returns how many @<tid> directories the kernel knows.

@@ -7,9 +7,9 @@ import "fmt"
 func (t *FS) stats() []byte {
 	var text []byte
 	line := func(name string, value int) { text = fmt.Appendf(text, "%s\t: %d\n", name, value) }
-	line("BigFile", len(t.root.head.files.Children()))
+	line("BigFile", t.opt.Head.Files())
 	line("RevHead", t.root.views())
-	line("ZHeadLink", 0)
+	line("ZHeadLink", t.opt.Head.Subscriptions())
 	line("WatchLink", 0)
 	line("Watch", 0)
 	line("PinnedBlk", 0)

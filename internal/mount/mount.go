@@ -29,6 +29,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,6 +45,7 @@ type Device struct {
 	Dir string // absolute mount point
 
 	fd         int
+	minor      int    // of the device number of the mount
 	fusermount string // helper that mounted and has to unmount; "" when we did it ourselves
 }
 
@@ -53,10 +55,15 @@ func (d *Device) FUSEPath() string { return "/dev/fd/" + strconv.Itoa(d.fd) }
 // Mount mounts on dir, which must be prepared by Prepare. Root mounts by
 // itself, others through fusermount3. Errors are *Error.
 func Mount(dir string, opt Options) (*Device, error) {
+	way := mountHelper
 	if os.Geteuid() == 0 {
-		return mountDirect(dir, opt)
+		way = mountDirect
 	}
-	return mountHelper(dir, opt)
+	d, err := way(dir, opt)
+	if err == nil {
+		d.minor, _ = mountedMinor(dir)
+	}
+	return d, err
 }
 
 // mountDirect mounts by mount(2).
@@ -78,8 +85,11 @@ func mountDirect(dir string, opt Options) (*Device, error) {
 func openFUSE() (fd int, err error) {
 	fd, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
-	case err == nil:
+	case err == nil && isFUSE(fd):
 		return fd, nil
+	case err == nil:
+		unix.Close(fd)
+		return -1, &Error{Reason: NoDevice, Msg: "/dev/fuse is not the FUSE device", Hint: "make it again: mknod -m 666 /dev/fuse c 10 229"}
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO):
 		return -1, &Error{Reason: NoDevice, Msg: "there is no usable /dev/fuse",
 			Hint: "load the module (modprobe fuse), or give the container --device /dev/fuse", Err: err}
@@ -88,6 +98,12 @@ func openFUSE() (fd int, err error) {
 			Hint: "check its mode, or give the container --device /dev/fuse", Err: err}
 	}
 	return -1, &Error{Reason: NoDevice, Msg: fmt.Sprintf("cannot open /dev/fuse: %s", err), Err: err}
+}
+
+// isFUSE reports whether fd is the FUSE device: 10:229, see devices.txt of Linux.
+func isFUSE(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(10, 229)
 }
 
 func mountError(dir string, err error) error {
@@ -99,6 +115,21 @@ func mountError(dir string, err error) error {
 		return &Error{Reason: NoDevice, Dir: dir, Msg: "the kernel has no FUSE", Hint: "load the module: modprobe fuse", Err: err}
 	}
 	return &Error{Reason: BadMountpoint, Dir: dir, Msg: fmt.Sprintf("cannot mount: %s", err), Err: err}
+}
+
+// Mounted reports whether the mount is still on its directory.
+func (d *Device) Mounted() bool {
+	minor, ok := mountedMinor(d.Dir)
+	return ok && minor == d.minor
+}
+
+// mountedMinor returns the minor device number of what is mounted on dir.
+func mountedMinor(dir string) (minor int, ok bool) {
+	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	if err != nil || len(entries) == 0 {
+		return 0, false
+	}
+	return entries[len(entries)-1].Minor, true
 }
 
 // Unmount takes the mount off its directory. It fails with unix.EBUSY in the

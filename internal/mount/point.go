@@ -45,8 +45,15 @@ func Prepare(dir string, create bool) (*Place, error) {
 		return nil, fmt.Errorf("mount point %s: %w", dir, err)
 	}
 	// mountinfo is asked before the directory is: a dead server makes stat fail.
+	// It has resolved paths only.
 	if err := checkNotMounted(dir); err != nil {
 		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+		if err := checkNotMounted(dir); err != nil {
+			return nil, err
+		}
 	}
 	place := &Place{Dir: dir}
 	if create {
@@ -56,13 +63,6 @@ func Prepare(dir string, create bool) (*Place, error) {
 	}
 	if err := checkEmptyDir(dir); err != nil {
 		place.Remove()
-		return nil, err
-	}
-	// Mountinfo has resolved paths, so a mount under another name shows only now.
-	if place.Dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return nil, badDir(dir, err)
-	}
-	if err := checkNotMounted(place.Dir); err != nil {
 		return nil, err
 	}
 	return place, nil

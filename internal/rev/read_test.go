@@ -1,4 +1,4 @@
-package bigfile
+package rev
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/bigfile"
 )
 
 // memCache is a page cache that remembers what was stored.
@@ -37,11 +37,13 @@ func (c *memCache) Store(off int64, data []byte) error {
 	return nil
 }
 
-// blockOf returns a block with its own buffer.
-func blockOf(data []byte) *Block {
-	buf := storage.NewBuf(len(data))
-	copy(buf.Data, data)
-	return &Block{Data: buf.Data, buf: buf}
+// blockOf returns a block with that data.
+func blockOf(data []byte) *bigfile.Block { return &bigfile.Block{Data: data} }
+
+// fileOf returns a file of n blocks that come from load.
+func fileOf(loader *bigfile.Loader, n, blksize int64, load func(ctx context.Context, blk int64) (*bigfile.Block, error)) *File {
+	return &File{view: &View{loader: loader}, obj: &bigfile.File{BlkSize: blksize}, size: n * blksize,
+		loads: bigfile.NewLoads(loader, load)}
 }
 
 // TestReadGivesTheBytesOfTheFile compares random ranges with a plain array.
@@ -54,16 +56,16 @@ func TestReadGivesTheBytesOfTheFile(t *testing.T) {
 			file = append(file, b...)
 			file = append(file, make([]byte, int(blksize)-len(b))...)
 		}
-		loader := NewLoader(context.Background(), 8)
-		loads := NewLoads(loader, func(_ context.Context, blk int64) (*Block, error) {
+		loader := bigfile.NewLoader(context.Background(), 8)
+		loads := fileOf(loader, int64(len(blocks)), blksize, func(_ context.Context, blk int64) (*bigfile.Block, error) {
 			if len(blocks[blk]) == 0 {
-				return &Block{}, nil // a hole
+				return &bigfile.Block{}, nil // a hole
 			}
 			return blockOf(blocks[blk]), nil
 		})
 		off := rapid.IntRange(0, len(file)).Draw(t, "off")
 		n := rapid.IntRange(0, len(file)-off).Draw(t, "n")
-		reply, err := loads.Read(context.Background(), &memCache{}, int64(off), n, blksize)
+		reply, err := loads.Read(context.Background(), &memCache{}, int64(off), n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,8 +77,8 @@ func TestReadGivesTheBytesOfTheFile(t *testing.T) {
 		}
 		reply.Release()
 		loader.Wait()
-		if len(loads.byBlk) != 0 {
-			t.Fatalf("%d blocks stay in memory", len(loads.byBlk))
+		if loads.loads.Len() != 0 {
+			t.Fatalf("%d blocks stay in memory", loads.loads.Len())
 		}
 	})
 }
@@ -104,10 +106,10 @@ func checkFill(t *testing.T, page, pages, dataLen, from, to int) {
 	}
 	const blk = 3
 	start := int64(blk * pages * page)
-	loader := NewLoader(t.Context(), 1)
-	loads := NewLoads(loader, func(context.Context, int64) (*Block, error) { return blockOf(want[:dataLen]), nil })
+	loader := bigfile.NewLoader(t.Context(), 1)
+	loads := fileOf(loader, 10, int64(pages*page), func(context.Context, int64) (*bigfile.Block, error) { return blockOf(want[:dataLen]), nil })
 	cache := &memCache{}
-	reply, err := loads.Read(t.Context(), cache, start+int64(from*page), (to-from)*page, int64(pages*page))
+	reply, err := loads.Read(t.Context(), cache, start+int64(from*page), (to-from)*page)
 	require.NoError(t, err)
 	reply.Release()
 	loader.Wait()
@@ -123,10 +125,10 @@ func checkFill(t *testing.T, page, pages, dataLen, from, to int) {
 
 func TestManyReadersOfABlockLoadItOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loader := NewLoader(t.Context(), 8)
+		loader := bigfile.NewLoader(t.Context(), 8)
 		gate := make(chan struct{})
 		var count atomic.Int32
-		loads := NewLoads(loader, func(context.Context, int64) (*Block, error) {
+		loads := fileOf(loader, 1, 5, func(context.Context, int64) (*bigfile.Block, error) {
 			count.Add(1)
 			<-gate
 			return blockOf([]byte("hello")), nil
@@ -134,7 +136,7 @@ func TestManyReadersOfABlockLoadItOnce(t *testing.T) {
 		var readers sync.WaitGroup
 		for range 20 {
 			readers.Go(func() {
-				reply, err := loads.Read(t.Context(), &memCache{}, 0, 5, 5)
+				reply, err := loads.Read(t.Context(), &memCache{}, 0, 5)
 				require.NoError(t, err)
 				require.Equal(t, "hello", string(reply.Slices()[0]))
 				reply.Release()
@@ -145,7 +147,7 @@ func TestManyReadersOfABlockLoadItOnce(t *testing.T) {
 		readers.Wait()
 		loader.Wait()
 		require.EqualValues(t, 1, count.Load())
-		require.Empty(t, loads.byBlk)
+		require.Zero(t, loads.loads.Len())
 	})
 }
 
@@ -153,9 +155,9 @@ func TestManyReadersOfABlockLoadItOnce(t *testing.T) {
 // it started is not its own.
 func TestReaderWhoGivesUpLeavesTheLoadToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loader := NewLoader(t.Context(), 8)
+		loader := bigfile.NewLoader(t.Context(), 8)
 		gate := make(chan struct{})
-		loads := NewLoads(loader, func(ctx context.Context, _ int64) (*Block, error) {
+		loads := fileOf(loader, 1, 5, func(ctx context.Context, _ int64) (*bigfile.Block, error) {
 			select {
 			case <-gate:
 				return blockOf([]byte("hello")), nil
@@ -166,13 +168,13 @@ func TestReaderWhoGivesUpLeavesTheLoadToOthers(t *testing.T) {
 		first, giveUp := context.WithCancel(t.Context())
 		firstErr := make(chan error)
 		go func() {
-			_, err := loads.Read(first, &memCache{}, 0, 5, 5)
+			_, err := loads.Read(first, &memCache{}, 0, 5)
 			firstErr <- err
 		}()
 		synctest.Wait()
-		second := make(chan *Reply)
+		second := make(chan *bigfile.Reply)
 		go func() {
-			reply, err := loads.Read(t.Context(), &memCache{}, 0, 5, 5)
+			reply, err := loads.Read(t.Context(), &memCache{}, 0, 5)
 			require.NoError(t, err)
 			second <- reply
 		}()
@@ -184,7 +186,7 @@ func TestReaderWhoGivesUpLeavesTheLoadToOthers(t *testing.T) {
 		require.Equal(t, "hello", string(reply.Slices()[0]))
 		reply.Release()
 		loader.Wait()
-		require.Empty(t, loads.byBlk)
+		require.Zero(t, loads.loads.Len())
 	})
 }
 
@@ -193,50 +195,50 @@ func TestReaderWhoGivesUpLeavesTheLoadToOthers(t *testing.T) {
 func TestReadDoesNotWaitForAStuckStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := os.Getpagesize()
-		loader := NewLoader(t.Context(), 8)
-		loads := NewLoads(loader, func(context.Context, int64) (*Block, error) { return blockOf(make([]byte, 2*page)), nil })
+		loader := bigfile.NewLoader(t.Context(), 8)
+		loads := fileOf(loader, 1, int64(2*page), func(context.Context, int64) (*bigfile.Block, error) { return blockOf(make([]byte, 2*page)), nil })
 		cache := &memCache{gate: make(chan struct{})}
-		reply, err := loads.Read(t.Context(), cache, 0, page, int64(2*page))
+		reply, err := loads.Read(t.Context(), cache, 0, page)
 		require.NoError(t, err)
 		reply.Release()
-		require.Len(t, loads.byBlk, 1, "the block stays until it is stored")
+		require.Equal(t, 1, loads.loads.Len(), "the block stays until it is stored")
 		close(cache.gate)
 		loader.Wait()
-		require.Empty(t, loads.byBlk)
+		require.Zero(t, loads.loads.Len())
 	})
 }
 
 func TestErrorOfOneBlockNamesItAndReleasesTheOthers(t *testing.T) {
-	loader := NewLoader(t.Context(), 8)
+	loader := bigfile.NewLoader(t.Context(), 8)
 	bad := errors.New("bad record")
-	loads := NewLoads(loader, func(_ context.Context, blk int64) (*Block, error) {
+	loads := fileOf(loader, 4, 10, func(_ context.Context, blk int64) (*bigfile.Block, error) {
 		if blk == 2 {
 			return nil, bad
 		}
 		return blockOf([]byte{1}), nil
 	})
-	_, err := loads.Read(t.Context(), &memCache{}, 0, 40, 10)
+	_, err := loads.Read(t.Context(), &memCache{}, 0, 40)
 	require.ErrorIs(t, err, bad)
 	require.Contains(t, err.Error(), "readblk #2")
 	loader.Wait()
-	require.Empty(t, loads.byBlk)
+	require.Zero(t, loads.loads.Len())
 }
 
 func TestParallelLoadsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 3
-		loader := NewLoader(t.Context(), limit)
+		loader := bigfile.NewLoader(t.Context(), limit)
 		var now, most atomic.Int32
 		gate := make(chan struct{})
-		loads := NewLoads(loader, func(context.Context, int64) (*Block, error) {
+		loads := fileOf(loader, 20, 5, func(context.Context, int64) (*bigfile.Block, error) {
 			most.Store(max(most.Load(), now.Add(1)))
 			<-gate
 			now.Add(-1)
-			return &Block{}, nil
+			return &bigfile.Block{}, nil
 		})
 		done := make(chan error)
 		go func() {
-			reply, err := loads.Read(t.Context(), &memCache{}, 0, 100, 5)
+			reply, err := loads.Read(t.Context(), &memCache{}, 0, 100)
 			if err == nil {
 				reply.Release()
 			}

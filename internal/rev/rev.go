@@ -24,17 +24,26 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
+// Kept gives content that somebody has in memory already.
+type Kept interface {
+	// Block returns the content of a block as of view at, zeros at its end
+	// included, or nil.
+	Block(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) *storage.Buf
+}
+
 // View is the database as of one tid.
 type View struct {
 	at     zodb.Tid
 	source bigfile.Source
 	data   storage.Loader
 	loader *bigfile.Loader
+	kept   Kept
 }
 
-// NewView returns the view at. Nodes come from source and blocks from data.
-func NewView(at zodb.Tid, source bigfile.Source, data storage.Loader, loader *bigfile.Loader) *View {
-	return &View{at: at, source: source, data: data, loader: loader}
+// NewView returns the view at. Nodes come from source, and blocks from kept or
+// else from data.
+func NewView(at zodb.Tid, source bigfile.Source, data storage.Loader, loader *bigfile.Loader, kept Kept) *View {
+	return &View{at: at, source: source, data: data, loader: loader, kept: kept}
 }
 
 // At returns the tid of the view.
@@ -47,7 +56,7 @@ type File struct {
 	obj   *bigfile.File
 	rev   zodb.Tid
 	size  int64
-	loads *bigfile.Loads
+	loads *loads
 }
 
 // Open opens the file oid. Errors are those of storage.Loader, and
@@ -69,6 +78,12 @@ func (v *View) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
 	return f, nil
 }
 
+// Oid returns which object it is.
+func (f *File) Oid() zodb.Oid { return f.oid }
+
+// At returns the view.
+func (f *File) At() zodb.Tid { return f.view.at }
+
 // Size returns the size in bytes, a multiple of BlkSize.
 func (f *File) Size() int64 { return f.size }
 
@@ -78,17 +93,11 @@ func (f *File) BlkSize() int64 { return f.obj.BlkSize }
 // Rev returns the revision of the ZBigFile object, not of its data.
 func (f *File) Rev() zodb.Tid { return f.rev }
 
-// Read returns up to n bytes from offset off; nothing at or beyond the end.
-func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n int) (*bigfile.Reply, error) {
-	if off >= f.size || n <= 0 {
-		return &bigfile.Reply{}, nil
-	}
-	n = int(min(int64(n), f.size-off))
-	return f.loads.Read(ctx, cache, off, n, f.obj.BlkSize)
-}
-
 // loadBlk loads one block; a hole has no data.
 func (f *File) loadBlk(ctx context.Context, blk int64) (*bigfile.Block, error) {
+	if buf := f.view.kept.Block(ctx, f.oid, blk, f.view.at); buf != nil {
+		return bigfile.NewBlock(buf, 0), nil
+	}
 	found, err := btree.Lookup(ctx, f.view.source, f.obj.Table, f.view.at, blk)
 	if err == nil {
 		err = btree.MissingError(found.Path, f.view.at)

@@ -13,7 +13,13 @@ func newClientCount() *clientCount { return &clientCount{idle: make(chan struct{
 
 // add is called with +1 and -1 as clients come and go.
 func (c *clientCount) add(delta int) {
-	if c.n.Add(int64(delta)) > 0 {
+	c.n.Add(int64(delta))
+	c.check()
+}
+
+// check tells that nobody is there, if that is so.
+func (c *clientCount) check() {
+	if !c.gone() {
 		return
 	}
 	select {

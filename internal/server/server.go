@@ -17,10 +17,12 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/golang/glog"
@@ -30,6 +32,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/fusefs"
+	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/rev"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -40,6 +43,23 @@ const (
 	// nodeCacheBytes bounds the decoded BTree nodes that are kept: the index
 	// of some 100 GB of blocks.
 	nodeCacheBytes = 256 << 20
+
+	// maxServed bounds the blocks whose changes are looked for: some 100 MB of
+	// index for 1 TB of cached data.
+	maxServed = 1 << 19
+
+	// preserveBytes bounds the old content that is kept for clients that are
+	// still at the view before a commit.
+	preserveBytes = 128 << 20
+
+	// commitRetry is how long a commit is tried again when the storage fails.
+	commitRetry = 30 * time.Second
+
+	// keepHistory is how far back a watch can be set.
+	keepHistory = time.Minute
+
+	// autoExitRetry is how often an idle server tries to unmount.
+	autoExitRetry = 200 * time.Millisecond
 
 	// parallelLoads bounds the blocks that are loaded at a time, and so the
 	// memory that takes.
@@ -55,6 +75,7 @@ type Options struct {
 	Drivers    storage.Drivers
 	Storage    storage.Options
 	PinTimeout time.Duration
+	Debug      bool // serve .wcfs/debug/
 	AutoExit   bool // stop when the last client is gone
 	TraceFUSE  bool // log every FUSE message
 
@@ -72,6 +93,7 @@ type server struct {
 	ctx    context.Context // of all work for clients; ends after the mount is gone
 	objs   *tail.Objects
 	loader *bigfile.Loader
+	head   *head.Head
 	tree   *fusefs.FS
 	device *mount.Device
 
@@ -98,12 +120,38 @@ func Run(ctx context.Context, opt Options) error {
 		clients: newClientCount(), failed: make(chan error, 1)}
 	s.objs = tail.NewObjects(work, store, at0, nodeCacheBytes)
 	s.loader = bigfile.NewLoader(work, parallelLoads)
+	s.head = head.New(work, at0, s.objs, store, s.loader, s.headConfig())
+	var follower sync.WaitGroup
+	follower.Go(s.follow)
 	defer func() {
 		cancel()
+		follower.Wait()
+		s.head.Close()
 		s.loader.Wait()
 		s.objs.Close()
 	}()
 	return s.serve(ctx)
+}
+
+func (s *server) headConfig() head.Config {
+	return head.Config{
+		MaxServed:     maxServed,
+		PreserveBytes: preserveBytes,
+		Retry:         commitRetry,
+		StuckAfter:    3 * s.opt.PinTimeout,
+		KeepHistory:   keepHistory,
+		Warnf:         glog.Warningf,
+	}
+}
+
+// follow takes in what is committed to the database. If that is not possible
+// any more, data that does not advance must not be served either.
+func (s *server) follow() {
+	if err := s.head.Follow(s.ctx, s.store); err != nil {
+		glog.Error(err)
+		glog.Error("zwatcher failed")
+		s.fail(&DownError{err})
+	}
 }
 
 // serve mounts, serves, and unmounts.
@@ -111,7 +159,8 @@ func (s *server) serve(ctx context.Context) error {
 	s.tree = fusefs.New(s.ctx, fusefs.Options{
 		ZURL:       s.opt.ZURL,
 		PinTimeout: s.opt.PinTimeout,
-		Head:       s.view(s.at0),
+		Head:       s.head,
+		Debug:      s.opt.Debug,
 		View:       s.openView,
 		OnClient:   s.clients.add,
 		OnPanic:    s.panicked,
@@ -134,23 +183,37 @@ func (s *server) serve(ctx context.Context) error {
 		}
 		err = s.wait(ctx, served)
 	}
+	var down *DownError
+	if errors.As(err, &down) {
+		// The mount stays, so that everybody gets ENOTCONN and not the empty
+		// directory below.
+		glog.Error("switching filesystem to EIO mode")
+		return err
+	}
 	s.unmount(served)
 	glog.Infof("stop %q %q", s.place.Dir, storage.Redact(s.opt.ZURL))
 	return err
 }
 
 func (s *server) view(at zodb.Tid) *rev.View {
-	return rev.NewView(at, s.objs, s.store, s.loader)
+	return rev.NewView(at, s.objs, s.store, s.loader, s.head.Preserved())
 }
 
 // openView returns a past view. A view beyond head is refused at once: what it
 // will show is not known.
 func (s *server) openView(at zodb.Tid) (*rev.View, error) {
-	if head := s.objs.Head(); at > head {
+	if head := s.head.At(); at > head {
 		return nil, &storage.FutureViewError{At: at, Head: head}
 	}
 	return s.view(at), nil
 }
+
+// DownError says that the server had to stop since it cannot learn any more what
+// changes in the database.
+type DownError struct{ Err error }
+
+func (e *DownError) Error() string { return e.Err.Error() }
+func (e *DownError) Unwrap() error { return e.Err }
 
 // BugError says that the server had to stop because of a mistake in itself.
 type BugError struct{ Err error }
@@ -185,10 +248,15 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 		case err := <-s.failed:
 			return err
 		case <-idle:
-			if s.clients.gone() && s.device.Unmount() == nil {
+			if !s.clients.gone() {
+				continue
+			}
+			if s.device.Unmount() == nil {
 				glog.Info("the last client is gone")
 				return nil
 			}
+			// Something else is still open. Nothing tells when it is closed.
+			time.AfterFunc(autoExitRetry, s.clients.check)
 		}
 	}
 }
@@ -237,7 +305,10 @@ func (s *server) checkReady() error {
 // ends.
 func (s *server) unmount(served <-chan struct{}) {
 	select {
-	case <-served: // it is gone already
+	case <-served: // somebody unmounted, or aborted the connection
+		if s.device.Mounted() {
+			_ = s.device.Detach()
+		}
 		return
 	default:
 	}

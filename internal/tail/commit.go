@@ -68,8 +68,13 @@ type Delta struct {
 	Broken error
 
 	relinked []relink
-	resize   bool // a registered node of the file changed
+	resize   bool // the size has to be found again
+	touched  bool // a registered node of the file changed
 }
+
+// Touched reports whether the transaction is seen to have touched the file: a
+// served block changed, or a node that one depends on.
+func (d *Delta) Touched() bool { return d.touched || len(d.Changed) > 0 }
 
 // relink is a block that shows another ZBlk after the commit.
 type relink struct {
@@ -198,7 +203,7 @@ func damage(err error) bool {
 // diffFile finds the served blocks of one file that the changed nodes route
 // differently.
 func (c *Commit) diffFile(ctx context.Context, d *Delta, hits []hit) error {
-	d.resize = true
+	d.resize, d.touched = true, true
 	var candidates []int64
 	for _, h := range hits {
 		var blks []int64

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"context"
+	"fmt"
 	"sort"
 	"sync"
 
@@ -45,24 +46,25 @@ type served struct {
 	ub      zodb.Tid   // no change after it; an upper bound of the revision
 	base    Rev        // revision as of since, once somebody wanted to know
 	based   bool       // base is known
+	used    uint32     // when it was read last, by the clock of those who call Touch
 	changes []zodb.Tid // after since, ascending; what the tail does not need is left out
 }
 
-// OpenFile returns file oid as of view, not entered yet. It
-// fails if the file does not exist or is something else: see Objects.File.
-func (h *History) OpenFile(ctx context.Context, oid zodb.Oid, view zodb.Tid) (*File, error) {
+// OpenFile returns file oid as of view, not entered yet, and the revision of the
+// ZBigFile object. It fails if the file does not exist or is something else: see Objects.File.
+func (h *History) OpenFile(ctx context.Context, oid zodb.Oid, view zodb.Tid) (f *File, rev zodb.Tid, err error) {
 	obj, rev, err := h.objs.File(ctx, zodb.Xid{At: view, Oid: oid})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	f := &File{Oid: oid, history: h, view: view, obj: obj}
+	f = &File{Oid: oid, history: h, view: view, obj: obj}
 	size, path, err := bigfile.Size(ctx, h.objs, obj, view)
 	if err != nil {
-		return nil, err
+		return nil, 0, fmt.Errorf("size: %w", err)
 	}
 	f.size = size
 	f.path = append(fileStep(oid, rev), path...)
-	return f, nil
+	return f, rev, nil
 }
 
 // Enter makes commits look at f from now on. It is called once, in the same
@@ -121,6 +123,44 @@ func (f *File) Serve(blk int64, w *Walk, data zodb.Tid) {
 	if f.committing {
 		f.late = append(f.late, blk)
 	}
+}
+
+// Touch notes that served block blk was read now. Requires: lock.
+func (f *File) Touch(blk int64, now uint32) {
+	if s, ok := f.served.Get(blk); ok {
+		s.used = now
+	}
+}
+
+// Coldest returns up to n neighbouring served blocks from index i of all served
+// blocks on, and when the last of them was read. Requires: lock.
+func (f *File) Coldest(i, n int) (blks []int64, used uint32) {
+	first, _, ok := f.served.GetAt(i)
+	if !ok {
+		return nil, 0
+	}
+	f.served.Ascend(first, func(blk int64, s *served) bool {
+		blks = append(blks, blk)
+		used = max(used, s.used)
+		return len(blks) < n
+	})
+	return blks, used
+}
+
+// Since returns a tid since which served block blk has been what it is: its
+// revision if that is known, else something between it and View.
+// Requires: lock.
+func (f *File) Since(blk int64) zodb.Tid {
+	s, ok := f.served.Get(blk)
+	switch {
+	case !ok || s.unsure:
+		return f.view
+	case len(s.changes) > 0:
+		return s.changes[len(s.changes)-1]
+	case s.based:
+		return s.base.Tid
+	}
+	return s.since
 }
 
 // Drop notes that block blk has left the page cache. Requires: lock.

@@ -129,7 +129,7 @@ func (r *run) open(oid zodb.Oid) error {
 	if r.files[oid] != nil || !r.o.at(oid, view).exists || r.w.chance(0.5) {
 		return nil
 	}
-	f, err := r.h.OpenFile(r.ctx, oid, view)
+	f, _, err := r.h.OpenFile(r.ctx, oid, view)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (r *run) serveSome(oid zodb.Oid, n int) {
 func (r *run) dropSome() {
 	for _, f := range r.files {
 		f.Lock()
-		for _, blk := range f.servedIn2() {
+		for _, blk := range f.served.Keys() {
 			if r.w.chance(0.5) {
 				f.Drop(blk)
 			}
@@ -178,9 +178,6 @@ func (r *run) dropSome() {
 		f.Unlock()
 	}
 }
-
-// servedIn2 returns all served blocks. Requires: lock.
-func (f *File) servedIn2() []int64 { return f.served.Keys() }
 
 // commit makes one transaction and takes it in, with blocks and files turning
 // up while it is under way.
@@ -194,7 +191,7 @@ func (r *run) commit() error {
 	early := make(map[zodb.Oid][]int64)
 	for oid, f := range r.files {
 		c.Prepare(f)
-		early[oid] = f.servedIn2()
+		early[oid] = f.served.Keys()
 		f.Unlock()
 	}
 	r.serveSome(file0, 2)
@@ -233,7 +230,7 @@ func (r *run) openDuring(c *Commit, old zodb.Tid) *File {
 	if r.files[file1] != nil || !r.o.at(file1, old).exists || r.w.chance(0.5) {
 		return nil
 	}
-	f, err := r.h.OpenFile(r.ctx, file1, old)
+	f, _, err := r.h.OpenFile(r.ctx, file1, old)
 	if err != nil {
 		panic(err)
 	}
@@ -338,7 +335,7 @@ func (r *run) checkRevisions() error {
 // and that exact revisions sort out those that did not.
 func (r *run) checkSlice(f *File, at zodb.Tid) error {
 	f.Lock()
-	got, all := f.ChangedSince(at), f.servedIn2()
+	got, all := f.ChangedSince(at), f.served.Keys()
 	f.Unlock()
 	for _, blk := range all {
 		changed := r.o.rev(f.Oid, blk, f.view) > at

@@ -1,0 +1,159 @@
+package fusefs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/head"
+)
+
+// headDirNode is head/bigfile/.
+type headDirNode struct {
+	fs.Inode
+	readOnlyDir
+	tree *FS
+
+	mu sync.Mutex // adding and replacing children
+}
+
+func (n *headDirNode) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFDIR | 0o755
+	return 0
+}
+
+func (n *headDirNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+// Lookup finds the file of an oid, or opens it. Its node stays for good: there
+// must never be two page caches of one file.
+func (n *headDirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if child := n.GetChild(name); child != nil && child.Operations().(*headFileNode).file.Fenced() == nil {
+		return entry(child, out)
+	}
+	oid, ok := parseHex(name)
+	if !ok {
+		return nil, errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, errNotOid))
+	}
+	longer, cancel := n.tree.patient(ctx)
+	defer cancel()
+	file, err := n.tree.opt.Head.Open(longer, zodb.Oid(oid))
+	if err != nil {
+		return nil, errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, err))
+	}
+	return entry(n.childOf(ctx, name, file), out)
+}
+
+// childOf returns the node of file, which it makes if it is not there.
+func (n *headDirNode) childOf(ctx context.Context, name string, file *head.File) *fs.Inode {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if child := n.GetChild(name); child != nil {
+		node := child.Operations().(*headFileNode)
+		if node.file == file {
+			return child
+		}
+		n.RmChild(name)
+		child.ForgetPersistent()
+	}
+	node := &headFileNode{tree: n.tree, file: file, dir: n, name: name}
+	child := n.NewPersistentInode(ctx, node, fs.StableAttr{Mode: fuse.S_IFREG})
+	n.AddChild(name, child, true)
+	file.Attach(node)
+	return child
+}
+
+// headFileNode is a ZBigFile at the newest view.
+type headFileNode struct {
+	fs.Inode
+	readOnlyFile
+	tree *FS
+	file *head.File
+	dir  *headDirNode
+	name string
+}
+
+func (n *headFileNode) attr(out *fuse.Attr) time.Duration {
+	a := n.file.Attr()
+	out.Mode = fuse.S_IFREG | 0o444
+	out.Size = uint64(a.Size)
+	out.Blksize = uint32(a.BlkSize)
+	setTime(out, a.Rev)
+	return 0
+}
+
+func (n *headFileNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+// Open lets the kernel keep what it has cached of the file: the server itself
+// invalidates what changes.
+func (n *headFileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if writing(flags) {
+		return nil, 0, syscall.EROFS
+	}
+	return nil, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+// Read answers with slices of the loaded blocks: dest, the buffer of the FUSE
+// library, is not used.
+func (n *headFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	off, direct := untag(off)
+	reply, err := n.file.Read(n.tree.ctx, off, len(dest), direct)
+	if err != nil {
+		return nil, n.tree.errno(fmt.Errorf("/head/bigfile/%s: %w", n.name, err))
+	}
+	return readResult{reply}, 0
+}
+
+// notified gives what the kernel said to a notification the form of an error.
+// That the kernel does not know the inode means that it caches nothing of it.
+func (n *headFileNode) notified(what string, off, size int64, e syscall.Errno) error {
+	if e == 0 || e == syscall.ENOENT {
+		return nil
+	}
+	return fmt.Errorf("/head/bigfile/%s: %s [%d +%d): %w", n.name, what, off, size, e)
+}
+
+// Store implements head.Kernel.
+func (n *headFileNode) Store(off int64, data []byte) error {
+	return n.notified("store", off, int64(len(data)), n.WriteCache(off, data))
+}
+
+// Invalidate implements head.Kernel.
+func (n *headFileNode) Invalidate(off, size int64) error {
+	if size > math.MaxInt64-off {
+		size = 0 // for the kernel this is "up to the end"
+	}
+	return n.notified("invalidate", off, size, n.NotifyContent(off, size))
+}
+
+// InvalidateAttr implements head.Kernel.
+func (n *headFileNode) InvalidateAttr() error {
+	return n.notified("invalidate attributes", 0, 0, n.NotifyContent(-1, 0))
+}
+
+// Retrieve implements head.Kernel.
+func (n *headFileNode) Retrieve(off int64, dest []byte) (int, error) {
+	size, e := n.ReadCache(off, dest)
+	return size, n.notified("retrieve", off, int64(len(dest)), e)
+}
+
+// Gone implements head.Kernel.
+func (n *headFileNode) Gone() error {
+	if e := n.dir.NotifyEntry(n.name); e != 0 && !errors.Is(e, syscall.ENOENT) {
+		return fmt.Errorf("/head/bigfile: invalidate entry %s: %w", n.name, e)
+	}
+	return nil
+}
+
+var _ head.Kernel = (*headFileNode)(nil)

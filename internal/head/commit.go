@@ -1,0 +1,244 @@
+package head
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/tail"
+)
+
+// Follow takes in every transaction that events gives, until ctx or the stream
+// ends. An error other than that of ctx means that head/ must not be served any
+// longer: nobody would learn what changes.
+func (h *Head) Follow(ctx context.Context, events interface {
+	NextEvent(ctx context.Context) (storage.Event, error)
+}) error {
+	for {
+		event, err := events.NextEvent(ctx)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("watch the database: %w", err)
+		}
+		if err := h.Commit(ctx, event); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("process transaction @%s: %w", event.Tid, err)
+		}
+	}
+}
+
+// transaction is one commit being processed.
+type transaction struct {
+	head   *Head
+	commit *tail.Commit
+	tid    zodb.Tid
+	files  []*change // those that are there from the beginning
+	fresh  []*change // those that were opened meanwhile
+}
+
+// change is what a transaction does to one file.
+type change struct {
+	file  *File
+	delta *tail.Delta // nil: nothing that is served or registered
+	late  tail.Late
+	whole bool // all of the page cache is wrong
+}
+
+// Commit takes in one transaction; see the package comment for the order. It
+// returns when the transaction is published. There is one Commit at a time.
+func (h *Head) Commit(ctx context.Context, event storage.Event) error {
+	t := h.begin(event)
+	if err := t.diff(ctx); err != nil { // c1
+		return err
+	}
+	if err := t.drain(ctx); err != nil { // c2
+		return err
+	}
+	t.preserve()                             // c3
+	if err := t.switchAll(ctx); err != nil { // c4
+		return err
+	}
+	if err := t.invalidate(ctx); err != nil { // c5, c6
+		return err
+	}
+	for _, c := range t.all() {
+		if err := t.commit.Settle(ctx, c.file.File, c.late); err != nil {
+			return err
+		}
+	}
+	h.publish(event.Tid) // c7
+	h.forget(event.Tid)  // c8
+	return nil
+}
+
+func (t *transaction) all() []*change { return append(t.files[:len(t.files):len(t.files)], t.fresh...) }
+
+// begin is the first part of c1: from here on blocks that are served are late,
+// and no rest of a block is stored.
+func (h *Head) begin(event storage.Event) *transaction {
+	t := &transaction{head: h, tid: event.Tid, commit: h.history.Begin(event.Tid, event.Oids)}
+	h.mu.Lock()
+	h.commit = t.commit
+	h.fresh = nil
+	for _, f := range h.files {
+		t.files = append(t.files, &change{file: f})
+	}
+	h.mu.Unlock()
+	for _, c := range t.files {
+		c.file.Lock()
+		t.commit.Prepare(c.file.File)
+		c.file.noStore = true
+		c.file.Unlock()
+	}
+	return t
+}
+
+// diff is the rest of c1. Trouble with the storage is waited for, within
+// bounds: to take it for "no change" would serve stale data.
+func (t *transaction) diff(ctx context.Context) error {
+	deadline := time.Now().Add(t.head.cfg.Retry)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		deltas, err := t.commit.Diff(ctx)
+		if err == nil {
+			t.assign(deltas)
+			return nil
+		}
+		if time.Now().Add(wait).After(deadline) {
+			return err
+		}
+		t.head.cfg.Warnf("transaction @%s: %s; trying again", t.tid, err)
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// assign gives each file its delta.
+func (t *transaction) assign(deltas []*tail.Delta) {
+	byFile := make(map[*tail.File]*tail.Delta, len(deltas))
+	for _, d := range deltas {
+		byFile[d.File] = d
+	}
+	for _, c := range t.files {
+		c.setDelta(byFile[c.file.File])
+	}
+}
+
+func (c *change) setDelta(d *tail.Delta) {
+	c.delta = d
+	c.whole = d != nil && (d.Fence != nil || d.Broken != nil)
+}
+
+// drain is c2: it waits for stores of what changed. READs go on meanwhile, with
+// old data.
+func (t *transaction) drain(ctx context.Context) error {
+	for _, c := range t.files {
+		if c.delta == nil {
+			continue
+		}
+		for _, done := range c.storing() {
+			select {
+			case <-done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// storing returns the stores under way of blocks that changed.
+func (c *change) storing() (waits []chan struct{}) {
+	f := c.file
+	f.Lock()
+	defer f.Unlock()
+	if c.whole {
+		for _, done := range f.stores {
+			waits = append(waits, done)
+		}
+		return waits
+	}
+	for _, blk := range c.delta.Changed {
+		if done := f.stores[blk]; done != nil {
+			waits = append(waits, done)
+		}
+	}
+	return waits
+}
+
+// switchAll is c4. Files that were opened since begin are looked at first: no
+// more of them come once the view has moved.
+func (t *transaction) switchAll(ctx context.Context) error {
+	h := t.head
+	h.mu.Lock()
+	h.view = t.tid
+	h.commit = nil
+	fresh := h.fresh
+	h.fresh = nil
+	h.mu.Unlock()
+	for _, f := range fresh {
+		delta, err := t.commit.DiffFresh(ctx, f.File)
+		if err != nil {
+			return err
+		}
+		c := &change{file: f}
+		c.setDelta(delta)
+		t.fresh = append(t.fresh, c)
+	}
+	for _, c := range t.all() {
+		t.switchFile(c)
+	}
+	return nil
+}
+
+func (t *transaction) switchFile(c *change) {
+	f := c.file
+	f.Lock()
+	c.late = t.commit.Switch(f.File, c.delta)
+	f.noStore = false
+	if c.delta != nil && c.delta.Touched() {
+		f.rev = t.tid
+	}
+	fence := c.delta != nil && c.delta.Fence != nil
+	if fence {
+		f.fenced = fmt.Errorf("%w: %w", errAnotherFile, c.delta.Fence)
+		f.Leave()
+	}
+	f.Unlock()
+	if fence {
+		t.head.cfg.Warnf("%s; what is open of it answers EIO from now on, others are not touched", c.delta.Fence)
+		t.head.mu.Lock()
+		delete(t.head.files, f.Oid)
+		t.head.mu.Unlock()
+	}
+	if c.delta != nil && c.delta.Broken != nil {
+		t.head.cfg.Warnf("file %s @%s: %s; its cache is dropped", f.Oid, t.tid, c.delta.Broken)
+	}
+}
+
+// forget is c8: it cuts history to what somebody may still ask for.
+func (h *Head) forget(tid zodb.Tid) {
+	h.objs.Forget(before(tid, h.cfg.KeepHistory))
+}
+
+// before returns the tid of the moment d before the commit time of tid.
+func before(tid zodb.Tid, d time.Duration) zodb.Tid {
+	return zodb.TidFromTime(tid.Time().Add(-d))
+}
