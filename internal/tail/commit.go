@@ -3,8 +3,6 @@ package tail
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -13,7 +11,6 @@ import (
 
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/btree"
-	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // Commit takes one transaction into the history. Its steps, in order:
@@ -83,12 +80,6 @@ type relink struct {
 	linked bool
 }
 
-// hit is a changed node through which served blocks of a file are reached.
-type hit struct {
-	oid zodb.Oid
-	reg registration
-}
-
 // Diff compares the old view with the new one and returns what changed in which
 // file, in the order of oids of the files. All files must be prepared. An error
 // means that nothing is known: the commit must be tried again.
@@ -102,40 +93,27 @@ func (c *Commit) Diff(ctx context.Context) ([]*Delta, error) {
 		}
 		return d
 	}
-	hits, blocks := c.hits()
+	nodes, blocks := c.history.hits(c.oids)
 	for _, u := range blocks {
 		d := of(u.file)
 		d.Changed = append(d.Changed, u.blk)
 	}
-	byFile := make(map[*File][]hit)
-	for _, h := range hits {
-		byFile[h.reg.file] = append(byFile[h.reg.file], h)
-	}
-	for f, hits := range byFile {
+	for f, hits := range nodes {
 		if err := c.diffFile(ctx, of(f), hits); err != nil {
 			return nil, err
 		}
 	}
-	return c.finish(ctx, deltas)
-}
-
-// hits returns what of the registry the transaction touches.
-func (c *Commit) hits() (hits []hit, blocks []user) {
-	h := c.history
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, oid := range c.oids {
-		for _, reg := range h.nodes[oid] {
-			hits = append(hits, hit{oid, reg})
+	for _, f := range c.history.brokenFiles() {
+		readable, err := c.readable(ctx, f)
+		if err != nil {
+			return nil, err
 		}
-		if u, ok := h.zblks[oid]; ok {
-			blocks = append(blocks, u.first)
-			for other := range u.more {
-				blocks = append(blocks, other)
-			}
+		if readable {
+			d := of(f)
+			d.resize, d.touched = true, true
 		}
 	}
-	return hits, blocks
+	return c.finish(ctx, deltas)
 }
 
 // finish completes the deltas with object and size.
@@ -160,6 +138,19 @@ func (c *Commit) finish(ctx context.Context, deltas map[*File]*Delta) ([]*Delta,
 	}
 	slices.SortFunc(all, func(a, b *Delta) int { return cmp.Compare(a.File.Oid, b.File.Oid) })
 	return all, nil
+}
+
+// readable reports whether the size of a file, which could not be found, can be
+// found now. What it depends on is not registered: nobody has seen all of it.
+func (c *Commit) readable(ctx context.Context, f *File) (bool, error) {
+	f.Lock()
+	obj := f.obj
+	f.Unlock()
+	_, _, err := bigfile.Size(ctx, c.history.objs, obj, c.tid)
+	if damage(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // resize finds the size after the commit.
@@ -193,190 +184,6 @@ func (c *Commit) DiffFresh(ctx context.Context, f *File) (*Delta, error) {
 	return all[0], nil
 }
 
-// damage reports whether err concerns one file only: what it refers to cannot
-// be right. Anything else concerns the database.
-func damage(err error) bool {
-	var corrupt *storage.CorruptError
-	return errors.As(err, &corrupt) || errors.Is(err, bigfile.ErrTooBig)
-}
-
-// diffFile finds the served blocks of one file that the changed nodes route
-// differently.
-func (c *Commit) diffFile(ctx context.Context, d *Delta, hits []hit) error {
-	d.resize, d.touched = true, true
-	var candidates []int64
-	for _, h := range hits {
-		var blks []int64
-		var err error
-		if h.oid == d.File.Oid {
-			blks, err = c.diffObject(ctx, d)
-		} else {
-			blks, err = c.diffNode(ctx, d.File, h)
-		}
-		if damage(err) {
-			d.Broken = err
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if d.Fence != nil {
-			return nil
-		}
-		candidates = append(candidates, blks...)
-	}
-	slices.Sort(candidates)
-	return c.relook(ctx, d, slices.Compact(candidates))
-}
-
-// diffObject compares the ZBigFile itself. Another block table is a change of
-// all blocks: a block cannot be older than what links it.
-func (c *Commit) diffObject(ctx context.Context, d *Delta) (candidates []int64, err error) {
-	f := d.File
-	f.Lock()
-	was := *f.obj
-	f.Unlock()
-	obj, _, err := c.history.objs.File(ctx, zodb.Xid{At: c.tid, Oid: f.Oid})
-	var other *bigfile.NotBigFileError
-	switch {
-	case storage.IsNoData(err) || errors.As(err, &other):
-		d.Fence = fmt.Errorf("ZBigFile %s is gone @%s: %w", f.Oid, c.tid, err)
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case obj.BlkSize != was.BlkSize:
-		d.Fence = fmt.Errorf("block size of ZBigFile %s changed @%s: %d -> %d", f.Oid, c.tid, was.BlkSize, obj.BlkSize)
-		return nil, nil
-	}
-	d.Obj = obj
-	if obj.Table != was.Table {
-		candidates = f.servedIn(math.MinInt64, math.MaxInt64)
-		d.Changed = append(d.Changed, candidates...)
-	}
-	return candidates, nil
-}
-
-// diffNode returns the served blocks that a changed node may route differently.
-func (c *Commit) diffNode(ctx context.Context, f *File, h hit) ([]int64, error) {
-	a, _, err := c.history.objs.Node(ctx, zodb.Xid{At: c.old, Oid: h.oid})
-	if err != nil {
-		return nil, err
-	}
-	b, _, err := c.history.objs.Node(ctx, zodb.Xid{At: c.tid, Oid: h.oid})
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case a.Leaf() && b.Leaf():
-		return f.servedOf(differentKeys(a, b, h.reg.lo, h.reg.hi)), nil
-	case a.Leaf() != b.Leaf():
-		return f.servedIn(h.reg.lo, h.reg.hi), nil
-	}
-	var blks []int64
-	for _, r := range differentRoutes(a, b, h.reg.lo, h.reg.hi) {
-		blks = append(blks, f.servedIn(r.lo, r.hi)...)
-	}
-	return blks, nil
-}
-
-// differentKeys returns the keys in [lo, hi] that leaves a and b map to
-// different values, or that only one of them has.
-func differentKeys(a, b *btree.Node, lo, hi int64) (keys []int64) {
-	ak, bk := a.Keys(), b.Keys()
-	i, _ := slices.BinarySearch(ak, lo)
-	j, _ := slices.BinarySearch(bk, lo)
-	for i < len(ak) && ak[i] <= hi || j < len(bk) && bk[j] <= hi {
-		switch {
-		case j == len(bk) || i < len(ak) && ak[i] < bk[j]:
-			keys = append(keys, ak[i])
-			i++
-		case i == len(ak) || bk[j] < ak[i]:
-			keys = append(keys, bk[j])
-			j++
-		default:
-			if a.Oids()[i] != b.Oids()[j] {
-				keys = append(keys, ak[i])
-			}
-			i++
-			j++
-		}
-	}
-	return keys
-}
-
-// route is an interval of keys that a node gives to a child.
-type route struct {
-	lo, hi int64
-	child  zodb.Oid
-}
-
-// differentRoutes returns the routes within [lo, hi] that only one of the inner
-// nodes a and b has.
-func differentRoutes(a, b *btree.Node, lo, hi int64) (different []route) {
-	only := make(map[route]int)
-	for side, n := range []*btree.Node{a, b} {
-		for i := range n.Oids() {
-			child, clo, chi := n.Child(i, lo, hi)
-			if clo <= chi {
-				only[route{clo, chi, child}] |= 1 << side
-			}
-		}
-	}
-	for r, sides := range only {
-		if sides != 3 {
-			different = append(different, r)
-		}
-	}
-	return different
-}
-
-// relook looks the candidates up in the new view. Their new paths are
-// registered even where nothing changed, since later changes come that way.
-func (c *Commit) relook(ctx context.Context, d *Delta, candidates []int64) error {
-	f := d.File
-	for _, blk := range candidates {
-		w, err := c.history.Walk(ctx, f.Oid, blk, c.tid)
-		if damage(err) {
-			d.Broken = err
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		c.history.register(f, w.Path)
-		f.Lock()
-		s, ok := f.served.Get(blk)
-		moved := ok && (s.linked != w.OK || s.zblk != w.ZBlk)
-		f.Unlock()
-		if moved {
-			d.Changed = append(d.Changed, blk)
-			d.relinked = append(d.relinked, relink{blk, w.ZBlk, w.OK})
-		}
-	}
-	return nil
-}
-
-// servedIn returns the served blocks in [lo, hi].
-func (f *File) servedIn(lo, hi int64) (blks []int64) {
-	f.Lock()
-	defer f.Unlock()
-	f.served.Ascend(lo, func(blk int64, _ *served) bool {
-		if blk > hi {
-			return false
-		}
-		blks = append(blks, blk)
-		return true
-	})
-	return blks
-}
-
-// servedOf returns those of keys that are served.
-func (f *File) servedOf(keys []int64) []int64 {
-	f.Lock()
-	defer f.Unlock()
-	return slices.DeleteFunc(keys, func(blk int64) bool { return !f.IsServed(blk) })
-}
-
 // Late is the blocks of a file that were served during a commit. They have to
 // be settled; until then they count as changed.
 type Late struct {
@@ -393,6 +200,9 @@ func (c *Commit) Switch(f *File, d *Delta) (late Late) {
 	if d != nil {
 		late.table = d.Obj.Table != f.obj.Table
 		f.obj, f.size = d.Obj, d.Size
+		if d.resize {
+			c.history.setBroken(f, d.Broken != nil)
+		}
 		if d.Fence != nil || d.Broken != nil {
 			c.dropAll(f)
 			return Late{}

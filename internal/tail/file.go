@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 
@@ -34,21 +35,30 @@ type File struct {
 	path       []btree.Step // what size depends on; until Enter
 	committing bool         // between Prepare and Switch of a Commit
 	late       []int64      // blocks served since Prepare
+
+	// What follows is guarded by the mutex of history.
+	nodes nodeSet // registered; nil before Enter and after Leave
+	left  int     // how many of them there were after the last sweep
+	sweep *sweep  // under way; or nil
 }
 
 // served is one block that the kernel may have in its page cache.
 type served struct {
-	zblk   zodb.Oid // if linked
-	linked bool     // false: a hole
-	unsure bool     // served during a commit; whether that changed it is not known yet
-
+	zblk    zodb.Oid   // if linked
 	since   zodb.Tid   // view at which it was served first
 	ub      zodb.Tid   // no change after it; an upper bound of the revision
-	base    Rev        // revision as of since, once somebody wanted to know
-	based   bool       // base is known
-	used    uint32     // when it was read last, by the clock of those who call Touch
+	base    zodb.Tid   // revision as of since, once somebody wanted to know
 	changes []zodb.Tid // after since, ascending; what the tail does not need is left out
+	used    uint32     // when it was read last, by the clock of those who call Touch
+
+	linked bool // false: a hole
+	unsure bool // served during a commit; whether that changed it is not known yet
+	based  bool // base is known
+	exact  bool // base is exact
 }
+
+// setBase notes the revision as of since.
+func (s *served) setBase(rev Rev) { s.base, s.exact, s.based = rev.Tid, rev.Exact, true }
 
 // OpenFile returns file oid as of view, not entered yet, and the revision of the
 // ZBigFile object. It fails if the file does not exist or is something else: see Objects.File.
@@ -70,6 +80,9 @@ func (h *History) OpenFile(ctx context.Context, oid zodb.Oid, view zodb.Tid) (f 
 // Enter makes commits look at f from now on. It is called once, in the same
 // critical section that makes f known to those who commit.
 func (f *File) Enter() {
+	f.history.mu.Lock()
+	f.nodes = make(nodeSet, len(f.path))
+	f.history.mu.Unlock()
 	f.history.register(f, f.path)
 	f.path = nil
 }
@@ -113,7 +126,7 @@ func (f *File) Serve(blk int64, w *Walk, data zodb.Tid) {
 	}
 	s := &served{zblk: w.ZBlk, linked: w.OK, since: f.view, ub: max(w.Serial(), data)}
 	if data >= w.Serial() {
-		s.base, s.based = Rev{data, true}, true
+		s.setBase(Rev{data, true})
 	}
 	f.served.Set(blk, s)
 	f.history.register(f, w.Path)
@@ -158,7 +171,7 @@ func (f *File) Since(blk int64) zodb.Tid {
 	case len(s.changes) > 0:
 		return s.changes[len(s.changes)-1]
 	case s.based:
-		return s.base.Tid
+		return s.base
 	}
 	return s.since
 }
@@ -204,7 +217,7 @@ func (f *File) known(blk int64, at zodb.Tid) (rev Rev, ok bool) {
 	if i := after(s.changes, at); i > 0 {
 		return Rev{s.changes[i-1], true}, true
 	}
-	return s.base, s.based
+	return Rev{s.base, s.exact}, s.based
 }
 
 // BlkRevAt returns the revision of block blk as of view at, which must be one
@@ -228,7 +241,7 @@ func (f *File) BlkRevAt(ctx context.Context, blk int64, at zodb.Tid) (Rev, error
 	f.Lock()
 	defer f.Unlock()
 	if !s.based { // s may have been dropped meanwhile; then nobody looks at it
-		s.base, s.based = rev, true
+		s.setBase(rev)
 	}
 	return rev, nil
 }
@@ -251,12 +264,14 @@ func after(tids []zodb.Tid, at zodb.Tid) int {
 	return sort.Search(len(tids), func(i int) bool { return tids[i] > at })
 }
 
-// change notes that s changed at tid. What only views before tail would ask
-// for is let go: the newest change up to tail is still an answer.
+// change notes that s changed at tid. Changes up to tail are let go, except the
+// newest: the block is from then on as if it was served first just after it.
 func (s *served) change(tid, tail zodb.Tid) {
 	s.changes = append(s.changes, tid)
 	s.ub = tid
-	if i := after(s.changes, tail); i > 1 {
-		s.changes = append(s.changes[:0:0], s.changes[i-1:]...)
+	if i := after(s.changes, tail); i > 0 {
+		s.since = s.changes[i-1]
+		s.setBase(Rev{s.since, true})
+		s.changes = slices.Clone(s.changes[i:])
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -21,28 +20,13 @@ type History struct {
 	objs   *Objects
 	floor  atomic.Uint64 // zodb.Tid; revisions are not looked for before it
 	serial func(ctx context.Context, xid zodb.Xid) (zodb.Tid, error)
+	routes *routes
 
-	mu    sync.Mutex // map operations only; taken after the lock of a File
-	nodes map[zodb.Oid][]registration
-	zblks map[zodb.Oid]users
-}
-
-// registration says that served blocks of a file were reached through a node
-// by keys in [lo, hi].
-type registration struct {
-	file   *File
-	lo, hi int64
-}
-
-// users is who shows a ZBlk: usually one block of one file.
-type users struct {
-	first user
-	more  map[user]struct{} // nil if there is only the first
-}
-
-type user struct {
-	file *File
-	blk  int64
+	mu     sync.Mutex // map operations only; taken after the lock of a File
+	nodes  map[zodb.Oid]dependents
+	zblks  map[zodb.Oid]user              // ZBlk -> a block that shows it
+	shared map[zodb.Oid]map[user]struct{} // ZBlk -> all others that show it, if there are
+	broken map[*File]struct{}             // their block table could not be read
 }
 
 // NewHistory returns the history of no files yet, on top of objs. Serials of
@@ -51,8 +35,11 @@ func NewHistory(objs *Objects, store storage.Loader, floor zodb.Tid) *History {
 	h := &History{
 		objs:   objs,
 		serial: serialFunc(store),
-		nodes:  make(map[zodb.Oid][]registration),
-		zblks:  make(map[zodb.Oid]users),
+		routes: newRoutes(objs),
+		nodes:  make(map[zodb.Oid]dependents),
+		zblks:  make(map[zodb.Oid]user),
+		shared: make(map[zodb.Oid]map[user]struct{}),
+		broken: make(map[*File]struct{}),
 	}
 	h.floor.Store(uint64(floor))
 	return h
@@ -75,7 +62,10 @@ func serialFunc(store storage.Loader) func(context.Context, zodb.Xid) (zodb.Tid,
 
 // SetFloor moves the floor up. Equal content gets equal revisions only as long
 // as the floor stays, so it should move rarely.
-func (h *History) SetFloor(floor zodb.Tid) { h.floor.Store(uint64(floor)) }
+func (h *History) SetFloor(floor zodb.Tid) {
+	h.floor.Store(uint64(floor))
+	h.routes.forget() // most of it is about views below
+}
 
 // Floor returns how far back revisions are looked for.
 func (h *History) Floor() zodb.Tid { return zodb.Tid(h.floor.Load()) }
@@ -124,88 +114,6 @@ func (h *History) Walk(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid
 	return w, nil
 }
 
-// register notes that served blocks of f depend on the nodes of path.
-func (h *History) register(f *File, path []btree.Step) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, step := range path {
-		h.registerStep(f, step)
-	}
-}
-
-// registerStep widens or adds one registration. Requires: h.mu.
-func (h *History) registerStep(f *File, step btree.Step) {
-	regs := h.nodes[step.Oid]
-	for i := range regs {
-		if regs[i].file == f {
-			regs[i].lo, regs[i].hi = min(regs[i].lo, step.Lo), max(regs[i].hi, step.Hi)
-			return
-		}
-	}
-	h.nodes[step.Oid] = append(regs, registration{f, step.Lo, step.Hi})
-}
-
-// unregister drops all registrations of f. It looks at all nodes, so it is for
-// files that go away.
-func (h *History) unregister(f *File) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for oid, regs := range h.nodes {
-		regs = slices.DeleteFunc(regs, func(r registration) bool { return r.file == f })
-		if len(regs) == 0 {
-			delete(h.nodes, oid)
-		} else {
-			h.nodes[oid] = regs
-		}
-	}
-}
-
-// link notes that block blk of f shows zblk.
-func (h *History) link(zblk zodb.Oid, f *File, blk int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	u, ok := h.zblks[zblk]
-	switch who := (user{f, blk}); {
-	case !ok:
-		u.first = who
-	case u.first == who:
-		return
-	default:
-		if u.more == nil {
-			u.more = make(map[user]struct{})
-		}
-		u.more[who] = struct{}{}
-	}
-	h.zblks[zblk] = u
-}
-
-// unlink takes link back.
-func (h *History) unlink(zblk zodb.Oid, f *File, blk int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	u, ok := h.zblks[zblk]
-	if !ok {
-		return
-	}
-	delete(u.more, user{f, blk})
-	if u.first == (user{f, blk}) {
-		u.first = user{}
-		for other := range u.more { // any of them becomes the first
-			u.first = other
-			delete(u.more, other)
-			break
-		}
-	}
-	if u.first.file == nil {
-		delete(h.zblks, zblk)
-		return
-	}
-	if len(u.more) == 0 {
-		u.more = nil
-	}
-	h.zblks[zblk] = u
-}
-
 // Rev is a revision of a block: no change of it is in (Tid, at].
 type Rev struct {
 	Tid   zodb.Tid
@@ -225,16 +133,18 @@ func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Ti
 			return Rev{}, fmt.Errorf("revision of block #%d: %w", blk, err)
 		}
 	}
-	for {
-		n := w.Serial()
-		if data > n {
-			return Rev{data, true}, nil
+	floor := min(h.Floor(), at)
+	for view := at; ; {
+		n, err := h.routes.newest(ctx, w.Path, blk, view, max(data, floor))
+		if err != nil {
+			return Rev{}, fmt.Errorf("revision of block #%d: %w", blk, err)
 		}
-		if floor := min(h.Floor(), at); n <= floor {
-			return Rev{max(n, floor), false}, nil
+		if n == 0 {
+			return h.revData(ctx, oid, blk, data, floor)
 		}
 		// The path is looked up anew: other nodes may have led to the block.
-		before, err := h.Walk(ctx, oid, blk, n-1)
+		view = n - 1
+		before, err := h.Walk(ctx, oid, blk, view)
 		if err != nil {
 			return Rev{}, err
 		}
@@ -245,15 +155,20 @@ func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Ti
 	}
 }
 
-// Sizes tells how much a History keeps.
-type Sizes struct {
-	Nodes int // registered nodes
-	ZBlks int // ZBlks that served blocks show
-}
-
-// Sizes returns how much h keeps.
-func (h *History) Sizes() Sizes {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return Sizes{Nodes: len(h.nodes), ZBlks: len(h.zblks)}
+// revData returns the revision of a block whose ZBlk has serial data, and that
+// has shown this ZBlk all the time since both data and floor. Below floor,
+// where nothing else is looked for, a ZBlk that is newer than all of the table
+// still tells the revision.
+func (h *History) revData(ctx context.Context, oid zodb.Oid, blk int64, data, floor zodb.Tid) (Rev, error) {
+	if data > floor {
+		return Rev{data, true}, nil
+	}
+	w, err := h.Walk(ctx, oid, blk, floor)
+	if err != nil {
+		return Rev{}, err
+	}
+	if data > w.Serial() {
+		return Rev{data, true}, nil
+	}
+	return Rev{floor, false}, nil
 }

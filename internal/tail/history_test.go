@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -32,7 +33,6 @@ func TestHistoryAgreesWithBruteForce(t *testing.T) {
 			for seed := range seeds {
 				if err := runHistory(t.Context(), seed, steps); err != nil {
 					t.Errorf("seed %d: %s\nrepeat: go test ./internal/tail -run BruteForce -histories 1 -seed %d", seed, err, seed)
-					return
 				}
 			}
 		})
@@ -77,6 +77,9 @@ func runHistory(ctx context.Context, seed uint64, steps int) error {
 	r.objs = NewObjects(ctx, w.db, w.db.head, budget)
 	defer r.objs.Close()
 	r.h = NewHistory(r.objs, w.db, w.db.head)
+	if w.chance(0.3) {
+		r.h.routes.budget = w.rnd.IntN(200)
+	}
 	for step := range steps {
 		err := r.step()
 		var corrupt *storage.CorruptError
@@ -107,6 +110,11 @@ func (r *run) step() error {
 	}
 	if r.w.chance(0.1) {
 		r.dropSome()
+	}
+	if r.w.chance(0.15) {
+		if err := r.sweep(); err != nil {
+			return err
+		}
 	}
 	if r.w.chance(0.1) {
 		r.objs.Forget(r.anyTid(r.objs.Tail()))
@@ -182,6 +190,9 @@ func (r *run) dropSome() {
 // commit makes one transaction and takes it in, with blocks and files turning
 // up while it is under way.
 func (r *run) commit() error {
+	if r.w.chance(0.1) {
+		defer r.sweepMeanwhile()()
+	}
 	tid, oids := r.w.step()
 	old := r.objs.Head()
 	for _, f := range r.files {
@@ -284,7 +295,7 @@ func (r *run) switchFile(c *Commit, f *File, d *Delta, early []int64) error {
 // checkUnsettled requires that revisions are right also before Settle.
 func (r *run) checkUnsettled(f *File, late Late) error {
 	for _, blk := range late.Blks {
-		if err := r.checkRev(f, blk, f.view); err != nil {
+		if err := cmp.Or(r.checkRev(f, blk, f.view), r.checkServed(f, blk, r.o.before(f.view))); err != nil {
 			return fmt.Errorf("unsettled: %w", err)
 		}
 		if ub := f.UpperBound(blk); ub < r.o.rev(f.Oid, blk, f.view) {
@@ -307,7 +318,7 @@ func (r *run) checkRev(f *File, blk int64, at zodb.Tid) error {
 	if !r.o.at(f.Oid, rev.Tid).exists {
 		return fmt.Errorf("file %d #%d @%d: revision %v, but there is no such file then", f.Oid, blk, at, rev)
 	}
-	return nil
+	return r.checkRoutes(f, blk, at)
 }
 
 // checkRevisions compares revisions at random views and slices of history.
@@ -319,7 +330,8 @@ func (r *run) checkRevisions() error {
 				continue
 			}
 			for range 4 {
-				if err := r.checkRev(f, r.w.rnd.Int64N(keySpace+2), at); err != nil {
+				blk := r.w.rnd.Int64N(keySpace + 2)
+				if err := cmp.Or(r.checkRev(f, blk, at), r.checkServed(f, blk, at), r.checkServed(f, blk, f.view)); err != nil {
 					return err
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"sync"
 
@@ -187,6 +188,9 @@ func (o *Objects) insert(rev *revision, at zodb.Tid) *revision {
 	i := sort.Search(len(revs), func(i int) bool { return revs[i].from > rev.from })
 	if i > 0 && revs[i-1].from == rev.from {
 		known := revs[i-1]
+		if i < len(revs) { // an absence of unknown age may be known to follow
+			rev.until = min(rev.until, revs[i].from-1)
+		}
 		known.until = max(known.until, rev.until)
 		o.used.MoveToFront(known.use)
 		return known
@@ -295,7 +299,7 @@ func (o *Objects) forgetObject(oid zodb.Oid, cut zodb.Tid) {
 	if i == len(tids) {
 		delete(o.changes, oid)
 	} else {
-		o.changes[oid] = append([]zodb.Tid(nil), tids[i:]...)
+		o.changes[oid] = slices.Delete(tids, 0, i)
 	}
 	for _, rev := range append([]*revision(nil), o.cached[oid]...) {
 		if rev.until < cut {

@@ -95,6 +95,11 @@ func (o *Objects) check(h *history) error {
 			}
 		}
 	}
+	for oid, tids := range o.changes {
+		if len(tids) == 0 || tids[0] <= o.tail || tids[len(tids)-1] > o.head {
+			return fmt.Errorf("object %s: changes %v are not in (%d, %d]", oid, tids, o.tail, o.head)
+		}
+	}
 	if bytes != o.bytes || bytes > o.budget || count != o.used.Len() {
 		return fmt.Errorf("accounting: %d bytes in %d revisions; said %d (budget %d) in %d", bytes, count, o.bytes, o.budget, o.used.Len())
 	}
@@ -176,4 +181,47 @@ func TestLoadRacedByCommitIsNotTakenForCurrent(t *testing.T) {
 		require.Equal(t, number(71), rev.obj)
 		require.NoError(t, o.check(h))
 	})
+}
+
+// loads7 asks for object 7 at views and returns how often it was loaded.
+func (o *Objects) loads7(t *testing.T, views ...zodb.Tid) uint64 {
+	before := o.CacheStats().Misses
+	for _, at := range views {
+		_, err := o.get(t.Context(), zodb.Xid{At: at, Oid: 7}, decodeNumber)
+		require.NoError(t, err)
+	}
+	return o.CacheStats().Misses - before
+}
+
+// TestOneLoadAnswersAllViewsOfARevision includes the last one, and what is left
+// of them when the past is forgotten.
+func TestOneLoadAnswersAllViewsOfARevision(t *testing.T) {
+	h := &history{revs: make(map[zodb.Oid][]stored)}
+	h.commit(1, map[zodb.Oid]uint64{7: 70})
+	o := NewObjects(t.Context(), h, 1, 1<<20)
+	defer o.Close()
+	require.EqualValues(t, 1, o.loads7(t, 1, 1))
+	o.Append(2, []zodb.Oid{8})
+	require.Zero(t, o.loads7(t, 1, 2))
+	h.commit(3, map[zodb.Oid]uint64{7: 71})
+	o.Append(3, []zodb.Oid{7})
+	require.EqualValues(t, 1, o.loads7(t, 1, 2, 3, 3))
+	h.commit(5, map[zodb.Oid]uint64{7: 72})
+	o.Append(5, []zodb.Oid{7})
+	o.Forget(4)
+	require.Zero(t, o.loads7(t, 3, 4))
+	require.EqualValues(t, 1, o.loads7(t, 2), "nothing is kept of views before")
+}
+
+// TestViewBelowTheTailIsLoadedForItselfOnly also wants that what is loaded at
+// the tail later is current for all.
+func TestViewBelowTheTailIsLoadedForItselfOnly(t *testing.T) {
+	h := &history{revs: make(map[zodb.Oid][]stored)}
+	h.commit(1, map[zodb.Oid]uint64{7: 70})
+	o := NewObjects(t.Context(), h, 5, 1<<20)
+	defer o.Close()
+	require.EqualValues(t, 1, o.loads7(t, 3, 3, 2))
+	require.EqualValues(t, 1, o.loads7(t, 5, 5, 4))
+	o.Append(6, []zodb.Oid{8})
+	require.Zero(t, o.loads7(t, 6))
 }

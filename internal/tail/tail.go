@@ -13,6 +13,28 @@
 // Only BTree nodes and ZBigFile objects are cached. Data of blocks never is:
 // the kernel has it.
 //
+// A History knows which blocks of which Files changed when. Served is a block
+// that the kernel may have cached. Registered is a node that served blocks of a
+// file, or its size, depend on, with the keys by which it was reached. The
+// revision of a block is the transaction since which it shows what it does.
+//
+// # How changes are found
+//
+// What a block shows can only change together with a node of its path, or with
+// its ZBlk. So a Commit compares the old and the new state of the registered
+// nodes that the transaction changed, looks the served blocks up again that
+// they route differently, and registers the new paths. Nothing else is looked
+// at, and nothing is kept of blocks that are not served.
+//
+// A node stays registered when the last block that needed it is dropped or has
+// moved: that costs memory, and some comparing, but no wrong answer. Sweep
+// finds out what is still needed.
+//
+// A revision is found by walking back from a view, at most to the floor: the
+// newest transaction at which a node of the path began to route the block
+// differently is where to look up the block anew. These transactions are found
+// by comparing versions of a node, and remembered for all blocks that share it.
+//
 // # Views below the tail
 //
 // What happened before the tail is not known, so a revision loaded for such a
@@ -21,9 +43,10 @@
 //
 // # Ownership and locking
 //
-// Objects has one lock, held for map operations only: never during a load.
-// Loads run in goroutines that Objects owns; Close waits for them. Cached
-// objects are immutable and stay usable after they left the cache.
+// Objects, History and each File have a lock of their own, held for map
+// operations only: never during a load. They are taken in the order File,
+// History, Objects. Loads run in goroutines that Objects owns; Close waits for
+// them. Cached objects are immutable and stay usable after they left the cache.
 package tail
 
 import (

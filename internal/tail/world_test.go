@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"sync"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -132,12 +133,11 @@ func (d *database) at(oid zodb.Oid, at zodb.Tid) revState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	revs := d.revs[oid]
-	for i := len(revs) - 1; i >= 0; i-- {
-		if revs[i].tid <= at {
-			return revs[i]
-		}
+	i := sort.Search(len(revs), func(i int) bool { return revs[i].tid > at })
+	if i == 0 {
+		return revState{}
 	}
-	return revState{}
+	return revs[i-1]
 }
 
 func (d *database) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
