@@ -73,7 +73,8 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 		}
 	}
 	h.publish(event.Tid) // c7
-	h.forget(event.Tid)  // c8
+	t.announce()
+	h.forget(event.Tid) // c8
 	return nil
 }
 
@@ -218,8 +219,10 @@ func (t *transaction) switchFile(c *change) {
 	}
 	fence := c.delta != nil && c.delta.Fence != nil
 	if fence {
-		f.fenced = fmt.Errorf("%w: %w", errAnotherFile, c.delta.Fence)
+		// The cause is told, but not wrapped: it would say "no such object".
+		f.fenced = fmt.Errorf("%w: %s", errAnotherFile, c.delta.Fence)
 		f.Leave()
+		f.broadcast()
 	}
 	f.Unlock()
 	if fence {
@@ -235,10 +238,24 @@ func (t *transaction) switchFile(c *change) {
 
 // forget is c8: it cuts history to what somebody may still ask for.
 func (h *Head) forget(tid zodb.Tid) {
-	h.objs.Forget(before(tid, h.cfg.KeepHistory))
+	h.mu.Lock()
+	cut := before(tid, h.cfg.KeepHistory)
+	for at := range h.reserved {
+		cut = min(cut, at)
+	}
+	h.kept = max(h.kept, cut)
+	h.mu.Unlock()
+	h.objs.Forget(cut)
+	if h.history.Floor() < before(tid, h.cfg.KeepFloor) {
+		h.history.SetFloor(cut)
+	}
 }
 
 // before returns the tid of the moment d before the commit time of tid.
 func before(tid zodb.Tid, d time.Duration) zodb.Tid {
-	return zodb.TidFromTime(tid.Time().Add(-d))
+	earlier := zodb.TidFromTime(tid.Time().Add(-d))
+	if earlier > tid {
+		return 0 // tids begin in the year 1900
+	}
+	return earlier
 }

@@ -124,7 +124,7 @@ func (e *evictor) sample() (f *File, blks []int64, used uint32) {
 func (f *File) evict(blk int64) bool {
 	f.Lock()
 	kernel, blksize := f.kernel, f.Obj().BlkSize
-	busy := len(f.reads[blk]) > 0 || f.stores[blk] != nil || f.noStore
+	busy := len(f.reads[blk]) > 0 || f.stores[blk] != nil
 	if !busy {
 		f.leaving[blk] = struct{}{}
 	}

@@ -46,6 +46,8 @@ type File struct {
 	reads   map[int64][]*read       // registered READs by block
 	stores  map[int64]chan struct{} // blocks whose rest is being stored; closed when it is
 	noStore bool                    // a commit is under way
+	watches map[*Watch]struct{}     // those that are not removed
+	wake    chan struct{}           // closed and made anew when the state of a watch changes
 	leaving map[int64]struct{}      // blocks being dropped from the page cache, unless read
 }
 
@@ -69,6 +71,8 @@ func newFile(h *Head, tf *tail.File, rev zodb.Tid) *File {
 		reads:   make(map[int64][]*read),
 		stores:  make(map[int64]chan struct{}),
 		leaving: make(map[int64]struct{}),
+		watches: make(map[*Watch]struct{}),
+		wake:    make(chan struct{}),
 	}
 	f.loads = bigfile.NewLoads(h.loader, f.load)
 	return f

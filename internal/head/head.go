@@ -43,6 +43,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -54,11 +55,13 @@ import (
 
 // Config bounds what a Head keeps and how long it waits.
 type Config struct {
-	MaxServed     int           // blocks that the page cache may have; beyond, the coldest are dropped from it
-	PreserveBytes int64         // old content kept for @rev files
-	Retry         time.Duration // how long a commit that cannot be understood is tried again
-	StuckAfter    time.Duration // an invalidation that takes longer means that the mount hangs
-	KeepHistory   time.Duration // history is kept at least this long
+	MaxServed     int                // blocks that the page cache may have; beyond, the coldest are dropped from it
+	PreserveBytes int64              // old content kept for @rev files
+	Retry         time.Duration      // how long a commit that cannot be understood is tried again
+	StuckAfter    time.Duration      // an invalidation that takes longer means that the mount hangs
+	KeepHistory   time.Duration      // history is kept at least this long
+	KeepFloor     time.Duration      // revisions are told exactly at least this far back; moves in steps of it
+	Preserved     func(oid zodb.Oid) // called after a commit that changed blocks of oid; may be nil
 	Warnf         func(format string, args ...any)
 }
 
@@ -72,15 +75,18 @@ type Head struct {
 	loader    *bigfile.Loader
 	preserved *Preserved
 	evictor   *evictor
+	condemned atomic.Pointer[[]*Condemned] // changed under mu
 
-	mu      sync.Mutex
-	at      zodb.Tid           // published
-	view    zodb.Tid           // of files that are opened now; at, or the tid of the commit under way
-	commit  *tail.Commit       // under way, before its files are switched; or nil
-	fresh   []*File            // opened during commit
-	files   map[zodb.Oid]*File // those that are not fenced
-	waiters []waiter           // for At
-	zhead   map[*Subscription]struct{}
+	mu       sync.Mutex
+	at       zodb.Tid           // published
+	view     zodb.Tid           // of files that are opened now; at, or the tid of the commit under way
+	commit   *tail.Commit       // under way, before its files are switched; or nil
+	fresh    []*File            // opened during commit
+	files    map[zodb.Oid]*File // those that are not fenced
+	waiters  []waiter           // for At
+	kept     zodb.Tid           // history is there from here on
+	reserved map[zodb.Tid]int   // views whose history somebody needs, with how many
+	zhead    map[*Subscription]struct{}
 }
 
 // waiter waits until At is at least at.
@@ -102,9 +108,12 @@ func New(ctx context.Context, at zodb.Tid, objs *tail.Objects, store storage.Loa
 		preserved: newPreserved(cfg.PreserveBytes),
 		at:        at,
 		view:      at,
+		kept:      at,
+		reserved:  make(map[zodb.Tid]int),
 		files:     make(map[zodb.Oid]*File),
 		zhead:     make(map[*Subscription]struct{}),
 	}
+	h.condemned.Store(&[]*Condemned{})
 	h.evictor = newEvictor(h)
 	return h
 }

@@ -108,9 +108,10 @@ func (p *Preserved) Block(ctx context.Context, oid zodb.Oid, blk int64, at zodb.
 	return p.retain(old)
 }
 
-// Newer returns what is kept of file oid as of view at and was preserved after
-// seq, and the seq to ask with the next time. The caller must release the
-// buffers.
+// Newer returns what is kept of file oid whose revision is at, and was preserved
+// after seq, and the seq to ask with the next time. Clients map blocks from the
+// view that is their revision, so this is what they will want in the page cache
+// of that view. The caller must release the buffers.
 func (p *Preserved) Newer(ctx context.Context, oid zodb.Oid, at zodb.Tid, seq uint64) (blocks map[int64]*storage.Buf, next uint64) {
 	p.mu.Lock()
 	next = p.seq
@@ -123,13 +124,10 @@ func (p *Preserved) Newer(ctx context.Context, oid zodb.Oid, at zodb.Tid, seq ui
 	p.mu.Unlock()
 	blocks = make(map[int64]*storage.Buf)
 	for _, o := range olds {
-		if !p.covers(ctx, o, at) {
+		if rev, err := o.owner.BlkRevAt(ctx, o.Blk, o.Until); err != nil || rev.Tid != at {
 			continue
 		}
 		if buf := p.retain(o); buf != nil {
-			if known := blocks[o.Blk]; known != nil {
-				known.Release()
-			}
 			blocks[o.Blk] = buf
 		}
 	}
@@ -198,6 +196,16 @@ func (t *transaction) preserve() {
 		}
 	}
 	_ = group.Wait()
+}
+
+// announce tells who wants to know that old content was preserved. Nobody waits
+// for what they do with it.
+func (t *transaction) announce() {
+	for _, c := range t.files {
+		if t.head.cfg.Preserved != nil && c.delta != nil && len(c.delta.Changed) > 0 {
+			t.head.loader.Go(func() { t.head.cfg.Preserved(c.file.Oid) })
+		}
+	}
 }
 
 // preserveBlock keeps a block if all of it is cached. If it is not, reading it

@@ -3,7 +3,11 @@ package head
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"syscall"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
 )
@@ -12,9 +16,11 @@ import (
 type read struct {
 	file     *File
 	extents  []bigfile.Extent
-	span     span // whole pages that the kernel keeps locked meanwhile
-	direct   bool // O_DIRECT: locks no pages
-	replying bool // the reply has passed the gate
+	span     span  // whole pages that the kernel keeps locked meanwhile
+	direct   bool  // O_DIRECT: locks no pages
+	thread   int   // that reads
+	replying bool  // the reply has passed the gate
+	refused  error // why the READ must not wait any longer
 }
 
 // Release unregisters the READ. The reply calls it when it is written.
@@ -32,35 +38,51 @@ func (r *read) Release() {
 	}
 }
 
-// Read answers a READ of up to n bytes from offset off; there is nothing at or
-// beyond the end of the file. direct says that the READ is of a file opened
-// with O_DIRECT. The reply counts as unanswered until it is released.
+// errReadAhead refuses read-ahead that would have to wait for a client. The kernel
+// then asks for the pages that are really wanted, one by one.
+//
+// It keeps pages of several blocks locked, so that a client who is slow with one
+// block would delay those who read the other; and if the rest of the other is
+// being stored, the next commit.
+var errReadAhead = syscall.EAGAIN
+
+// isReadAhead reports whether the READ is of several blocks, and so cannot be what
+// one page fault asked for.
+func (r *read) isReadAhead() bool {
+	return len(r.extents) > 1 && !r.direct && r.span.hi-r.span.lo > int64(os.Getpagesize())
+}
+
+// Request is a READ.
+type Request struct {
+	Off    int64
+	N      int
+	Direct bool // of a file opened with O_DIRECT
+	Thread int  // id of the thread that reads, 0 if it is not known
+}
+
+// Read answers a READ of up to N bytes from offset Off; there is nothing at or
+// beyond the end of the file. The reply counts as unanswered until it is
+// released.
 //
 // Read never waits for a commit. If one changes what was loaded, it is loaded
-// again: what passes the gate is not older than the view at that moment.
-func (f *File) Read(ctx context.Context, off int64, n int, direct bool) (*bigfile.Reply, error) {
-	r, blksize, err := f.register(off, n, direct)
+// again: what passes the gate is not older than the view at that moment. Read
+// waits until no client sees the data through head/ that must not see it.
+func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
+	r, blksize, err := f.register(req)
 	if r == nil || err != nil {
 		return &bigfile.Reply{}, err
 	}
 	reply := &bigfile.Reply{}
 	reply.Own(r)
+	if err := f.head.refuse(req.Thread); err != nil {
+		reply.Release()
+		return nil, err
+	}
 	a := &attempt{file: f, read: r, blksize: blksize}
-	for {
-		if err := a.load(ctx); err != nil {
-			a.release()
-			reply.Release()
-			return nil, err
-		}
-		done, err := a.gate()
-		if err != nil {
-			a.release()
-			reply.Release()
-			return nil, err
-		}
-		if done {
-			break
-		}
+	if err := a.run(ctx); err != nil {
+		a.release()
+		reply.Release()
+		return nil, err
 	}
 	for i, e := range r.extents {
 		reply.Add(a.loads[i], a.values[i].Data, e)
@@ -71,9 +93,33 @@ func (f *File) Read(ctx context.Context, off int64, n int, direct bool) (*bigfil
 	return reply, nil
 }
 
+// run repeats r2 to r6 until the reply may go.
+func (a *attempt) run(ctx context.Context) error {
+	for {
+		if err := a.load(ctx); err != nil {
+			return err
+		}
+		concerns, ok, err := a.serve()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if err := a.pin(ctx, concerns); err != nil {
+			return err
+		}
+		done, err := a.gate(ctx, concerns)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
 // register is r1: it enters the READ and keeps its blocks from being evicted.
 // It returns nil if there is nothing to read.
-func (f *File) register(off int64, n int, direct bool) (r *read, blksize int64, err error) {
+func (f *File) register(req Request) (r *read, blksize int64, err error) {
+	off, n := req.Off, req.N
 	f.Lock()
 	defer f.Unlock()
 	if f.fenced != nil {
@@ -84,7 +130,7 @@ func (f *File) register(off int64, n int, direct bool) (r *read, blksize int64, 
 	}
 	n = int(min(int64(n), f.Size()-off))
 	blksize = f.Obj().BlkSize
-	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: pages(off, off+int64(n)), direct: direct}
+	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: pages(off, off+int64(n)), direct: req.Direct, thread: req.Thread}
 	for _, e := range r.extents {
 		f.reads[e.Blk] = append(f.reads[e.Blk], r)
 		delete(f.leaving, e.Blk)
@@ -107,6 +153,9 @@ type attempt struct {
 	loads   []*bigfile.Load[blkView, *loaded] // one an extent; nil: to be loaded
 	first   []bool
 	values  []*loaded
+
+	view zodb.Tid           // at which the blocks were found served
+	revs map[int64]zodb.Tid // revisions of blocks that watches may have to pin
 
 	fills  []*bigfile.Fill
 	filled []int64 // blocks of fills
@@ -162,34 +211,83 @@ func (a *attempt) release() {
 	}
 }
 
-// gate is r3 and r6: in one critical section it checks that nothing that was
-// loaded may have changed since, notes the blocks as served, and lets the reply
-// go. It returns false if something has to be loaded again.
-func (a *attempt) gate() (done bool, err error) {
+// serve is r3: in one critical section it checks that nothing that was loaded
+// may have changed since, notes the blocks as served, and lists the watches that
+// this concerns. A watch that is set up later finds the blocks served. It returns
+// false if something has to be loaded again.
+func (a *attempt) serve() (all []concern, ok bool, err error) {
 	f := a.file
 	f.Lock()
 	defer f.Unlock()
-	if f.fenced != nil {
-		return false, f.fenced
+	if a.dropChanged() {
+		return nil, false, nil
 	}
-	again := false
-	for i, e := range a.read.extents {
-		if ld := a.loads[i]; f.ChangedAfter(e.Blk, ld.Key.view) {
-			ld.Release()
-			a.loads[i] = nil
-			again = true
-		}
-	}
-	if again {
-		return false, nil
+	if err := a.refused(); err != nil {
+		return nil, false, err
 	}
 	for i, e := range a.read.extents {
 		f.Serve(e.Blk, a.values[i].walk, a.values[i].Serial)
 		f.Touch(e.Blk, f.head.evictor.now())
 	}
-	a.read.replying = true
-	a.planFills()
-	return true, nil
+	a.view = f.View()
+	return a.concerns(), true, nil
+}
+
+// dropChanged drops the loads of blocks that may have changed since, and reports
+// whether there are any. Requires: lock of the file.
+func (a *attempt) dropChanged() (any bool) {
+	for i, e := range a.read.extents {
+		if ld := a.loads[i]; a.file.ChangedAfter(e.Blk, ld.Key.view) {
+			ld.Release()
+			a.loads[i] = nil
+			any = true
+		}
+	}
+	return any
+}
+
+// refused returns why the READ must not be answered with data. Requires: lock of
+// the file.
+func (a *attempt) refused() error {
+	if a.file.fenced != nil {
+		return a.file.fenced
+	}
+	return a.read.refused
+}
+
+// gate is r5 and r6: it waits until no client may see the data that must not, and
+// in the section that finds this true it checks once more that nothing has
+// changed, and lets the reply go. It returns false if something has to be loaded
+// again.
+func (a *attempt) gate(ctx context.Context, concerns []concern) (done bool, err error) {
+	f := a.file
+	for {
+		f.Lock()
+		if err := a.refused(); err != nil {
+			f.Unlock()
+			return false, err
+		}
+		if a.dropChanged() {
+			f.Unlock()
+			return false, nil
+		}
+		if !a.held(concerns) {
+			a.read.replying = true
+			a.planFills()
+			f.Unlock()
+			return true, nil
+		}
+		wake := f.wake
+		f.Unlock()
+		if a.read.isReadAhead() {
+			return false, errReadAhead
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 // planFills decides which rests of blocks are stored. Requires: lock of the

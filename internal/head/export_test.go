@@ -1,0 +1,25 @@
+package head
+
+import (
+	"context"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// Evict drops one block, as the evictor does when too many are served.
+func (f *File) Evict(blk int64) bool { return f.evict(blk) }
+
+// Busy returns how much is registered or in memory.
+func (f *File) Busy() (reads, stores, loads int) {
+	f.Lock()
+	defer f.Unlock()
+	return len(f.reads), len(f.stores), f.loads.Len()
+}
+
+// PreservedFor returns all that is preserved for a view.
+func (h *Head) PreservedFor(ctx context.Context, oid zodb.Oid, at zodb.Tid) map[int64]*storage.Buf {
+	blocks, _ := h.preserved.Newer(ctx, oid, at, 0)
+	return blocks
+}

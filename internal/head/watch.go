@@ -1,0 +1,250 @@
+package head
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+)
+
+// ToHead is the revision of a pin that says "map the block from head again".
+const ToHead zodb.Tid = math.MaxUint64
+
+// Client sends pins.
+type Client interface {
+	// Send is told that Take has something for block blk of w. It is called
+	// with the lock of the file and must not block or call back.
+	Send(w *Watch, blk int64)
+}
+
+// Watch says that a client wants to see a file as of At. What the client has to
+// map instead of head is told to it block by block, and only what the page cache
+// has: a block is pinned when somebody reads it, or when the watch is set up.
+//
+// There is one wanted state per block, decided under the lock of the file, and
+// one sender. So a pin that was overtaken is never sent.
+type Watch struct {
+	file   *File
+	client Client
+
+	// What follows is guarded by the lock of the file.
+	at          zodb.Tid
+	established bool // the client was told so once: before that it maps nothing
+	removed     bool // by the client, or with it
+	pins        map[int64]*pin
+}
+
+// pin is where a client maps one block from, and should.
+type pin struct {
+	want    zodb.Tid
+	acked   zodb.Tid
+	message zodb.Tid // taken and not acked yet, if taken
+	taken   bool
+	sending bool // the client was told to send
+}
+
+// settled reports whether the client maps what it should.
+func (p *pin) settled() bool { return p.want == p.acked && !p.taken }
+
+// File returns what is watched.
+func (w *Watch) File() *File { return w.file }
+
+// pinOf returns the pin of blk, which is new if the client maps the block from
+// head. Requires: lock of the file.
+func (w *Watch) pinOf(blk int64) *pin {
+	p := w.pins[blk]
+	if p == nil {
+		p = &pin{want: ToHead, acked: ToHead}
+		w.pins[blk] = p
+	}
+	return p
+}
+
+// setWant makes rev what the client should map. Requires: lock of the file.
+func (w *Watch) setWant(blk int64, rev zodb.Tid) {
+	p := w.pinOf(blk)
+	p.want = rev
+	if p.want != p.acked && !p.sending {
+		p.sending = true
+		w.client.Send(w, blk)
+	}
+	w.tidy(blk, p)
+}
+
+// tidy drops a pin that says nothing. Requires: lock of the file.
+func (w *Watch) tidy(blk int64, p *pin) {
+	if p.want == ToHead && p.acked == ToHead && !p.taken && !p.sending {
+		delete(w.pins, blk)
+	}
+}
+
+// Take returns the revision that block blk has to be pinned to, if there is
+// something to send. From here on the message counts as under way. The sender
+// must report Acked, or let the whole client go.
+func (w *Watch) Take(blk int64) (rev zodb.Tid, ok bool) {
+	f := w.file
+	f.Lock()
+	defer f.Unlock()
+	p := w.pins[blk]
+	if p == nil {
+		return 0, false
+	}
+	if w.removed || p.want == p.acked {
+		p.sending = false
+		w.tidy(blk, p)
+		return 0, false
+	}
+	p.message, p.taken = p.want, true
+	f.broadcast() // a message to head is a reason for READs to wait
+	return p.message, true
+}
+
+// Acked notes that the client has done what the message for blk said.
+func (w *Watch) Acked(blk int64) {
+	f := w.file
+	f.Lock()
+	defer f.Unlock()
+	p := w.pins[blk]
+	p.acked, p.taken = p.message, false
+	f.broadcast()
+}
+
+// mayMapHead reports whether the client may still see the page of block blk in
+// head/. Requires: lock of the file.
+func (w *Watch) mayMapHead(blk int64) bool {
+	p := w.pins[blk]
+	return p == nil || p.acked == ToHead || p.taken && p.message == ToHead
+}
+
+// broadcast wakes all who wait for the state of watches. Requires: lock.
+func (f *File) broadcast() {
+	close(f.wake)
+	f.wake = make(chan struct{})
+}
+
+// await waits until ok, which is called with the lock, returns true.
+func (f *File) await(ctx context.Context, ok func() bool) error {
+	for {
+		f.Lock()
+		if f.fenced != nil {
+			defer f.Unlock()
+			return f.fenced
+		}
+		if ok() {
+			f.Unlock()
+			return nil
+		}
+		wake := f.wake
+		f.Unlock()
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// TooFarBackError refuses a watch at a view that history does not cover.
+type TooFarBackError struct{ At, Head zodb.Tid }
+
+func (e *TooFarBackError) Error() string {
+	return fmt.Sprintf("too far away back from head/at (@%s); δt = %s", e.Head, e.Head.Time().Sub(e.At.Time().Time).Round(time.Microsecond))
+}
+
+// GoingBackError refuses to move a watch to an older view.
+type GoingBackError struct{}
+
+func (*GoingBackError) Error() string { return "going back in history is forbidden" }
+
+// EpochError refuses a watch at a view at which the file was not there.
+type EpochError struct{ Rev, Head zodb.Tid }
+
+func (e *EpochError) Error() string {
+	return fmt.Sprintf("file epoch detected @%s in between (at,head=@%s]", e.Rev, e.Head)
+}
+
+// reserve keeps history from at on until release. It fails if history does not
+// reach so far back.
+func (h *Head) reserve(at zodb.Tid) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if at < h.kept {
+		return &TooFarBackError{At: at, Head: h.at}
+	}
+	h.reserved[at]++
+	return nil
+}
+
+// Reaches returns *TooFarBackError if history does not reach back to view at.
+func (h *Head) Reaches(at zodb.Tid) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if at < h.kept {
+		return &TooFarBackError{At: at, Head: h.at}
+	}
+	return nil
+}
+
+func (h *Head) release(at zodb.Tid) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reserved[at]--; h.reserved[at] == 0 {
+		delete(h.reserved, at)
+	}
+}
+
+// Known returns file oid if it was looked up, and is not fenced.
+func (h *Head) Known(oid zodb.Oid) *File {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.files[oid]
+}
+
+// Remove ends the watch: no message is sent from here on, and READs do not wait
+// for the client. It returns when messages that were under way are acked.
+func (w *Watch) Remove(ctx context.Context) error {
+	w.Drop()
+	err := w.file.await(ctx, func() bool {
+		for _, p := range w.pins {
+			if p.taken {
+				return false
+			}
+		}
+		return true
+	})
+	if errors.Is(err, errAnotherFile) {
+		return nil // what is mapped of the file does not matter any more
+	}
+	return err
+}
+
+// Drop ends the watch without waiting for anything: the client is gone.
+func (w *Watch) Drop() {
+	f := w.file
+	f.Lock()
+	if w.removed {
+		f.Unlock()
+		return
+	}
+	w.removed = true
+	delete(f.watches, w)
+	at := w.at
+	f.broadcast()
+	f.Unlock()
+	f.head.release(at)
+}
+
+// Pinned returns how many blocks the client maps from past views.
+func (w *Watch) Pinned() (n int) {
+	w.file.Lock()
+	defer w.file.Unlock()
+	for _, p := range w.pins {
+		if p.acked != ToHead {
+			n++
+		}
+	}
+	return n
+}
