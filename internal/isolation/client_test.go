@@ -1,0 +1,333 @@
+package isolation
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/head/headtest"
+)
+
+// behaviour is what a client does when its time comes.
+type behaviour int
+
+const (
+	good    behaviour = iota
+	leaves            // says bye, also in the middle of things
+	stalls            // acknowledges nothing any more
+	refuses           // nak
+	closes            // closes the link without bye, and lives on
+	dies              // ends by itself
+	behaviours
+)
+
+// client is a process with the file mapped, and a link.
+type client struct {
+	s         *schedule
+	thread    int
+	behaviour behaviour
+	link      *Link
+	proc      *fakeProcess
+	ctx       context.Context // ends with the process
+	bad       chan struct{}   // closed when it begins to behave
+
+	mu      sync.Mutex
+	mapping [headtest.Blks]zodb.Tid // what each block is mapped from
+	at      zodb.Tid                // of the last answered request; 0: nothing is promised
+	asking  bool                    // a request is not answered
+	stream  int
+	answers map[string]chan string
+	gone    bool // said bye, or closed
+}
+
+// fakeProcess ends some time after a signal, when none of its threads is in a
+// page fault: one that is cannot be killed.
+type fakeProcess struct {
+	c      *client
+	cancel context.CancelFunc
+	once   sync.Once
+	faults sync.WaitGroup
+	ended  chan struct{}
+	killed bool
+}
+
+func (p *fakeProcess) Pid() int              { return p.c.thread }
+func (p *fakeProcess) HasThread(id int) bool { return id == p.c.thread }
+func (p *fakeProcess) Close()                {}
+
+func (p *fakeProcess) Signal(sig syscall.Signal) error {
+	p.c.s.mu.Lock()
+	p.killed = true
+	p.c.s.mu.Unlock()
+	if sig == syscall.SIGBUS && p.c.s.Intn(2) == 0 {
+		return nil // it is ignored
+	}
+	p.end()
+	return nil
+}
+
+// end ends the process.
+func (p *fakeProcess) end() {
+	p.once.Do(func() {
+		p.cancel()
+		p.c.s.ends.Go(func() {
+			p.faults.Wait()
+			p.c.s.Nap(20 * time.Millisecond)
+			close(p.ended)
+			p.c.link.Release()
+		})
+	})
+}
+
+func (p *fakeProcess) Wait(ctx context.Context) error {
+	select {
+	case <-p.ended:
+		return nil
+	default:
+	}
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *schedule) newClient(thread int, b behaviour) *client {
+	ctx, cancel := context.WithCancel(s.ctx)
+	c := &client{s: s, thread: thread, behaviour: b, ctx: ctx, bad: make(chan struct{}), answers: make(map[string]chan string)}
+	c.proc = &fakeProcess{c: c, cancel: cancel, ended: make(chan struct{})}
+	for i := range c.mapping {
+		c.mapping[i] = head.ToHead
+	}
+	c.link = s.engine.Open(c.proc)
+	return c
+}
+
+// run is the life of the client: requests and reads, until the end.
+func (c *client) run() {
+	var threads sync.WaitGroup
+	defer threads.Wait()
+	threads.Go(c.pinner)
+	threads.Go(c.reader)
+	if c.behaviour != good {
+		threads.Go(func() {
+			time.Sleep(time.Duration(c.s.Intn(1500)) * time.Millisecond)
+			c.misbehave()
+		})
+	}
+	for !c.s.isDone() && c.alive() {
+		c.request()
+		time.Sleep(time.Duration(c.s.Intn(400)) * time.Millisecond)
+	}
+	c.leave()
+}
+
+func (c *client) alive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.gone && c.ctx.Err() == nil
+}
+
+func (c *client) misbehave() {
+	close(c.bad)
+	switch c.behaviour {
+	case leaves:
+		c.leave()
+	case closes:
+		c.forgetView()
+		c.link.Release()
+	case dies:
+		c.forgetView()
+		c.proc.end()
+	}
+}
+
+// forgetView ends what is promised to the client.
+func (c *client) forgetView() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone, c.at = true, 0
+}
+
+// leave says bye.
+func (c *client) leave() {
+	c.forgetView()
+	_ = c.link.Write([]byte("99999 bye\n"))
+	c.link.Release()
+}
+
+// request sets up, moves or removes the watch, at a random view that is not
+// before the last one.
+func (c *client) request() {
+	c.mu.Lock()
+	from := c.at
+	c.mu.Unlock()
+	msg, at := "-", zodb.Tid(0)
+	if tids := c.s.Tids(); c.s.Intn(5) > 0 {
+		at = tids[c.s.Intn(len(tids))]
+		if at = max(at, from); at > c.s.head.At() && c.s.Intn(2) == 0 {
+			at = max(c.s.head.At(), from)
+		}
+		msg = "@" + at.String()
+	}
+	answer := c.ask(fmt.Sprintf("watch %s %s", headtest.File, msg))
+	switch {
+	case answer == "ok":
+		c.mu.Lock()
+		if !c.gone {
+			c.at, c.asking = at, false
+		}
+		if at == 0 {
+			for i := range c.mapping { // like a client that unmaps the file
+				c.mapping[i] = head.ToHead
+			}
+		}
+		c.mu.Unlock()
+	case answer != "" && !strings.Contains(answer, "too far away back"):
+		c.s.fail("client %d: %s: %s", c.thread, msg, answer)
+	}
+}
+
+// ask sends a request and returns the answer, "" if there is none.
+func (c *client) ask(msg string) string {
+	c.mu.Lock()
+	c.asking = true
+	c.stream += 2
+	id := fmt.Sprint(c.stream - 1)
+	answer := make(chan string, 1)
+	c.answers[id] = answer
+	c.mu.Unlock()
+	if err := c.link.Write([]byte(id + " " + msg + "\n")); err != nil {
+		return ""
+	}
+	select {
+	case text := <-answer:
+		return text
+	case <-c.ctx.Done():
+	case <-c.s.done:
+	}
+	return ""
+}
+
+// Read gives the pinner the bytes of the link.
+func (c *client) Read(dest []byte) (int, error) { return c.link.Read(c.ctx, dest) }
+
+// pinner reads the link and does what pins say, one after another, each in its
+// own time.
+func (c *client) pinner() {
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		id, msg, _ := strings.Cut(lines.Text(), " ")
+		if !strings.HasPrefix(msg, "pin ") {
+			c.mu.Lock()
+			if answer := c.answers[id]; answer != nil {
+				answer <- msg
+			}
+			c.mu.Unlock()
+			continue
+		}
+		c.s.Nap(500 * time.Millisecond)
+		if !c.pin(id, msg) {
+			// What it does not do any more is not promised to it.
+			_, _ = io.Copy(io.Discard, c)
+			return
+		}
+	}
+}
+
+// pin maps what the message says and acknowledges it.
+func (c *client) pin(id, msg string) bool {
+	select {
+	case <-c.bad:
+		switch c.behaviour {
+		case stalls:
+			return false
+		case refuses:
+			_ = c.link.Write([]byte(id + " nak: no\n"))
+			return false
+		}
+	default:
+	}
+	var oid, rev string
+	var blk int
+	if _, err := fmt.Sscanf(msg, "pin %s #%d @%s", &oid, &blk, &rev); err != nil {
+		c.s.fail("client %d: %q: %s", c.thread, msg, err)
+		return false
+	}
+	to := head.ToHead
+	if rev != "head" {
+		v, ok := parseHex(rev)
+		if !ok {
+			c.s.fail("client %d: %q", c.thread, msg)
+		}
+		to = zodb.Tid(v)
+	}
+	c.mu.Lock()
+	if c.at != 0 && !c.asking && to != head.ToHead && to > c.at {
+		c.s.fail("client %d @%d: %q", c.thread, c.at, msg)
+	}
+	c.mapping[blk] = to
+	c.mu.Unlock()
+	c.s.Nap(100 * time.Millisecond)
+	_ = c.link.Write([]byte(id + " ack\n"))
+	return true
+}
+
+// reader touches the memory at random: a fault of a page that is mapped from head
+// and not cached sends a READ.
+func (c *client) reader() {
+	for !c.s.isDone() && c.ctx.Err() == nil {
+		c.s.Nap(200 * time.Millisecond)
+		from := int64(c.s.Intn(c.s.pages()))
+		to := min(from+1+int64(c.s.Intn(3)), int64(c.s.pages()))
+		c.mu.Lock()
+		mapped := c.mapping[from*c.s.kernel.Page/c.s.BlkSize] == head.ToHead
+		c.mu.Unlock()
+		if mapped {
+			c.proc.faults.Add(1)
+			_ = c.s.kernel.ReadPages(c.s.ctx, c.ctx.Done(), c.thread, from, to) // EIO while it is being killed
+			c.proc.faults.Done()
+		}
+		c.check()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// check looks at all that the client sees.
+func (c *client) check() {
+	for i := range int64(c.s.pages()) {
+		blk := i * c.s.kernel.Page / c.s.BlkSize
+		c.mu.Lock()
+		at, from := c.at, c.mapping[blk]
+		if promised := at != 0 && !c.asking && c.ctx.Err() == nil; promised {
+			seen, ok := c.s.kernel.PageID(i) // with the mapping: it must not change in between
+			if from != head.ToHead {
+				seen, ok = c.s.PageID(from, i), true
+			}
+			if ok && seen != c.s.PageID(at, i) {
+				c.s.fail("client %d @%d sees page %d as %x (mapped from %s)", c.thread, at, i, seen, revText(from))
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// checkFate requires that the client was killed only if it deserved that.
+func (c *client) checkFate() {
+	c.s.mu.Lock()
+	killed := c.proc.killed
+	c.s.mu.Unlock()
+	deserved := c.behaviour == stalls || c.behaviour == refuses || c.behaviour == closes
+	if killed && !deserved {
+		c.s.fail("client %d (behaviour %d) was killed", c.thread, c.behaviour)
+	}
+}

@@ -1,0 +1,115 @@
+// Package isolation speaks the protocol of head/watch with clients: it tells
+// them, block by block, what to map from past views, so that memory mapped from
+// head/ shows an unchanging snapshot. What has to be pinned is decided by
+// package head; here are the links, the messages and the clients.
+//
+// # Nouns
+//
+// A Link is one open of head/watch, by one process. On it the client sets up,
+// moves and removes watches, and is sent pins, which it has to acknowledge within
+// a time. A frame is one line: a stream number, a space, a message. Requests of
+// the client have odd numbers, pins even ones, and a reply that of its request.
+//
+// # Protection against bad clients
+//
+// Data is held back until all clients that must not see it are known not to. So
+// a client that does not acknowledge a pin in time is ended: its process, which
+// was found out when the link was opened and is held by a handle, so that nobody
+// else can be hit. If it cannot be ended the whole filesystem is, rather than
+// serve anybody while it may see wrong data. A client that says bye, or that is
+// dying by itself, is left alone.
+//
+// # Ownership and locking
+//
+// Write and Read of a Link are called by the transport. Write never blocks. All
+// goroutines of a link, one for each watch request in progress and for each
+// block with pins to send, are waited for before its watches are dropped. Locks
+// are held for map operations only, and nothing is waited for but channels, so
+// that tests run it all with time standing still.
+package isolation
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/wcfs/wcfs/internal/head"
+)
+
+// Process is the client behind a link.
+type Process interface {
+	Pid() int              // of the thread group
+	HasThread(id int) bool // whether a thread belongs to it
+	Signal(sig syscall.Signal) error
+	Wait(ctx context.Context) error // returns nil once it has ended; a zombie has
+	Close()                         // gives up the handle
+}
+
+// Config is what an Engine needs besides the head.
+type Config struct {
+	PinTimeout time.Duration // from sending a pin to its acknowledgement
+
+	// Fatal is called when a client that may see wrong data cannot be ended:
+	// the filesystem must go.
+	Fatal func(err error)
+
+	Infof, Warnf, Errorf func(format string, args ...any)
+}
+
+// Engine is all links of a server.
+type Engine struct {
+	ctx  context.Context
+	head *head.Head
+	cfg  Config
+	wg   sync.WaitGroup // ends of links
+
+	mu    sync.Mutex
+	links map[*Link]struct{}
+	last  uint64 // id of the last link
+
+	pins  atomic.Uint64
+	kills atomic.Uint64
+}
+
+// NewEngine returns an engine without links. Links end when ctx does.
+func NewEngine(ctx context.Context, h *head.Head, cfg Config) *Engine {
+	return &Engine{ctx: ctx, head: h, cfg: cfg, links: make(map[*Link]struct{})}
+}
+
+// Close waits until all links have ended. The context of NewEngine must have.
+func (e *Engine) Close() {
+	for _, l := range e.list() {
+		l.shutdown(downStopped, "", nil)
+	}
+	e.wg.Wait()
+}
+
+func (e *Engine) list() (links []*Link) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for l := range e.links {
+		links = append(links, l)
+	}
+	return links
+}
+
+// Stats is what .wcfs/stats tells of clients.
+type Stats struct {
+	WatchLink, Watch, PinnedBlk int
+	Pin, PinKill                uint64
+}
+
+// Stats returns current figures. It takes the locks of all links and files.
+func (e *Engine) Stats() Stats {
+	s := Stats{Pin: e.pins.Load(), PinKill: e.kills.Load()}
+	for _, l := range e.list() {
+		s.WatchLink++
+		for _, w := range l.watchList() {
+			s.Watch++
+			s.PinnedBlk += w.Pinned()
+		}
+	}
+	return s
+}

@@ -1,0 +1,79 @@
+package isolation
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// dyingPatience is how long a client whose link broke may take to end by itself.
+// The kernel closes files of a process before it counts as ended.
+const dyingPatience = 3 * time.Second
+
+// endClient makes sure that the client of l does not see wrong data: it returns
+// true when the process has ended. Killing takes at most a third of the pin
+// timeout.
+func (e *Engine) endClient(l *Link) bool {
+	if l.isDying() {
+		return true
+	}
+	pid, t := l.proc.Pid(), e.cfg.PinTimeout
+	e.cfg.Errorf("pid%d: client failed to handle pin notification correctly and timely in %s: %s", pid, t, l.failure)
+	e.cfg.Errorf("pid%d: -> killing it because else 1) all other clients will remain stuck, and 2) it itself may see wrong data", pid)
+	e.cfg.Errorf(`pid%d:    (see "Protection against slow or faulty clients" in the documentation)`, pid)
+	condemned := e.head.Condemn(l.proc.HasThread)
+	defer condemned.Absolve()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), t/3)
+	defer cancel()
+	if err := l.kill(ctx, t/6); err != nil {
+		e.cfg.Errorf("pid%d: failed to kill it: %s", pid, err)
+		e.cfg.Errorf("pid%d: this is major unexpected event.", pid)
+		e.cfg.Fatal(fmt.Errorf("client pid%d may see wrong data and cannot be killed: %w", pid, err))
+		return false
+	}
+	e.cfg.Errorf("pid%d: terminated", pid)
+	e.kills.Add(1)
+	return true
+}
+
+// isDying reports whether the process has ended by itself, or does so soon.
+func (l *Link) isDying() bool {
+	patience := time.Duration(0)
+	switch {
+	case l.failure.malformed:
+		return false
+	case !l.failure.timedOut():
+		patience = min(dyingPatience, time.Until(l.failure.deadline))
+	}
+	return l.endsWithin(context.WithoutCancel(l.ctx), patience)
+}
+
+// endsWithin waits for the process to end.
+func (l *Link) endsWithin(ctx context.Context, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, max(d, time.Millisecond))
+	defer cancel()
+	return l.proc.Wait(ctx) == nil
+}
+
+// kill ends the process: with the signal that the kernel sends when mapped data
+// cannot be had, and if that is not enough, for good.
+func (l *Link) kill(ctx context.Context, grace time.Duration) error {
+	e, pid := l.engine, l.proc.Pid()
+	e.cfg.Errorf("pid%d: <- SIGBUS", pid)
+	if err := l.proc.Signal(syscall.SIGBUS); err != nil && err != syscall.ESRCH {
+		return fmt.Errorf("SIGBUS: %w", err)
+	}
+	if l.endsWithin(ctx, grace) {
+		return nil
+	}
+	e.cfg.Errorf("pid%d:    is still alive after SIGBUS", pid)
+	e.cfg.Errorf("pid%d: <- SIGKILL", pid)
+	if err := l.proc.Signal(syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+		return fmt.Errorf("SIGKILL: %w", err)
+	}
+	if err := l.proc.Wait(ctx); err != nil {
+		return fmt.Errorf("is still alive after SIGKILL: %w", err)
+	}
+	return nil
+}

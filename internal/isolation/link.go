@@ -1,0 +1,227 @@
+package isolation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/head"
+)
+
+const (
+	// maxRequests bounds the requests of a link that are in progress or wait.
+	maxRequests = 128
+
+	// maxPins bounds the pins of a link that wait for their acknowledgement.
+	// More wait for their turn, without time running for them.
+	maxPins = 1024
+)
+
+// ErrDown is the answer of a link that is shut down.
+var ErrDown = errors.New("link is down")
+
+// downReason says why a link is shut down.
+type downReason int
+
+const (
+	downBye      downReason = iota // the client said so
+	downEOF                        // the client closed without saying so, or died
+	downProtocol                   // the client broke the protocol
+	downPin                        // a pin was not acknowledged
+	downStopped                    // the server stops
+)
+
+// Link is one open of head/watch.
+type Link struct {
+	engine *Engine
+	id     uint64
+	proc   Process
+	ctx    context.Context // ends when the link is down
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // request workers and senders of pins
+	out    *output
+	slots  chan struct{} // a pin on its way holds one
+
+	mu       sync.Mutex
+	input    []byte                   // of a line that is not complete
+	watches  map[zodb.Oid]*head.Watch // set up, or being set up
+	requests map[zodb.Oid][]request   // waiting for their turn, by file; an entry means that a worker runs
+	nreq     int                      // requests in progress or waiting
+	replies  map[uint64]chan<- string // pins waiting for their acknowledgement, by stream
+	stream   uint64                   // of the last pin
+	down     bool
+	reason   downReason
+	failure  *pinError // of the first pin that failed
+}
+
+// request is a watch request with its stream.
+type request struct {
+	stream uint64
+	watchRequest
+}
+
+// Open returns a new link of the client proc, which it takes over.
+func (e *Engine) Open(proc Process) *Link {
+	ctx, cancel := context.WithCancel(e.ctx)
+	l := &Link{
+		engine:   e,
+		proc:     proc,
+		ctx:      ctx,
+		cancel:   cancel,
+		out:      newOutput(),
+		slots:    make(chan struct{}, maxPins),
+		watches:  make(map[zodb.Oid]*head.Watch),
+		requests: make(map[zodb.Oid][]request),
+		replies:  make(map[uint64]chan<- string),
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.last++
+	l.id = e.last
+	e.links[l] = struct{}{}
+	return l
+}
+
+// Write takes bytes from the client. It never blocks.
+func (l *Link) Write(data []byte) error {
+	l.mu.Lock()
+	if l.down {
+		l.mu.Unlock()
+		return ErrDown
+	}
+	rest := append(l.input, data...)
+	var lines []string
+	for {
+		n := bytes.IndexByte(rest, '\n') + 1
+		if n == 0 || n > maxLine {
+			break
+		}
+		lines = append(lines, string(rest[:n]))
+		rest = rest[n:]
+	}
+	tooLong := len(rest) > maxLine
+	l.input = append(l.input[:0:0], rest[:min(len(rest), maxLine)]...)
+	l.mu.Unlock()
+	for _, line := range lines {
+		l.handle(line)
+	}
+	if tooLong {
+		l.protocolError(fmt.Errorf("invalid frame: the line is longer than %d bytes", maxLine))
+	}
+	return nil
+}
+
+// Read returns bytes for the client, and io.EOF when the link is down and all
+// was read. It waits for some.
+func (l *Link) Read(ctx context.Context, dest []byte) (int, error) {
+	n, err := l.out.take(ctx, dest)
+	if n == 0 && err == nil && len(dest) > 0 {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// Release notes that nobody has the link open any more.
+func (l *Link) Release() { l.shutdown(downEOF, "", nil) }
+
+// handle does what one line says.
+func (l *Link) handle(line string) {
+	f, err := parseFrame(line)
+	switch {
+	case err != nil:
+		l.protocolError(err)
+	case f.stream%2 == 0:
+		l.acknowledge(f)
+	case f.msg == "bye":
+		l.shutdown(downBye, "", nil)
+	default:
+		l.request(f)
+	}
+}
+
+// acknowledge hands the reply to a pin to who sent it.
+func (l *Link) acknowledge(f frame) {
+	l.mu.Lock()
+	reply := l.replies[f.stream]
+	delete(l.replies, f.stream)
+	l.mu.Unlock()
+	if reply == nil {
+		l.protocolError(fmt.Errorf("%d: reply on unexpected stream", f.stream))
+		return
+	}
+	reply <- f.msg
+}
+
+// protocolError shuts the link down because of what the client said.
+func (l *Link) protocolError(err error) {
+	l.engine.cfg.Warnf("wlink %d: pid%d: %s", l.id, l.proc.Pid(), err)
+	l.shutdown(downProtocol, "error: "+err.Error(), nil)
+}
+
+// send sends a reply or a control message. A client that does not read for too
+// long is cut off.
+func (l *Link) send(f frame) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.engine.cfg.PinTimeout)
+	defer cancel()
+	if err := l.out.put(ctx, f.line()); err != nil && l.ctx.Err() == nil {
+		l.protocolError(fmt.Errorf("client does not read: %w", err))
+	}
+}
+
+// shutdown takes the link down, for the first reason that is given, and starts
+// what has to follow. control is the last message to the client, if not empty.
+// Nobody waits for the client to read it.
+func (l *Link) shutdown(reason downReason, control string, failure *pinError) {
+	l.mu.Lock()
+	if l.down {
+		l.mu.Unlock()
+		return
+	}
+	l.down, l.reason, l.failure = true, reason, failure
+	if failure == nil && len(l.replies) > 0 {
+		l.failure = &pinError{cause: fmt.Errorf("sendReq: waiting for reply: %w", context.Canceled), deadline: time.Now().Add(l.engine.cfg.PinTimeout)}
+	}
+	l.mu.Unlock()
+	last := ""
+	if control != "" {
+		last = frame{0, control}.line()
+	}
+	l.out.end(last)
+	l.cancel()
+	l.engine.wg.Go(l.end)
+}
+
+// end waits until nothing of the link runs, ends the client if it has to be, and
+// only then lets READs go on without it.
+func (l *Link) end() {
+	l.wg.Wait()
+	if l.reason == downEOF {
+		l.engine.cfg.Infof("wlink %d: pid%d: closed without bye", l.id, l.proc.Pid())
+	}
+	mustEnd := l.failure != nil && l.reason != downBye && l.reason != downStopped
+	if !mustEnd || l.engine.endClient(l) {
+		for _, w := range l.watchList() {
+			w.Drop()
+		}
+	} // else data stays held back until the server has ended
+	l.engine.mu.Lock()
+	delete(l.engine.links, l)
+	l.engine.mu.Unlock()
+	l.proc.Close()
+}
+
+// watchList returns the watches.
+func (l *Link) watchList() (all []*head.Watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.watches {
+		all = append(all, w)
+	}
+	return all
+}

@@ -1,0 +1,240 @@
+package isolation
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/head/headtest"
+	"github.com/wcfs/wcfs/internal/tail"
+)
+
+var (
+	schedules = flag.Int("schedules", 5000, "how many random schedules to run")
+	firstSeed = flag.Uint64("seed", 0, "seed of the first random schedule")
+)
+
+// TestEveryLiveClientSeesItsView runs commits, READs, watch setups, moves and
+// removals, acknowledgements at any time, clients that stop acknowledging, refuse,
+// close or die, reclaim and evictions against each other, on a page cache with
+// the locking of the kernel. At all times, what a live client sees through its
+// memory between the answer to one request and the next is the content of the
+// view it asked for; and everything that is waited for comes.
+func TestEveryLiveClientSeesItsView(t *testing.T) {
+	var next atomic.Uint64
+	for worker := range runtime.GOMAXPROCS(0) {
+		t.Run(fmt.Sprint(worker), func(t *testing.T) {
+			t.Parallel()
+			for i := next.Add(1) - 1; i < uint64(*schedules) && !t.Failed(); i = next.Add(1) - 1 {
+				seed := *firstSeed + i
+				synctest.Test(t, func(t *testing.T) {
+					if err := runSchedule(t.Context(), seed); err != nil {
+						next.Store(uint64(*schedules))
+						t.Fatalf("seed %d: %s\nrepeat (the order of goroutines is not part of the seed): "+
+							"go test ./internal/isolation -run EveryLiveClient -schedules 100 -seed %d", seed, err, seed)
+					}
+				})
+			}
+		})
+	}
+}
+
+const pinTimeout = 3 * time.Second
+
+// schedule is one run. Sizes and times are drawn from its seed.
+type schedule struct {
+	*headtest.World
+	ctx    context.Context
+	engine *Engine
+	objs   *tail.Objects
+	head   *head.Head
+	file   *head.File
+	loader *bigfile.Loader
+	kernel *headtest.Kernel
+	done   chan struct{}  // closed when it is time to end
+	ends   sync.WaitGroup // processes that are ending
+
+	mu       sync.Mutex
+	err      error
+	watchers []*client
+	killed   int // clients that had to be killed
+	spared   int // clients that must not be killed and misbehave
+}
+
+func (s *schedule) fail(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = fmt.Errorf(format, args...)
+	}
+}
+
+func runSchedule(ctx context.Context, seed uint64) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &schedule{World: headtest.NewWorld(seed), ctx: ctx, done: make(chan struct{})}
+	defer s.DB.Close()
+	if _, err := s.DB.NextEvent(ctx); err != nil {
+		return err
+	}
+	slow := time.Duration(s.Intn(2)) * 30 * time.Millisecond
+	s.DB.OnLoad(func(context.Context, zodb.Xid) error {
+		s.Nap(slow)
+		return nil
+	})
+	first := s.Tids()[0]
+	s.objs = tail.NewObjects(ctx, s.DB, first, 1<<20)
+	defer s.objs.Close()
+	s.loader = bigfile.NewLoader(ctx, 1+s.Intn(8))
+	defer s.loader.Wait()
+	quiet := func(string, ...any) {}
+	s.head = head.New(ctx, first, s.objs, s.DB, s.loader, head.Config{
+		MaxServed: 1000, PreserveBytes: 1 << 20, Retry: time.Second, StuckAfter: time.Hour,
+		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: quiet,
+	})
+	defer s.head.Close()
+	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: pinTimeout, Infof: quiet, Warnf: quiet, Errorf: quiet,
+		Fatal: func(err error) { s.fail("fatal: %w", err) }})
+	defer s.engine.Close()
+	defer cancel()
+	if s.file, err = s.head.Open(ctx, headtest.File); err != nil {
+		return err
+	}
+	lag := time.Duration(s.Intn(3)) * 10 * time.Millisecond
+	s.kernel = headtest.NewKernel(s.file, func() { s.Nap(lag) })
+	s.run()
+	return s.err
+}
+
+func (s *schedule) pages() int { return headtest.Blks * int(s.BlkSize/s.kernel.Page) }
+
+func (s *schedule) isDone() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *schedule) run() {
+	var all sync.WaitGroup
+	for i := range 1 + s.Intn(3) {
+		c := s.newClient(1000*(i+1), behaviour(s.Intn(int(behaviours))))
+		if s.Intn(2) == 0 {
+			c.behaviour = good
+		}
+		s.watchers = append(s.watchers, c)
+		all.Go(c.run)
+	}
+	for range 1 + s.Intn(2) {
+		all.Go(s.stranger)
+	}
+	all.Go(func() {
+		for !s.isDone() {
+			time.Sleep(time.Duration(1+s.Intn(20)) * time.Millisecond)
+			s.kernel.Reclaim(int64(s.Intn(s.pages())))
+		}
+	})
+	all.Go(s.checker)
+	s.commits()
+	close(s.done)
+	all.Wait()
+	s.finish()
+}
+
+// commits commits at random, and requires that no client delays head/at.
+func (s *schedule) commits() {
+	for range 3 + s.Intn(6) {
+		time.Sleep(time.Duration(s.Intn(300)) * time.Millisecond)
+		s.Transact()
+		event, err := s.DB.NextEvent(s.ctx)
+		start := time.Now()
+		if err == nil {
+			err = s.head.Commit(s.ctx, event)
+		}
+		if err != nil {
+			s.fail("commit: %w", err)
+			return
+		}
+		if took := time.Since(start); took > pinTimeout/3 {
+			s.fail("commit @%s took %s", event.Tid, took)
+		}
+	}
+}
+
+// stranger reads without a watch: it gets the newest view, not older than
+// head/at when it began, and does not wait for ever.
+func (s *schedule) stranger() {
+	for !s.isDone() {
+		s.Nap(100 * time.Millisecond)
+		from := int64(s.Intn(s.pages()))
+		to := min(from+1+int64(s.Intn(4)), int64(s.pages()))
+		at, start := s.head.At(), time.Now()
+		if err := s.kernel.ReadPages(s.ctx, nil, 0, from, to); err != nil {
+			s.fail("read: %w", err)
+			return
+		}
+		if took := time.Since(start); took > time.Duration(2*len(s.watchers))*2*pinTimeout {
+			s.fail("READ took %s", took)
+		}
+		for i := from; i < to; i++ {
+			if id, ok := s.kernel.PageID(i); ok && !s.isOneOf(i, id, at) {
+				s.fail("page %d read with head/at @%d is %x", i, at, id)
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// isOneOf reports whether page i has the content of view at or a later one.
+func (s *schedule) isOneOf(i int64, id headtest.ID, at zodb.Tid) bool {
+	for _, tid := range s.Tids() {
+		if tid >= at && id == s.PageID(tid, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// checker looks at the memory of all clients all the time.
+func (s *schedule) checker() {
+	for !s.isDone() {
+		time.Sleep(time.Duration(1+s.Intn(20)) * time.Millisecond)
+		for _, c := range s.watchers {
+			c.check()
+		}
+	}
+}
+
+// finish ends all clients and checks what is left of them.
+func (s *schedule) finish() {
+	for _, c := range s.watchers {
+		c.leave()
+	}
+	for deadline := time.Now().Add(3 * pinTimeout); s.engine.Stats().WatchLink > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.fail("links are left: %+v", s.engine.Stats())
+			return
+		}
+	}
+	s.ends.Wait()
+	s.loader.Wait()
+	stats := s.engine.Stats()
+	if stats.Watch != 0 || stats.PinnedBlk != 0 {
+		s.fail("watches are left: %+v", stats)
+	}
+	for _, c := range s.watchers {
+		c.checkFate()
+	}
+}

@@ -1,0 +1,104 @@
+package isolation
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// takeAll takes what is there, in pieces of up to n bytes.
+func takeAll(t *testing.T, o *output, n int) (text string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	dest := make([]byte, n)
+	for {
+		n, err := o.take(ctx, dest)
+		if n == 0 || err != nil {
+			return text
+		}
+		text += string(dest[:n])
+	}
+}
+
+func TestOutputKeepsOrderAndEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutput()
+		dest := make([]byte, 3)
+		_, err := o.take(shortly(t), dest)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "there is nothing yet")
+		for i := range 5 {
+			require.NoError(t, o.put(t.Context(), fmt.Sprintf("line %d\n", i)))
+		}
+		require.Equal(t, "line 0\nline 1\nline 2\nline 3\nline 4\n", takeAll(t, o, 3))
+		go func() {
+			time.Sleep(time.Hour)
+			o.end("last\n")
+		}()
+		n, err := o.take(t.Context(), dest)
+		require.NoError(t, err)
+		require.Equal(t, "las", string(dest[:n]))
+		require.Equal(t, "t\n", takeAll(t, o, 100))
+		for range 2 {
+			n, err = o.take(t.Context(), dest)
+			require.NoError(t, err)
+			require.Zero(t, n, "the end, for good")
+		}
+		o.end("more\n")
+		require.NoError(t, o.put(t.Context(), "more\n"))
+		require.Empty(t, takeAll(t, o, 100))
+	})
+}
+
+// shortly returns a context that ends soon.
+func shortly(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestOutputIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutput()
+		line := strings.Repeat("x", 255) + "\n"
+		for range maxOutput / len(line) {
+			require.NoError(t, o.put(t.Context(), line))
+		}
+		require.ErrorIs(t, o.put(shortly(t), line), context.DeadlineExceeded)
+		require.Len(t, o.data, maxOutput)
+		var puts sync.WaitGroup
+		for range 10 {
+			puts.Go(func() { require.NoError(t, o.put(t.Context(), line)) })
+		}
+		synctest.Wait()
+		dest := make([]byte, 3*len(line))
+		_, err := o.take(t.Context(), dest)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Len(t, o.data, maxOutput, "three of them have room")
+		o.end("")
+		puts.Wait() // the end frees the others
+		require.Empty(t, takeAll(t, o, 100))
+	})
+}
+
+// TestOutputDoesNotCutALineInTheEnd: a client that reads little at a time has
+// begun a line. What comes next is the rest of it, and only then the last one.
+func TestOutputDoesNotCutALineInTheEnd(t *testing.T) {
+	o := newOutput()
+	for _, line := range []string{"2 pin a\n", "4 pin b\n"} {
+		require.NoError(t, o.put(t.Context(), line))
+	}
+	dest := make([]byte, 5)
+	n, err := o.take(t.Context(), dest)
+	require.NoError(t, err)
+	o.end("0 fatal: why\n")
+	text := string(dest[:n]) + takeAll(t, o, 5)
+	require.True(t, strings.HasPrefix(text, "2 pin a\n") && strings.HasSuffix(text, "\n0 fatal: why\n"), "%q", text)
+}

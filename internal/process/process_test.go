@@ -1,0 +1,67 @@
+package process
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func start(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+func TestWaitEndsWhenTheProcessIsAZombie(t *testing.T) {
+	cmd := start(t)
+	h, err := OfThread(cmd.Process.Pid)
+	require.NoError(t, err)
+	defer h.Close()
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, h.Wait(short), context.DeadlineExceeded)
+	require.NoError(t, h.Signal(syscall.SIGKILL))
+	require.NoError(t, h.Wait(t.Context())) // nobody has reaped it
+	require.NoError(t, h.Wait(t.Context()), "and again")
+	_, err = OfThread(cmd.Process.Pid)
+	require.ErrorIs(t, err, unix.ESRCH, "a zombie is not alive")
+	_ = cmd.Wait()
+	require.ErrorIs(t, h.Signal(syscall.SIGKILL), unix.ESRCH)
+}
+
+func TestHandleOfAnyThreadIsOfItsProcess(t *testing.T) {
+	tid := make(chan int)
+	done := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		tid <- unix.Gettid()
+		<-done
+	}()
+	id := <-tid
+	defer close(done)
+	h, err := OfThread(id)
+	require.NoError(t, err)
+	defer h.Close()
+	require.Equal(t, os.Getpid(), h.Pid())
+	require.True(t, h.HasThread(id))
+	require.False(t, h.HasThread(1))
+}
+
+func TestNoSuchThread(t *testing.T) {
+	for _, id := range []int{0, -1, 1 << 30} {
+		_, err := OfThread(id)
+		require.ErrorIs(t, err, unix.ESRCH, "thread %d", id)
+	}
+}
