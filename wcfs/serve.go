@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/golang/glog"
@@ -18,6 +19,11 @@ import (
 
 // legacyFlag marks the form without a command. It is not for users.
 const legacyFlag = "drop-in"
+
+// minProcs is how many threads run Go code at least. A thread that tells the
+// kernel to drop pages waits there for READs that others must answer; it takes
+// the runtime some milliseconds to notice that it is not running.
+const minProcs = 4
 
 // glogFlags are the flags of glog that serve takes, so that an operator can
 // say how much goes where.
@@ -94,6 +100,7 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
 		}
 	}
+	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
 	return server.Run(cmd.Context(), opt)
 }
 

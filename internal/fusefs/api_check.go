@@ -39,6 +39,12 @@ var (
 	_ fs.NodeGetattrer = (*debugNode)(nil)
 	_ fs.NodeLookuper  = (*debugNode)(nil)
 
+	_ fs.NodeGetattrer = (*watchNode)(nil)
+	_ fs.NodeOpener    = (*watchNode)(nil)
+	_ fs.FileReader    = (*watchHandle)(nil)
+	_ fs.FileWriter    = (*watchHandle)(nil)
+	_ fs.FileReleaser  = (*watchHandle)(nil)
+
 	_ fs.NodeGetattrer = (*zheadNode)(nil)
 	_ fs.NodeOpener    = (*zheadNode)(nil)
 	_ fs.FileReader    = (*zheadHandle)(nil)

@@ -9,16 +9,13 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"lab.nexedi.com/kirr/neo/go/zodb"
-
-	"github.com/wcfs/wcfs/internal/rev"
 )
 
 // dirNode is bigfile/ of a past view.
 type dirNode struct {
 	fs.Inode
 	readOnlyDir
-	tree *FS
-	view *rev.View
+	rev  *revNode
 	path string // from the root of the mount, for messages
 }
 
@@ -33,6 +30,7 @@ func (n *dirNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrO
 
 // Lookup finds the file of an oid, or opens it.
 func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	n.rev.touch()
 	if child := n.GetChild(name); child != nil {
 		return entry(child, out)
 	}
@@ -40,12 +38,12 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if !ok {
 		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, errNotOid))
 	}
-	longer, cancel := n.tree.patient(ctx)
+	longer, cancel := n.rev.tree.patient(ctx)
 	defer cancel()
-	file, err := n.view.Open(longer, zodb.Oid(oid))
+	file, err := n.rev.view.Open(longer, zodb.Oid(oid))
 	if err != nil {
 		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, err))
 	}
-	child := &revFileNode{tree: n.tree, file: file, path: n.path + "/" + name}
+	child := &revFileNode{rev: n.rev, file: file, path: n.path + "/" + name}
 	return entry(n.NewInode(ctx, child, fs.StableAttr{Mode: fuse.S_IFREG}), out)
 }

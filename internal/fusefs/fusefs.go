@@ -10,6 +10,7 @@
 //	│   └── debug/zhead    zhead.go
 //	├── head/              head.go
 //	│   ├── at             tid of the newest view
+//	│   ├── watch          watch.go
 //	│   └── bigfile/       headfile.go
 //	│       └── <oid>
 //	└── @<tid>/            rev.go
@@ -52,6 +53,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/isolation"
 	"github.com/wcfs/wcfs/internal/rev"
 )
 
@@ -75,6 +77,9 @@ type Options struct {
 
 	// Head is what head/ shows.
 	Head *head.Head
+
+	// Isolation is what head/watch talks to.
+	Isolation *isolation.Engine
 
 	// Debug adds .wcfs/debug/.
 	Debug bool

@@ -19,6 +19,7 @@ type headNode struct {
 func (n *headNode) OnAdd(ctx context.Context) {
 	at := func() []byte { return []byte(n.tree.opt.Head.At().String()) }
 	addStatic(ctx, &n.Inode, "at", &dynamicFile{content: at}, fuse.S_IFREG)
+	addStatic(ctx, &n.Inode, "watch", &watchNode{tree: n.tree}, fuse.S_IFREG)
 	addStatic(ctx, &n.Inode, "bigfile", &headDirNode{tree: n.tree}, fuse.S_IFDIR)
 }
 

@@ -70,6 +70,15 @@ func (t *FS) patient(ctx context.Context) (context.Context, context.CancelFunc) 
 	}
 }
 
+// caller returns the id of the thread that makes a request, 0 if the kernel
+// does not tell.
+func caller(ctx context.Context) int {
+	if c, ok := fuse.FromContext(ctx); ok {
+		return int(c.Pid)
+	}
+	return 0
+}
+
 // setTime sets mtime and ctime to the commit time of tid.
 func setTime(out *fuse.Attr, tid zodb.Tid) {
 	t := tid.Time().Time

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,7 +18,11 @@ type revNode struct {
 	readOnlyDir
 	tree *FS
 	view *rev.View
+	used atomic.Int64 // when it was used last, by time.Time.UnixNano
 }
+
+// touch notes that the view is used now.
+func (n *revNode) touch() { n.used.Store(time.Now().UnixNano()) }
 
 func (n *revNode) attr(out *fuse.Attr) time.Duration {
 	out.Mode = fuse.S_IFDIR | 0o555
@@ -30,13 +35,14 @@ func (n *revNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrO
 }
 
 func (n *revNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	n.touch()
 	if child := n.GetChild(name); child != nil {
 		return entry(child, out)
 	}
 	if name != "bigfile" {
 		return nil, syscall.ENOENT
 	}
-	dir := &dirNode{tree: n.tree, view: n.view, path: "/@" + n.view.At().String() + "/bigfile"}
+	dir := &dirNode{rev: n, path: "/@" + n.view.At().String() + "/bigfile"}
 	return entry(n.NewInode(ctx, dir, fs.StableAttr{Mode: fuse.S_IFDIR}), out)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/rev"
@@ -19,7 +20,7 @@ import (
 type revFileNode struct {
 	fs.Inode
 	readOnlyFile
-	tree *FS
+	rev  *revNode
 	file *rev.File
 	path string // from the root of the mount, for messages
 
@@ -44,13 +45,32 @@ func (n *revFileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, ui
 	if writing(flags) {
 		return nil, 0, syscall.EROFS
 	}
+	n.rev.touch()
 	n.storePreserved(ctx)
 	return nil, fuse.FOPEN_KEEP_CACHE, 0
 }
 
+// StorePreserved puts what was preserved of file oid since it was opened into the
+// page cache of those past views that the kernel knows.
+func (t *FS) StorePreserved(oid zodb.Oid) {
+	for _, child := range t.root.Children() {
+		view, ok := child.Operations().(*revNode)
+		if !ok {
+			continue
+		}
+		dir := view.GetChild("bigfile")
+		if dir == nil {
+			continue
+		}
+		if file := dir.GetChild(oid.String()); file != nil {
+			file.Operations().(*revFileNode).storePreserved(t.ctx)
+		}
+	}
+}
+
 func (n *revFileNode) storePreserved(ctx context.Context) {
 	seq := n.stored.Load()
-	blocks, next := n.tree.opt.Head.Preserved().Newer(ctx, n.file.Oid(), n.file.At(), seq)
+	blocks, next := n.rev.tree.opt.Head.Preserved().Newer(ctx, n.file.Oid(), n.file.At(), seq)
 	blksize := n.file.BlkSize()
 	for blk, buf := range blocks {
 		if (blk*blksize|blksize)%int64(os.Getpagesize()) == 0 && (blk+1)*blksize <= n.file.Size() {
@@ -62,10 +82,11 @@ func (n *revFileNode) storePreserved(ctx context.Context) {
 }
 
 func (n *revFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n.rev.touch()
 	off, _ = untag(off)
-	reply, err := n.file.Read(n.tree.ctx, n, off, len(dest))
+	reply, err := n.file.Read(n.rev.tree.ctx, n, off, len(dest))
 	if err != nil {
-		return nil, n.tree.errno(fmt.Errorf("%s: %w", n.path, err))
+		return nil, n.rev.tree.errno(fmt.Errorf("%s: %w", n.path, err))
 	}
 	return readResult{reply}, 0
 }

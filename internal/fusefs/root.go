@@ -49,8 +49,9 @@ func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	if err != nil {
 		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, err))
 	}
-	child := n.NewInode(ctx, &revNode{tree: n.tree, view: view}, fs.StableAttr{Mode: fuse.S_IFDIR})
-	return entry(child, out)
+	child := &revNode{tree: n.tree, view: view}
+	child.touch()
+	return entry(n.NewInode(ctx, child, fs.StableAttr{Mode: fuse.S_IFDIR}), out)
 }
 
 // views returns how many @<tid> directories the kernel knows.

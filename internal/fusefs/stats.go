@@ -6,14 +6,15 @@ import "fmt"
 // are fixed: programs read them. Gauges are capitalised, counters are not.
 func (t *FS) stats() []byte {
 	var text []byte
-	line := func(name string, value int) { text = fmt.Appendf(text, "%s\t: %d\n", name, value) }
-	line("BigFile", t.opt.Head.Files())
-	line("RevHead", t.root.views())
-	line("ZHeadLink", t.opt.Head.Subscriptions())
-	line("WatchLink", 0)
-	line("Watch", 0)
-	line("PinnedBlk", 0)
-	line("pin", 0)
-	line("pinkill", 0)
+	clients := t.opt.Isolation.Stats()
+	line := func(name string, value uint64) { text = fmt.Appendf(text, "%s\t: %d\n", name, value) }
+	line("BigFile", uint64(t.opt.Head.Files()))
+	line("RevHead", uint64(t.root.views()))
+	line("ZHeadLink", uint64(t.opt.Head.Subscriptions()))
+	line("WatchLink", uint64(clients.WatchLink))
+	line("Watch", uint64(clients.Watch))
+	line("PinnedBlk", uint64(clients.PinnedBlk))
+	line("pin", clients.Pin)
+	line("pinkill", clients.PinKill)
 	return text
 }

@@ -33,6 +33,7 @@ import (
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/fusefs"
 	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/isolation"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/rev"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -44,7 +45,7 @@ const (
 	// of some 100 GB of blocks.
 	nodeCacheBytes = 256 << 20
 
-	// maxServed bounds the blocks whose changes are looked for: some 100 MB of
+	// maxServed bounds the blocks whose changes are looked for: some 260 MB of
 	// index for 1 TB of cached data.
 	maxServed = 1 << 19
 
@@ -58,8 +59,15 @@ const (
 	// keepHistory is how far back a watch can be set.
 	keepHistory = time.Minute
 
+	// keepFloor is how far back the revision of a block is looked for. It is
+	// coarse, so that equal content gets equal revisions for long.
+	keepFloor = time.Hour
+
 	// autoExitRetry is how often an idle server tries to unmount.
 	autoExitRetry = 200 * time.Millisecond
+
+	// Views that nobody used for viewIdle are let go.
+	viewIdle = 10 * time.Minute
 
 	// parallelLoads bounds the blocks that are loaded at a time, and so the
 	// memory that takes.
@@ -94,6 +102,7 @@ type server struct {
 	objs   *tail.Objects
 	loader *bigfile.Loader
 	head   *head.Head
+	links  *isolation.Engine
 	tree   *fusefs.FS
 	device *mount.Device
 
@@ -121,11 +130,29 @@ func Run(ctx context.Context, opt Options) error {
 	s.objs = tail.NewObjects(work, store, at0, nodeCacheBytes)
 	s.loader = bigfile.NewLoader(work, parallelLoads)
 	s.head = head.New(work, at0, s.objs, store, s.loader, s.headConfig())
+	s.links = isolation.NewEngine(work, s.head, isolation.Config{
+		PinTimeout: opt.PinTimeout,
+		Fatal:      func(err error) { s.fail(&DownError{err}) },
+		Infof:      glog.Infof,
+		Warnf:      glog.Warningf,
+		Errorf:     glog.Errorf,
+	})
+	s.tree = fusefs.New(s.ctx, fusefs.Options{
+		ZURL:       s.opt.ZURL,
+		PinTimeout: s.opt.PinTimeout,
+		Head:       s.head,
+		Isolation:  s.links,
+		Debug:      s.opt.Debug,
+		View:       s.openView,
+		OnClient:   s.clients.add,
+		OnPanic:    s.panicked,
+	})
 	var follower sync.WaitGroup
 	follower.Go(s.follow)
 	defer func() {
 		cancel()
 		follower.Wait()
+		s.links.Close()
 		s.head.Close()
 		s.loader.Wait()
 		s.objs.Close()
@@ -140,6 +167,8 @@ func (s *server) headConfig() head.Config {
 		Retry:         commitRetry,
 		StuckAfter:    3 * s.opt.PinTimeout,
 		KeepHistory:   keepHistory,
+		KeepFloor:     keepFloor,
+		Preserved:     func(oid zodb.Oid) { s.tree.StorePreserved(oid) },
 		Warnf:         glog.Warningf,
 	}
 }
@@ -156,15 +185,6 @@ func (s *server) follow() {
 
 // serve mounts, serves, and unmounts.
 func (s *server) serve(ctx context.Context) error {
-	s.tree = fusefs.New(s.ctx, fusefs.Options{
-		ZURL:       s.opt.ZURL,
-		PinTimeout: s.opt.PinTimeout,
-		Head:       s.head,
-		Debug:      s.opt.Debug,
-		View:       s.openView,
-		OnClient:   s.clients.add,
-		OnPanic:    s.panicked,
-	})
 	fuseServer, err := s.mount()
 	if err != nil {
 		return err
@@ -239,12 +259,16 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 	if s.opt.AutoExit {
 		idle = s.clients.idle
 	}
+	sweep := time.NewTicker(viewIdle / 10)
+	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-served: // somebody unmounted
 			return nil
+		case now := <-sweep.C:
+			s.tree.DropIdle(now.Add(-viewIdle))
 		case err := <-s.failed:
 			return err
 		case <-idle:

@@ -1,0 +1,54 @@
+package fusefs
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+)
+
+// pruneBatch bounds the inodes of one notification.
+const pruneBatch = 512
+
+// DropIdle asks the kernel to forget the @<tid> directories that were not used
+// since before. It keeps those that somebody has open. What the kernel forgets
+// leaves our memory as well.
+func (t *FS) DropIdle(before time.Time) {
+	var idle []*fs.Inode
+	for _, child := range t.root.Children() {
+		if n, ok := child.Operations().(*revNode); ok && n.used.Load() < before.UnixNano() {
+			idle = append(idle, child)
+		}
+	}
+	for len(idle) > 0 {
+		n := min(len(idle), pruneBatch)
+		t.prune(idle[:n])
+		idle = idle[n:]
+	}
+}
+
+// prune drops what the kernel caches of directories and of all below them, from
+// the bottom up: a directory is in use as long as it has children. Before Linux
+// 6.18 (FUSE 7.45) the entry is invalidated instead.
+func (t *FS) prune(dirs []*fs.Inode) {
+	var inodes []*fs.Inode
+	for _, dir := range dirs {
+		inodes = appendTree(inodes, dir)
+	}
+	if e := t.root.NotifyPrune(inodes); e == 0 || e == syscall.ENOENT {
+		return
+	}
+	for _, dir := range dirs {
+		if name, _ := dir.Parent(); name != "" {
+			t.root.NotifyEntry(name)
+		}
+	}
+}
+
+// appendTree appends what is below n and then n.
+func appendTree(inodes []*fs.Inode, n *fs.Inode) []*fs.Inode {
+	for _, child := range n.Children() {
+		inodes = appendTree(inodes, child)
+	}
+	return append(inodes, n)
+}

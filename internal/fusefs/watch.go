@@ -1,0 +1,71 @@
+package fusefs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/wcfs/wcfs/internal/isolation"
+	"github.com/wcfs/wcfs/internal/process"
+)
+
+// watchNode is head/watch: every open of it is a link of the isolation protocol.
+type watchNode struct {
+	fs.Inode
+	readOnlyFile
+	tree *FS
+}
+
+func (n *watchNode) attr(out *fuse.Attr) time.Duration {
+	out.Mode = fuse.S_IFREG | 0o644
+	return 0
+}
+
+func (n *watchNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n, out)
+}
+
+// Open finds out now which process it is that may have to be ended: later the
+// thread that asks may be gone, and its number somebody else's.
+func (n *watchNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	proc, err := process.OfThread(caller(ctx))
+	if err != nil {
+		// An errno of its own would not tell that it is about the client.
+		return nil, 0, errno(fmt.Errorf("/head/watch: open: the client is not to be found: %s", err))
+	}
+	const stream = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_STREAM | fuse.FOPEN_NONSEEKABLE
+	return &watchHandle{n.tree.opt.Isolation.Open(proc)}, stream, 0
+}
+
+// watchHandle is one open of head/watch.
+type watchHandle struct{ link *isolation.Link }
+
+// Read waits for something to read.
+func (h *watchHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n, err := h.link.Read(ctx, dest)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, syscall.EINTR
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// Write must return at once: the kernel holds the lock of the inode meanwhile,
+// which all clients need to write.
+func (h *watchHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	if err := h.link.Write(data); err != nil {
+		return 0, syscall.ECONNRESET
+	}
+	return uint32(len(data)), 0
+}
+
+// Release is called after the last close.
+func (h *watchHandle) Release(ctx context.Context) syscall.Errno {
+	h.link.Release()
+	return 0
+}
