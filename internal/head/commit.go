@@ -68,13 +68,15 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 		return err
 	}
 	for _, c := range t.all() {
-		if err := t.commit.Settle(ctx, c.file.File, c.late); err != nil {
+		settle := func() error { return t.commit.Settle(ctx, c.file.File, c.late) }
+		if err := t.retry(ctx, settle); err != nil {
 			return err
 		}
 	}
 	h.publish(event.Tid) // c7
 	t.announce()
 	h.forget(event.Tid) // c8
+	h.evictor.poke()
 	return nil
 }
 
@@ -100,17 +102,24 @@ func (h *Head) begin(event storage.Event) *transaction {
 	return t
 }
 
-// diff is the rest of c1. Trouble with the storage is waited for, within
-// bounds: to take it for "no change" would serve stale data.
+// diff is the rest of c1.
 func (t *transaction) diff(ctx context.Context) error {
-	deadline := time.Now().Add(t.head.cfg.Retry)
-	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+	return t.retry(ctx, func() error {
 		deltas, err := t.commit.Diff(ctx)
 		if err == nil {
 			t.assign(deltas)
-			return nil
 		}
-		if time.Now().Add(wait).After(deadline) {
+		return err
+	})
+}
+
+// retry tries again what failed because of the storage, within bounds: to take
+// trouble for "no change" would serve stale data.
+func (t *transaction) retry(ctx context.Context, load func() error) error {
+	deadline := time.Now().Add(t.head.cfg.Retry)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := load()
+		if err == nil || time.Now().Add(wait).After(deadline) {
 			return err
 		}
 		t.head.cfg.Warnf("transaction @%s: %s; trying again", t.tid, err)
@@ -195,12 +204,17 @@ func (t *transaction) switchAll(ctx context.Context) error {
 	h.fresh = nil
 	h.mu.Unlock()
 	for _, f := range fresh {
-		delta, err := t.commit.DiffFresh(ctx, f.File)
+		c := &change{file: f}
+		err := t.retry(ctx, func() error {
+			delta, err := t.commit.DiffFresh(ctx, f.File)
+			if err == nil {
+				c.setDelta(delta)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		c := &change{file: f}
-		c.setDelta(delta)
 		t.fresh = append(t.fresh, c)
 	}
 	for _, c := range t.all() {

@@ -10,6 +10,8 @@ import (
 const (
 	evictRange   = 64 // neighbouring blocks that are dropped together
 	evictSamples = 5  // ranges of which the coldest is dropped
+
+	minSweep = 4096 // registered nodes of a file that nobody cares about
 )
 
 // evictor keeps the number of served blocks within its bound: beyond it, the
@@ -36,9 +38,13 @@ func (e *evictor) now() uint32 { return uint32(time.Since(e.start) / time.Second
 
 // check wakes the evictor now and then.
 func (e *evictor) check() {
-	if e.served.Add(1)%evictRange != 0 {
-		return
+	if e.served.Add(1)%evictRange == 0 {
+		e.poke()
 	}
+}
+
+// poke makes the evictor look whether there is something to do.
+func (e *evictor) poke() {
 	select {
 	case e.wake <- struct{}{}:
 	default:
@@ -53,6 +59,21 @@ func (e *evictor) run() {
 		case <-e.wake:
 		}
 		for e.head.Served() > e.head.cfg.MaxServed && e.evictOnce() {
+		}
+		e.sweep()
+	}
+}
+
+// sweep lets go of nodes that nothing served depends on any more, in files that
+// have many more than they had after the last time.
+func (e *evictor) sweep() {
+	for _, f := range e.head.list() {
+		now, left := f.Registrations()
+		if now < 2*left+minSweep {
+			continue
+		}
+		if _, err := f.Sweep(e.head.ctx); err != nil && e.head.ctx.Err() == nil {
+			e.head.cfg.Warnf("%s", err) // it only takes memory
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 
-	tbtree "github.com/tidwall/btree"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
@@ -211,7 +210,8 @@ func (c *Commit) Switch(f *File, d *Delta) (late Late) {
 	}
 	for _, blk := range late.Blks {
 		if s, ok := f.served.Get(blk); ok {
-			s.unsure, s.ub = true, c.tid
+			s.unsure = true
+			f.setBound(blk, s, c.tid)
 		}
 	}
 	return late
@@ -221,7 +221,7 @@ func (c *Commit) switchBlocks(f *File, d *Delta) {
 	tail := c.history.objs.Tail()
 	for _, blk := range d.Changed {
 		if s, ok := f.served.Get(blk); ok {
-			s.change(c.tid, tail)
+			f.change(blk, s, c.tid, tail)
 		}
 	}
 	for _, r := range d.relinked {
@@ -250,7 +250,7 @@ func (c *Commit) dropAll(f *File) {
 		}
 		return true
 	})
-	f.served = tbtree.Map[int64, *served]{}
+	f.clearServed()
 }
 
 // Settle finds out which late blocks the commit changed. They were served at
@@ -282,7 +282,7 @@ func (c *Commit) settle(f *File, s *served, blk int64, w *Walk, table bool) {
 	_, rewritten := c.changed[s.zblk]
 	moved := s.linked != w.OK || s.zblk != w.ZBlk
 	if moved || table || s.linked && rewritten {
-		s.change(c.tid, c.history.objs.Tail())
+		f.change(blk, s, c.tid, c.history.objs.Tail())
 	}
 	if moved {
 		s.relink(c.history, f, relink{blk, w.ZBlk, w.OK})

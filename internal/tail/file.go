@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -31,6 +32,7 @@ type File struct {
 	obj    *bigfile.File // as of view
 	size   int64         // bytes
 	served tbtree.Map[int64, *served]
+	recent *tbtree.BTreeG[recent] // the same blocks, by their upper bounds
 
 	path       []btree.Step // what size depends on; until Enter
 	committing bool         // between Prepare and Switch of a Commit
@@ -67,7 +69,7 @@ func (h *History) OpenFile(ctx context.Context, oid zodb.Oid, view zodb.Tid) (f 
 	if err != nil {
 		return nil, 0, err
 	}
-	f = &File{Oid: oid, history: h, view: view, obj: obj}
+	f = &File{Oid: oid, history: h, view: view, obj: obj, recent: newRecent()}
 	size, path, err := bigfile.Size(ctx, h.objs, obj, view)
 	if err != nil {
 		return nil, 0, fmt.Errorf("size: %w", err)
@@ -95,7 +97,7 @@ func (f *File) Leave() {
 		}
 		return true
 	})
-	f.served = tbtree.Map[int64, *served]{}
+	f.clearServed()
 	f.history.unregister(f)
 }
 
@@ -124,11 +126,12 @@ func (f *File) Serve(blk int64, w *Walk, data zodb.Tid) {
 	if _, ok := f.served.Get(blk); ok {
 		return
 	}
-	s := &served{zblk: w.ZBlk, linked: w.OK, since: f.view, ub: max(w.Serial(), data)}
+	s := &served{zblk: w.ZBlk, linked: w.OK, since: f.view}
 	if data >= w.Serial() {
 		s.setBase(Rev{data, true})
 	}
 	f.served.Set(blk, s)
+	f.setBound(blk, s, max(w.Serial(), data))
 	f.history.register(f, w.Path)
 	if w.OK {
 		f.history.link(w.ZBlk, f, blk)
@@ -179,7 +182,11 @@ func (f *File) Since(blk int64) zodb.Tid {
 // Drop notes that block blk has left the page cache. Requires: lock.
 func (f *File) Drop(blk int64) {
 	s, ok := f.served.Delete(blk)
-	if ok && s.linked {
+	if !ok {
+		return
+	}
+	f.recent.Delete(recent{s.ub, blk})
+	if s.linked {
 		f.history.unlink(s.zblk, f, blk)
 	}
 }
@@ -250,13 +257,40 @@ func (f *File) BlkRevAt(ctx context.Context, blk int64, at zodb.Tid) (Rev, error
 // changed in (at, View]: all that did, and some whose revision is not known
 // well enough. Requires: lock.
 func (f *File) ChangedSince(at zodb.Tid) (blks []int64) {
-	f.served.Scan(func(blk int64, s *served) bool {
-		if s.ub > at {
-			blks = append(blks, blk)
+	f.recent.Descend(recent{zodb.InvalidTid, math.MaxInt64}, func(r recent) bool {
+		if r.ub > at {
+			blks = append(blks, r.blk)
 		}
-		return true
+		return r.ub > at
 	})
+	slices.Sort(blks)
 	return blks
+}
+
+// recent is a served block in the order of upper bounds: a watch has to look at
+// the blocks that may have changed since its view, and at no others.
+type recent struct {
+	ub  zodb.Tid
+	blk int64
+}
+
+func newRecent() *tbtree.BTreeG[recent] {
+	less := func(a, b recent) bool { return a.ub < b.ub || a.ub == b.ub && a.blk < b.blk }
+	return tbtree.NewBTreeGOptions(less, tbtree.Options{NoLocks: true})
+}
+
+// setBound sets the upper bound of block blk. Requires: lock.
+func (f *File) setBound(blk int64, s *served, ub zodb.Tid) {
+	f.recent.Delete(recent{s.ub, blk})
+	s.ub = ub
+	f.recent.Set(recent{ub, blk})
+}
+
+// clearServed forgets that blocks are served, but not what they show. Requires:
+// lock.
+func (f *File) clearServed() {
+	f.served = tbtree.Map[int64, *served]{}
+	f.recent = newRecent()
 }
 
 // after returns the index of the first tid in tids that is > at.
@@ -264,11 +298,11 @@ func after(tids []zodb.Tid, at zodb.Tid) int {
 	return sort.Search(len(tids), func(i int) bool { return tids[i] > at })
 }
 
-// change notes that s changed at tid. Changes up to tail are let go, except the
+// change notes that served block blk changed at tid. Changes up to tail are let go, except the
 // newest: the block is from then on as if it was served first just after it.
-func (s *served) change(tid, tail zodb.Tid) {
+func (f *File) change(blk int64, s *served, tid, tail zodb.Tid) {
 	s.changes = append(s.changes, tid)
-	s.ub = tid
+	f.setBound(blk, s, tid)
 	if i := after(s.changes, tail); i > 0 {
 		s.since = s.changes[i-1]
 		s.setBase(Rev{s.since, true})

@@ -1,0 +1,164 @@
+package head_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/head/headtest"
+	"github.com/wcfs/wcfs/internal/tail"
+)
+
+// fixture is a head with one file and its page cache.
+type fixture struct {
+	*headtest.World
+	t      *testing.T
+	head   *head.Head
+	file   *head.File
+	kernel *headtest.Kernel
+}
+
+func newFixture(t *testing.T, cfg head.Config) *fixture {
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &fixture{World: headtest.NewWorld(1), t: t}
+	first := f.Tids()[0]
+	objs := tail.NewObjects(ctx, f.DB, first, 1<<20)
+	loader := bigfile.NewLoader(ctx, 4)
+	if cfg.MaxServed == 0 {
+		cfg.MaxServed = 1000
+	}
+	cfg.Retry, cfg.StuckAfter, cfg.KeepHistory, cfg.KeepFloor = 5*time.Second, time.Hour, time.Minute, time.Hour
+	cfg.Warnf = func(string, ...any) {}
+	f.head = head.New(ctx, first, objs, f.DB, loader, cfg)
+	t.Cleanup(func() {
+		cancel()
+		f.head.Close()
+		loader.Wait()
+		objs.Close()
+		f.DB.Close()
+	})
+	file, err := f.head.Open(ctx, headtest.File)
+	require.NoError(t, err)
+	f.file, f.kernel = file, headtest.NewKernel(file, func() {})
+	_, err = f.DB.NextEvent(ctx) // that of the first transaction
+	require.NoError(t, err)
+	return f
+}
+
+// readAll makes all of the file cached.
+func (f *fixture) readAll() {
+	f.t.Helper()
+	require.NoError(f.t, f.kernel.ReadPages(f.t.Context(), nil, 0, 0, headtest.Blks*f.BlkSize/f.kernel.Page))
+}
+
+// commit makes a transaction and takes it in.
+func (f *fixture) commit() (zodb.Tid, error) {
+	f.t.Helper()
+	f.Transact()
+	event, err := f.DB.NextEvent(f.t.Context())
+	require.NoError(f.t, err)
+	return event.Tid, f.head.Commit(f.t.Context(), event)
+}
+
+func TestCommitIsTriedAgainWhileTheStorageFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		f.readAll()
+		fails := 6
+		f.DB.OnLoad(func(context.Context, zodb.Xid) error {
+			if fails--; fails > 0 {
+				return errors.New("not now")
+			}
+			return nil
+		})
+		for range 10 { // some of them need loads
+			tid, err := f.commit()
+			require.NoError(t, err)
+			require.Equal(t, tid, f.head.At())
+		}
+		require.Less(t, fails, 0)
+	})
+}
+
+func TestHeadStaysWhereItIsWhenACommitCannotBeUnderstood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		f.readAll()
+		gone := errors.New("storage is gone")
+		f.DB.OnLoad(func(context.Context, zodb.Xid) error { return gone })
+		for {
+			before := f.head.At()
+			_, err := f.commit()
+			if err == nil {
+				continue // it needed no loads
+			}
+			require.ErrorIs(t, err, gone)
+			require.Equal(t, before, f.head.At())
+			return
+		}
+	})
+}
+
+func TestWhoWaitsForAViewIsWokenOrGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		woken, gaveUp := make(chan error), make(chan error)
+		next := f.head.At() + 1
+		go func() { woken <- f.head.WaitAt(t.Context(), next) }()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { gaveUp <- f.head.WaitAt(ctx, zodb.TidMax) }()
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-gaveUp, context.Canceled)
+		_, err := f.commit()
+		require.NoError(t, err)
+		require.NoError(t, <-woken)
+		require.NoError(t, f.head.WaitAt(t.Context(), next))
+	})
+}
+
+func TestSubscriberIsToldEveryTransactionOrDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		reads, sleeps := f.head.Subscribe(), f.head.Subscribe()
+		for range 1100 {
+			tid, err := f.commit()
+			require.NoError(t, err)
+			told, err := reads.Next(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, tid, told)
+		}
+		require.Equal(t, 1, f.head.Subscriptions(), "who does not listen is dropped")
+		reads.Cancel()
+		reads.Cancel()
+		_, err := reads.Next(t.Context())
+		require.ErrorIs(t, err, io.EOF)
+		for err = nil; err == nil; {
+			_, err = sleeps.Next(t.Context()) // what it was told before is there
+		}
+		require.ErrorIs(t, err, io.EOF)
+		sleeps.Cancel()
+		require.Zero(t, f.head.Subscriptions())
+	})
+}
+
+func TestServedBlocksStayWithinTheirBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{MaxServed: 2})
+		f.readAll()
+		require.Equal(t, headtest.Blks, f.head.Served())
+		_, err := f.commit() // it looks whether there is too much
+		require.NoError(t, err)
+		synctest.Wait()
+		require.LessOrEqual(t, f.head.Served(), 2)
+		require.LessOrEqual(t, len(f.kernel.Cached()), 2*int(f.BlkSize/f.kernel.Page), "what is forgotten is not cached either")
+	})
+}
