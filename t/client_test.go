@@ -85,6 +85,7 @@ func checkBlock(fd, blk int, blksize, piece int64, same bool, rnd *rand.Rand) er
 // Commands, with what they print:
 //
 //	read N OFF    "ok", or the errno of reading a page of file N
+//	next N        "ok", or the errno of reading on in the stream N
 //	touch N OFF   "ok", or "SIGBUS"
 //	open PATH     "ok", or the errno
 //	close N       "ok"
@@ -115,6 +116,11 @@ func helperHold(args []string) error {
 		case "read":
 			_, err := unix.Pread(fds[n], make([]byte, 4096), off)
 			fmt.Println(outcome(err))
+		case "next":
+			fmt.Println(outcome(uninterrupted(func() error {
+				_, err := unix.Read(fds[n], make([]byte, 4096))
+				return err
+			})))
 		case "touch":
 			fmt.Println(touch(maps[n], off))
 		case "open":

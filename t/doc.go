@@ -10,6 +10,15 @@
 // thread sits in a page fault cannot be stopped for garbage collection, so a
 // test that mapped the mount could hang for good.
 //
+// # Databases that change
+//
+// A Live is a database that the test writes while it is served, with a model of
+// every object at every transaction: what any view must show is computed, not
+// written down. That a commit is there is waited for at .wcfs/debug/zhead, or by
+// asking head/at; nothing sleeps for some time and hopes. What is in the page
+// cache is asked from a helper (Map) that keeps what it has read from being
+// dropped by anybody but the server.
+//
 // # What is always checked
 //
 // Every server has a hard time limit. When it is over the FUSE connection is

@@ -135,7 +135,7 @@ func TestWhatWasLookedUpIsListed(t *testing.T) {
 	view, oid := "@"+db.Head.String(), db.Files["arr"].Oid.String()
 	require.Equal(t, []string{".wcfs", "head"}, list(t, s.Dir))
 	require.Equal(t, []string{"pintimeout", "stats", "zurl"}, list(t, s.Path(".wcfs")))
-	require.Equal(t, []string{"at", "bigfile"}, list(t, s.Path("head")))
+	require.Equal(t, []string{"at", "bigfile", "watch"}, list(t, s.Path("head")))
 	require.Empty(t, list(t, s.Path("head/bigfile")))
 
 	_, err := os.Stat(s.Path("head/bigfile", "0000000000009999"))

@@ -85,14 +85,24 @@ func (w *Watch) setup(ctx context.Context, at zodb.Tid, register func() error) e
 	}
 }
 
-// checkEpoch fails if the file was not there at the view.
+// checkEpoch fails if the file was not there at the view, or was another one
+// since: what @at shows of it would not be this file.
 func (f *File) checkEpoch(ctx context.Context, at zodb.Tid) error {
-	_, _, err := f.head.objs.File(ctx, zodb.Xid{At: at, Oid: f.Oid})
+	then, _, err := f.head.objs.File(ctx, zodb.Xid{At: at, Oid: f.Oid})
 	if storage.IsNoData(err) {
 		return &EpochError{Rev: f.head.objs.NextChange(f.Oid, at), Head: f.head.At()}
 	}
 	if err != nil {
 		return fmt.Errorf("look at @%s: %w", at, err)
+	}
+	for tid := f.head.objs.NextChange(f.Oid, at); tid != 0; tid = f.head.objs.NextChange(f.Oid, tid) {
+		now, _, err := f.head.objs.File(ctx, zodb.Xid{At: tid, Oid: f.Oid})
+		if storage.IsNoData(err) || err == nil && now.BlkSize != then.BlkSize {
+			return &EpochError{Rev: tid, Head: f.head.At()}
+		}
+		if err != nil {
+			return fmt.Errorf("look at @%s: %w", tid, err)
+		}
 	}
 	return nil
 }

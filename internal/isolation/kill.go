@@ -23,7 +23,6 @@ func (e *Engine) endClient(l *Link) bool {
 	e.cfg.Errorf("pid%d: -> killing it because else 1) all other clients will remain stuck, and 2) it itself may see wrong data", pid)
 	e.cfg.Errorf(`pid%d:    (see "Protection against slow or faulty clients" in the documentation)`, pid)
 	condemned := e.head.Condemn(l.proc.HasThread)
-	defer condemned.Absolve()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), t/3)
 	defer cancel()
 	if err := l.kill(ctx, t/6); err != nil {
@@ -32,6 +31,7 @@ func (e *Engine) endClient(l *Link) bool {
 		e.cfg.Fatal(fmt.Errorf("client pid%d may see wrong data and cannot be killed: %w", pid, err))
 		return false
 	}
+	condemned.Absolve()
 	e.cfg.Errorf("pid%d: terminated", pid)
 	e.kills.Add(1)
 	return true

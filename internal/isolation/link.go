@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -53,7 +52,7 @@ type Link struct {
 	watches  map[zodb.Oid]*head.Watch // set up, or being set up
 	requests map[zodb.Oid][]request   // waiting for their turn, by file; an entry means that a worker runs
 	nreq     int                      // requests in progress or waiting
-	replies  map[uint64]chan<- string // pins waiting for their acknowledgement, by stream
+	replies  map[uint64]*waiting      // pins waiting for their acknowledgement, by stream
 	stream   uint64                   // of the last pin
 	down     bool
 	reason   downReason
@@ -78,7 +77,7 @@ func (e *Engine) Open(proc Process) *Link {
 		slots:    make(chan struct{}, maxPins),
 		watches:  make(map[zodb.Oid]*head.Watch),
 		requests: make(map[zodb.Oid][]request),
-		replies:  make(map[uint64]chan<- string),
+		replies:  make(map[uint64]*waiting),
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -109,9 +108,12 @@ func (l *Link) Write(data []byte) error {
 	l.input = append(l.input[:0:0], rest[:min(len(rest), maxLine)]...)
 	l.mu.Unlock()
 	for _, line := range lines {
+		if l.ctx.Err() != nil {
+			return nil // whatever follows is not wanted any more
+		}
 		l.handle(line)
 	}
-	if tooLong {
+	if tooLong && l.ctx.Err() == nil {
 		l.protocolError(fmt.Errorf("invalid frame: the line is longer than %d bytes", maxLine))
 	}
 	return nil
@@ -148,14 +150,14 @@ func (l *Link) handle(line string) {
 // acknowledge hands the reply to a pin to who sent it.
 func (l *Link) acknowledge(f frame) {
 	l.mu.Lock()
-	reply := l.replies[f.stream]
+	pin := l.replies[f.stream]
 	delete(l.replies, f.stream)
 	l.mu.Unlock()
-	if reply == nil {
+	if pin == nil {
 		l.protocolError(fmt.Errorf("%d: reply on unexpected stream", f.stream))
 		return
 	}
-	reply <- f.msg
+	pin.reply <- f.msg
 }
 
 // protocolError shuts the link down because of what the client said.
@@ -184,8 +186,8 @@ func (l *Link) shutdown(reason downReason, control string, failure *pinError) {
 		return
 	}
 	l.down, l.reason, l.failure = true, reason, failure
-	if failure == nil && len(l.replies) > 0 {
-		l.failure = &pinError{cause: fmt.Errorf("sendReq: waiting for reply: %w", context.Canceled), deadline: time.Now().Add(l.engine.cfg.PinTimeout)}
+	if failure == nil {
+		l.failure = l.oldestPin()
 	}
 	l.mu.Unlock()
 	last := ""
@@ -195,6 +197,18 @@ func (l *Link) shutdown(reason downReason, control string, failure *pinError) {
 	l.out.end(last)
 	l.cancel()
 	l.engine.wg.Go(l.end)
+}
+
+// oldestPin returns how the pin that waits for longest has failed now that nobody
+// can answer it. Requires: l.mu.
+func (l *Link) oldestPin() (oldest *pinError) {
+	for _, w := range l.replies {
+		if p := w.failed; oldest == nil || p.deadline.Before(oldest.deadline) {
+			oldest = &pinError{blk: p.blk, rev: p.rev, deadline: p.deadline,
+				cause: fmt.Errorf("sendReq: waiting for reply: %w", context.Canceled)}
+		}
+	}
+	return oldest
 }
 
 // end waits until nothing of the link runs, ends the client if it has to be, and

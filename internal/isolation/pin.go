@@ -69,7 +69,7 @@ func (l *Link) pin(oid zodb.Oid, blk int64, rev zodb.Tid) *pinError {
 	ctx, cancel := context.WithDeadline(l.ctx, failed.deadline)
 	defer cancel()
 	reply := make(chan string, 1)
-	stream, ok := l.expect(reply)
+	stream, ok := l.expect(&waiting{reply, failed})
 	if !ok {
 		failed.cause = ErrDown
 		return failed
@@ -93,8 +93,14 @@ func (l *Link) pin(oid zodb.Oid, blk int64, rev zodb.Tid) *pinError {
 	return failed
 }
 
+// waiting is a pin that waits for its acknowledgement.
+type waiting struct {
+	reply  chan<- string
+	failed *pinError // what it is if that does not come
+}
+
 // expect returns the stream for a new pin, whose acknowledgement goes to reply.
-func (l *Link) expect(reply chan<- string) (stream uint64, ok bool) {
+func (l *Link) expect(reply *waiting) (stream uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
