@@ -17,7 +17,10 @@ const helperEnv = "WCFS_T_HELPER"
 // helpers are the programs that run in processes of their own.
 var helpers = map[string]func(args []string) error{
 	"check":    helperCheck,
+	"fault":    helperFault,
+	"fresh":    helperFresh,
 	"hold":     helperHold,
+	"map":      helperMap,
 	"resident": helperResident,
 	"scan":     helperScan,
 	"sum":      helperSum,
