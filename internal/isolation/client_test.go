@@ -77,7 +77,9 @@ func (p *fakeProcess) Signal(sig syscall.Signal) error {
 // end ends the process.
 func (p *fakeProcess) end() {
 	p.once.Do(func() {
+		p.c.mu.Lock() // no fault begins after this
 		p.cancel()
+		p.c.mu.Unlock()
 		p.c.s.ends.Go(func() {
 			p.faults.Wait()
 			p.c.s.Nap(20 * time.Millisecond)
@@ -290,10 +292,12 @@ func (c *client) reader() {
 		from := int64(c.s.Intn(c.s.pages()))
 		to := min(from+1+int64(c.s.Intn(3)), int64(c.s.pages()))
 		c.mu.Lock()
-		mapped := c.mapping[from*c.s.kernel.Page/c.s.BlkSize] == head.ToHead
-		c.mu.Unlock()
+		mapped := c.mapping[from*c.s.kernel.Page/c.s.BlkSize] == head.ToHead && c.ctx.Err() == nil
 		if mapped {
 			c.proc.faults.Add(1)
+		}
+		c.mu.Unlock()
+		if mapped {
 			_ = c.s.kernel.ReadPages(c.s.ctx, c.ctx.Done(), c.thread, from, to) // EIO while it is being killed
 			c.proc.faults.Done()
 		}

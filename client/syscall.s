@@ -1,0 +1,1 @@
+// This file is empty. It makes the compiler accept functions without a body.
