@@ -9,6 +9,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // dirNode is bigfile/ of a past view.
@@ -34,7 +36,7 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if child := n.GetChild(name); child != nil {
 		return entry(child, out)
 	}
-	oid, ok := parseHex(name)
+	oid, ok := storage.ParseID(name)
 	if !ok {
 		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, errNotOid))
 	}

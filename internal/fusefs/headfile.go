@@ -14,6 +14,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // headDirNode is head/bigfile/.
@@ -40,7 +41,7 @@ func (n *headDirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	if child := n.GetChild(name); child != nil && child.Operations().(*headFileNode).file.Fenced() == nil {
 		return entry(child, out)
 	}
-	oid, ok := parseHex(name)
+	oid, ok := storage.ParseID(name)
 	if !ok {
 		return nil, errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, errNotOid))
 	}

@@ -84,22 +84,3 @@ func setTime(out *fuse.Attr, tid zodb.Tid) {
 	t := tid.Time().Time
 	out.SetTimes(nil, &t, &t)
 }
-
-// parseHex parses exactly 16 lower-case hexadecimal digits. Upper case is not
-// a name here: one object would have two.
-func parseHex(s string) (v uint64, ok bool) {
-	if len(s) != 16 {
-		return 0, false
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case '0' <= c && c <= '9':
-			v = v<<4 | uint64(c-'0')
-		case 'a' <= c && c <= 'f':
-			v = v<<4 | uint64(c-'a'+10)
-		default:
-			return 0, false
-		}
-	}
-	return v, true
-}

@@ -9,6 +9,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // rootNode is the root directory.
@@ -41,7 +43,7 @@ func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	if len(name) != 17 || name[0] != '@' {
 		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
 	}
-	at, ok := parseHex(name[1:])
+	at, ok := storage.ParseID(name[1:])
 	if !ok {
 		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/head/headtest"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // behaviour is what a client does when its time comes.
@@ -267,7 +268,7 @@ func (c *client) pin(id, msg string) bool {
 	}
 	to := head.ToHead
 	if rev != "head" {
-		v, ok := parseHex(rev)
+		v, ok := storage.ParseID(rev)
 		if !ok {
 			c.s.fail("client %d: %q", c.thread, msg)
 		}

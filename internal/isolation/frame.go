@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 const (
@@ -63,7 +65,7 @@ func parseWatch(msg string) (r watchRequest, err error) {
 	if len(args) != 2 {
 		return r, fmt.Errorf("bad watch: expected 2 arguments, got %d", len(args))
 	}
-	oid, ok := parseHex(args[0])
+	oid, ok := storage.ParseID(args[0])
 	if !ok {
 		return r, fmt.Errorf("bad watch: invalid oid")
 	}
@@ -71,18 +73,9 @@ func parseWatch(msg string) (r watchRequest, err error) {
 		return watchRequest{zodb.Oid(oid), zodb.InvalidTid, true}, nil
 	}
 	at, ok := strings.CutPrefix(args[1], "@")
-	tid, ok2 := parseHex(at)
+	tid, ok2 := storage.ParseID(at)
 	if !ok || !ok2 {
 		return r, fmt.Errorf("bad watch: invalid at")
 	}
 	return watchRequest{oid: zodb.Oid(oid), at: zodb.Tid(tid)}, nil
-}
-
-// parseHex parses exactly 16 lower-case hexadecimal digits.
-func parseHex(s string) (uint64, bool) {
-	if len(s) != 16 || strings.ToLower(s) != s {
-		return 0, false
-	}
-	v, err := strconv.ParseUint(s, 16, 64)
-	return v, err == nil
 }

@@ -37,16 +37,56 @@ func TestEveryLiveClientSeesItsView(t *testing.T) {
 			t.Parallel()
 			for i := next.Add(1) - 1; i < uint64(*schedules) && !t.Failed(); i = next.Add(1) - 1 {
 				seed := *firstSeed + i
-				synctest.Test(t, func(t *testing.T) {
-					if err := runSchedule(t.Context(), seed); err != nil {
-						next.Store(uint64(*schedules))
-						t.Fatalf("seed %d: %s\nrepeat (the order of goroutines is not part of the seed): "+
-							"go test ./internal/isolation -run EveryLiveClient -schedules 100 -seed %d", seed, err, seed)
-					}
-				})
+				if err := runIn(t, seed, unlimited); err != nil {
+					next.Store(uint64(*schedules))
+					least, err := shrink(t, seed, err)
+					t.Fatalf("seed %d: %s\nwith at most %+v\nrepeat (the order of goroutines is not part of the seed): "+
+						"go test ./internal/isolation -run EveryLiveClient -schedules 100 -seed %d", seed, err, least, seed)
+				}
 			}
 		})
 	}
+}
+
+// limits make a schedule smaller.
+type limits struct{ Watchers, Strangers, Commits int }
+
+var unlimited = limits{100, 100, 100}
+
+// runIn runs one schedule in a bubble of its own.
+func runIn(t *testing.T, seed uint64, l limits) (err error) {
+	synctest.Test(t, func(t *testing.T) { err = runSchedule(t.Context(), seed, l) })
+	return err
+}
+
+// shrink looks for the smallest limits with which the schedule of seed, or of
+// one of the seeds after it, still fails.
+func shrink(t *testing.T, seed uint64, err error) (least limits, last error) {
+	const tries = 200
+	least, last = limits{3, 2, 8}, err
+	fails := func(l limits) bool {
+		for i := range uint64(tries) {
+			if err := runIn(t, seed+i, l); err != nil {
+				last = err
+				return true
+			}
+		}
+		return false
+	}
+	for smaller := true; smaller; {
+		smaller = false
+		for _, l := range []limits{
+			{least.Watchers - 1, least.Strangers, least.Commits},
+			{least.Watchers, least.Strangers - 1, least.Commits},
+			{least.Watchers, least.Strangers, least.Commits - 1},
+		} {
+			if min(l.Watchers, l.Strangers, l.Commits) >= 0 && fails(l) {
+				least, smaller = l, true
+				break
+			}
+		}
+	}
+	return least, last
 }
 
 const pinTimeout = 3 * time.Second
@@ -54,6 +94,7 @@ const pinTimeout = 3 * time.Second
 // schedule is one run. Sizes and times are drawn from its seed.
 type schedule struct {
 	*headtest.World
+	limits limits
 	ctx    context.Context
 	engine *Engine
 	objs   *tail.Objects
@@ -67,8 +108,6 @@ type schedule struct {
 	mu       sync.Mutex
 	err      error
 	watchers []*client
-	killed   int // clients that had to be killed
-	spared   int // clients that must not be killed and misbehave
 }
 
 func (s *schedule) fail(format string, args ...any) {
@@ -79,10 +118,10 @@ func (s *schedule) fail(format string, args ...any) {
 	}
 }
 
-func runSchedule(ctx context.Context, seed uint64) (err error) {
+func runSchedule(ctx context.Context, seed uint64, l limits) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &schedule{World: headtest.NewWorld(seed), ctx: ctx, done: make(chan struct{})}
+	s := &schedule{World: headtest.NewWorld(seed), limits: l, ctx: ctx, done: make(chan struct{})}
 	defer s.DB.Close()
 	if _, err := s.DB.NextEvent(ctx); err != nil {
 		return err
@@ -129,7 +168,7 @@ func (s *schedule) isDone() bool {
 
 func (s *schedule) run() {
 	var all sync.WaitGroup
-	for i := range 1 + s.Intn(3) {
+	for i := range min(1+s.Intn(3), s.limits.Watchers) {
 		c := s.newClient(1000*(i+1), behaviour(s.Intn(int(behaviours))))
 		if s.Intn(2) == 0 {
 			c.behaviour = good
@@ -137,7 +176,7 @@ func (s *schedule) run() {
 		s.watchers = append(s.watchers, c)
 		all.Go(c.run)
 	}
-	for range 1 + s.Intn(2) {
+	for range min(1+s.Intn(2), s.limits.Strangers) {
 		all.Go(s.stranger)
 	}
 	all.Go(func() {
@@ -155,7 +194,7 @@ func (s *schedule) run() {
 
 // commits commits at random, and requires that no client delays head/at.
 func (s *schedule) commits() {
-	for range 3 + s.Intn(6) {
+	for range min(3+s.Intn(6), s.limits.Commits) {
 		time.Sleep(time.Duration(s.Intn(300)) * time.Millisecond)
 		s.Transact()
 		event, err := s.DB.NextEvent(s.ctx)
@@ -185,7 +224,7 @@ func (s *schedule) stranger() {
 			s.fail("read: %w", err)
 			return
 		}
-		if took := time.Since(start); took > time.Duration(2*len(s.watchers))*2*pinTimeout {
+		if took := time.Since(start); took > time.Duration(1+2*len(s.watchers))*2*pinTimeout {
 			s.fail("READ took %s", took)
 		}
 		for i := from; i < to; i++ {

@@ -1,0 +1,47 @@
+package mount
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestPointIsWhereEveryClientLooks has paths computed by sha1sum(1).
+func TestPointIsWhereEveryClientLooks(t *testing.T) {
+	for zurl, want := range map[string]string{
+		"file:///srv/data.fs":                   "99829ed67e14a9a7167ac85fb9d8249a49b977fa",
+		"neo://cluster@xyz:1?cert=c":            "a5cfdd2a7ac6bab580d9b216ce0020114a8e6f70",
+		"neos://cluster@xyz:1":                  "a5cfdd2a7ac6bab580d9b216ce0020114a8e6f70",
+		"neo://c@def:2,abc:1?logfile=x&b=2&a=1": "67c5cdbf52859ca693422bf9bbdf2508b730ac5b",
+	} {
+		dir, err := Point(zurl)
+		require.NoError(t, err)
+		require.Equal(t, Root+"/"+want, dir, zurl)
+	}
+	_, err := Point("mysql://host/db")
+	require.Error(t, err)
+}
+
+func TestPrepareLeavesNothingOfWhatItRefuses(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	for _, bad := range []string{dir, file, filepath.Join(file, "below"), filepath.Join(dir, "no", "parent")} {
+		_, err := Prepare(bad, true)
+		var e *Error
+		require.ErrorAs(t, err, &e, bad)
+		require.Equal(t, BadMountpoint, e.Reason, bad)
+	}
+	_, err := Prepare(filepath.Join(dir, "missing"), false)
+	require.ErrorContains(t, err, "does not exist; create it: mkdir")
+	place, err := Prepare(filepath.Join(dir, "made"), true)
+	require.NoError(t, err)
+	require.DirExists(t, place.Dir)
+	place.Remove()
+	require.NoDirExists(t, place.Dir)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "the file")
+}
