@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/t/oracle"
 )
 
 // TestOldContentIsThereWithoutTheDatabase: a client that is still at the view
@@ -263,4 +265,24 @@ func dropFile(t *testing.T, path string) {
 	require.NoError(t, err)
 	defer unix.Close(fd)
 	require.NoError(t, unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
+}
+
+// TestIdleViewsAreLetGo uses some views, and keeps a file of one open.
+func TestIdleViewsAreLetGo(t *testing.T) {
+	t.Parallel()
+	db := oracle.Load(t, "topo")
+	s := Start(t, "topo", "-view-idle=1s")
+	oid := db.Files["topo"].Oid.String()
+	for _, txn := range db.Txns[5:] {
+		stat(t, s.Path("@"+txn.Tid.String(), "bigfile", oid))
+	}
+	last := db.Txns[len(db.Txns)-1]
+	open, err := openFile(s.Path("@"+last.Tid.String(), "bigfile", oid), unix.O_RDONLY)
+	require.NoError(t, err)
+	until(t, "only the view in use is left", func() bool { return s.stats()["RevHead"] == 1 })
+	checkView(t, s, db, "@"+last.Tid.String(), last)
+	checkView(t, s, db, "@"+db.Txns[6].Tid.String(), db.Txns[6]) // it comes back when it is wanted
+	unix.Close(open)
+	until(t, "nothing is left", func() bool { return s.stats()["RevHead"] == 0 })
+	s.Stop()
 }

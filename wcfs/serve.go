@@ -34,6 +34,7 @@ type serveFlags struct {
 	autoExit   bool
 	traceFUSE  bool
 	pinTimeout time.Duration
+	viewIdle   time.Duration
 	legacy     bool
 }
 
@@ -63,6 +64,7 @@ Without MOUNTPOINT the usual place is used, where clients look for it:
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.DurationVar(&f.pinTimeout, "pintimeout", 30*time.Second, "time a client has to answer a pin before it is killed")
+	flags.DurationVar(&f.viewIdle, "view-idle", 10*time.Minute, "time after which a past view is let go if nobody uses it")
 	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
 	flags.BoolVar(&f.debug, "debug", false, "log more, and serve .wcfs/debug/")
 	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
@@ -84,6 +86,9 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 	}
 	if f.pinTimeout <= 0 {
 		return &usageError{msg: fmt.Sprintf("serve: -pintimeout must be positive, got %s", f.pinTimeout)}
+	}
+	if f.viewIdle < server.MinViewIdle {
+		return &usageError{msg: fmt.Sprintf("serve: --view-idle must be at least %s, got %s", server.MinViewIdle, f.viewIdle)}
 	}
 	return nil
 }
@@ -117,6 +122,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		Drivers:    storage.Drivers{"file": fs1.Open},
 		Storage:    storage.Options{Warnf: glog.Warningf, Home: home},
 		PinTimeout: f.pinTimeout,
+		ViewIdle:   f.viewIdle,
 		Debug:      f.debug,
 		AutoExit:   f.autoExit,
 		TraceFUSE:  f.traceFUSE,

@@ -63,11 +63,11 @@ const (
 	// coarse, so that equal content gets equal revisions for long.
 	keepFloor = time.Hour
 
+	// MinViewIdle is the shortest time after which a view can be let go.
+	MinViewIdle = time.Second
+
 	// autoExitRetry is how often an idle server tries to unmount.
 	autoExitRetry = 200 * time.Millisecond
-
-	// Views that nobody used for viewIdle are let go.
-	viewIdle = 10 * time.Minute
 
 	// parallelLoads bounds the blocks that are loaded at a time, and so the
 	// memory that takes.
@@ -83,9 +83,10 @@ type Options struct {
 	Drivers    storage.Drivers
 	Storage    storage.Options
 	PinTimeout time.Duration
-	Debug      bool // serve .wcfs/debug/
-	AutoExit   bool // stop when the last client is gone
-	TraceFUSE  bool // log every FUSE message
+	ViewIdle   time.Duration // past views that nobody used for so long are let go; at least MinViewIdle
+	Debug      bool          // serve .wcfs/debug/
+	AutoExit   bool          // stop when the last client is gone
+	TraceFUSE  bool          // log every FUSE message
 
 	// OnReady is called with the absolute mount point once the mount answers.
 	// It may be nil.
@@ -259,7 +260,7 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 	if s.opt.AutoExit {
 		idle = s.clients.idle
 	}
-	sweep := time.NewTicker(viewIdle / 10)
+	sweep := time.NewTicker(s.opt.ViewIdle / 10)
 	defer sweep.Stop()
 	for {
 		select {
@@ -268,7 +269,7 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 		case <-served: // somebody unmounted
 			return nil
 		case now := <-sweep.C:
-			s.tree.DropIdle(now.Add(-viewIdle))
+			s.tree.DropIdle(now.Add(-s.opt.ViewIdle))
 		case err := <-s.failed:
 			return err
 		case <-idle:
