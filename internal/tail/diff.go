@@ -80,7 +80,8 @@ func (c *Commit) diffObject(ctx context.Context, d *Delta) (candidates []int64, 
 // diffNode returns the served blocks that a changed node may route differently.
 func (c *Commit) diffNode(ctx context.Context, f *File, h hit) ([]int64, error) {
 	a, _, err := c.history.objs.Node(ctx, zodb.Xid{At: c.old, Oid: h.oid})
-	if err != nil {
+	wasDamaged := damage(err)
+	if err != nil && !wasDamaged {
 		return nil, err
 	}
 	b, _, err := c.history.objs.Node(ctx, zodb.Xid{At: c.tid, Oid: h.oid})
@@ -88,6 +89,8 @@ func (c *Commit) diffNode(ctx context.Context, f *File, h hit) ([]int64, error) 
 		return nil, err
 	}
 	switch {
+	case wasDamaged:
+		return f.servedIn(h.keys.lo, h.keys.hi), nil
 	case a.Leaf() && b.Leaf():
 		return f.servedOf(differentKeys(a, b, h.keys.lo, h.keys.hi)), nil
 	case a.Leaf() != b.Leaf():

@@ -145,6 +145,9 @@ func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Ti
 		// The path is looked up anew: other nodes may have led to the block.
 		view = n - 1
 		before, err := h.Walk(ctx, oid, blk, view)
+		if damage(err) {
+			return Rev{n, true}, nil // the block could not be read before
+		}
 		if err != nil {
 			return Rev{}, err
 		}

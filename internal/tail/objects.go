@@ -49,7 +49,7 @@ func (r *revision) memSize() int64 {
 // Objects is the object tail together with the node cache.
 type Objects struct {
 	loader storage.Loader
-	loads  *flight.Group[zodb.Xid, *revision]
+	loads  *flight.Group[loadKey, *revision]
 	budget int64 // bytes
 
 	mu      sync.Mutex // map operations only
@@ -75,7 +75,7 @@ type change struct {
 func NewObjects(ctx context.Context, loader storage.Loader, head zodb.Tid, budget int64) *Objects {
 	return &Objects{
 		loader:  loader,
-		loads:   flight.NewGroup[zodb.Xid, *revision](ctx),
+		loads:   flight.NewGroup[loadKey, *revision](ctx),
 		budget:  budget,
 		tail:    head,
 		head:    head,
@@ -90,7 +90,7 @@ func (o *Objects) Close() { o.loads.Close() }
 // Node returns the BTree node xid.Oid as of view xid.At with its serial. An
 // object that does not exist at that view is an empty leaf.
 func (o *Objects) Node(ctx context.Context, xid zodb.Xid) (*btree.Node, zodb.Tid, error) {
-	rev, err := o.get(ctx, xid, decodeNode)
+	rev, err := o.get(ctx, loadKey{xid, false}, decodeNode)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -106,7 +106,7 @@ func (o *Objects) Node(ctx context.Context, xid zodb.Xid) (*btree.Node, zodb.Tid
 // File returns the ZBigFile xid.Oid as of view xid.At with its serial. Its
 // errors are those of storage.Loader and bigfile.DecodeFile.
 func (o *Objects) File(ctx context.Context, xid zodb.Xid) (*bigfile.File, zodb.Tid, error) {
-	rev, err := o.get(ctx, xid, decodeFile)
+	rev, err := o.get(ctx, loadKey{xid, true}, decodeFile)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -122,12 +122,19 @@ func (o *Objects) File(ctx context.Context, xid zodb.Xid) (*bigfile.File, zodb.T
 func decodeNode(data []byte) (object, error) { return btree.Decode(data) }
 func decodeFile(data []byte) (object, error) { return bigfile.DecodeFile(data) }
 
+// loadKey tells loads apart. What is not a file may be a node.
+type loadKey struct {
+	xid  zodb.Xid
+	file bool
+}
+
 // get returns the revision that view xid.At sees, from the cache or loaded.
-func (o *Objects) get(ctx context.Context, xid zodb.Xid, decode func([]byte) (object, error)) (*revision, error) {
+func (o *Objects) get(ctx context.Context, key loadKey, decode func([]byte) (object, error)) (*revision, error) {
+	xid := key.xid
 	if rev := o.lookup(xid); rev != nil {
 		return rev, nil
 	}
-	return o.loads.Do(ctx, xid, func(ctx context.Context) (*revision, error) {
+	return o.loads.Do(ctx, key, func(ctx context.Context) (*revision, error) {
 		rev, err := o.load(ctx, xid, decode)
 		if err != nil {
 			return nil, err

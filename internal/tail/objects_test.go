@@ -139,7 +139,7 @@ func TestEveryViewSeesItsOwnRevision(t *testing.T) {
 			"load": func(t *rapid.T) {
 				at := zodb.Tid(rapid.Uint64Range(0, uint64(tid)).Draw(t, "at"))
 				oid := zodb.Oid(oids.Draw(t, "oid"))
-				rev, err := o.get(t.Context(), zodb.Xid{At: at, Oid: oid}, decodeNumber)
+				rev, err := o.get(t.Context(), loadKey{xid: zodb.Xid{At: at, Oid: oid}}, decodeNumber)
 				require.NoError(t, err)
 				want := h.at(oid, at)
 				if want.value == 0 {
@@ -167,7 +167,7 @@ func TestLoadRacedByCommitIsNotTakenForCurrent(t *testing.T) {
 		defer o.Close()
 		done := make(chan *revision)
 		go func() {
-			rev, err := o.get(t.Context(), zodb.Xid{At: 1, Oid: 7}, decodeNumber)
+			rev, err := o.get(t.Context(), loadKey{xid: zodb.Xid{At: 1, Oid: 7}}, decodeNumber)
 			require.NoError(t, err)
 			done <- rev
 		}()
@@ -176,7 +176,7 @@ func TestLoadRacedByCommitIsNotTakenForCurrent(t *testing.T) {
 		o.Append(2, []zodb.Oid{7})
 		close(h.gate)
 		require.Equal(t, number(70), (<-done).obj)
-		rev, err := o.get(t.Context(), zodb.Xid{At: 2, Oid: 7}, decodeNumber)
+		rev, err := o.get(t.Context(), loadKey{xid: zodb.Xid{At: 2, Oid: 7}}, decodeNumber)
 		require.NoError(t, err)
 		require.Equal(t, number(71), rev.obj)
 		require.NoError(t, o.check(h))
@@ -187,7 +187,7 @@ func TestLoadRacedByCommitIsNotTakenForCurrent(t *testing.T) {
 func (o *Objects) loads7(t *testing.T, views ...zodb.Tid) uint64 {
 	before := o.CacheStats().Misses
 	for _, at := range views {
-		_, err := o.get(t.Context(), zodb.Xid{At: at, Oid: 7}, decodeNumber)
+		_, err := o.get(t.Context(), loadKey{xid: zodb.Xid{At: at, Oid: 7}}, decodeNumber)
 		require.NoError(t, err)
 	}
 	return o.CacheStats().Misses - before

@@ -117,10 +117,14 @@ func (r *routes) back(ctx context.Context, c *cursor, key int64, stop zodb.Tid) 
 		return nil
 	}
 	a, _, err := r.objs.Node(ctx, zodb.Xid{At: serial - 1, Oid: c.oid})
-	if err != nil {
+	if err != nil && !damage(err) {
 		return err
 	}
-	keys, wide := differences(a, b)
+	// What was damaged and is not any more may have changed everywhere.
+	keys, wide := []int64(nil), []interval{{math.MinInt64, math.MaxInt64}}
+	if err == nil {
+		keys, wide = differences(a, b)
+	}
 	r.add(c.oid, period{serial - 1, c.tid}, keys, wide)
 	c.tid, c.found = serial-1, false
 	if slices.Contains(keys, key) || slices.ContainsFunc(wide, func(i interval) bool { return i.lo <= key && key <= i.hi }) {
