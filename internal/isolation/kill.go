@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -61,7 +62,7 @@ func (l *Link) endsWithin(ctx context.Context, d time.Duration) bool {
 func (l *Link) kill(ctx context.Context, grace time.Duration) error {
 	e, pid := l.engine, l.proc.Pid()
 	e.cfg.Errorf("pid%d: <- SIGBUS", pid)
-	if err := l.proc.Signal(syscall.SIGBUS); err != nil && err != syscall.ESRCH {
+	if err := l.proc.Signal(syscall.SIGBUS); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("SIGBUS: %w", err)
 	}
 	if l.endsWithin(ctx, grace) {
@@ -69,7 +70,7 @@ func (l *Link) kill(ctx context.Context, grace time.Duration) error {
 	}
 	e.cfg.Errorf("pid%d:    is still alive after SIGBUS", pid)
 	e.cfg.Errorf("pid%d: <- SIGKILL", pid)
-	if err := l.proc.Signal(syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+	if err := l.proc.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("SIGKILL: %w", err)
 	}
 	if err := l.proc.Wait(ctx); err != nil {

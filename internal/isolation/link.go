@@ -45,7 +45,6 @@ type Link struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // request workers and senders of pins
 	out    *output
-	slots  chan struct{} // a pin on its way holds one
 
 	mu       sync.Mutex
 	input    []byte                   // of a line that is not complete
@@ -54,6 +53,8 @@ type Link struct {
 	nreq     int                      // requests in progress or waiting
 	replies  map[uint64]*waiting      // pins waiting for their acknowledgement, by stream
 	stream   uint64                   // of the last pin
+	wanted   []wanted                 // not taken by a sender yet, in order
+	senders  int                      // at most maxPins
 	down     bool
 	reason   downReason
 	failure  *pinError // of the first pin that failed
@@ -74,7 +75,6 @@ func (e *Engine) Open(proc Process) *Link {
 		ctx:      ctx,
 		cancel:   cancel,
 		out:      newOutput(),
-		slots:    make(chan struct{}, maxPins),
 		watches:  make(map[zodb.Oid]*head.Watch),
 		requests: make(map[zodb.Oid][]request),
 		replies:  make(map[uint64]*waiting),

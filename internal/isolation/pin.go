@@ -31,23 +31,53 @@ func revText(rev zodb.Tid) string {
 	return rev.String()
 }
 
-// Send implements head.Client: it starts a sender for block blk of w.
+// wanted is a block that pins have to be sent for.
+type wanted struct {
+	watch *head.Watch
+	blk   int64
+}
+
+// Send implements head.Client: it leaves block blk of w to a sender.
 func (l *Link) Send(w *head.Watch, blk int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.down {
-		l.wg.Go(func() { l.sendPins(w, blk) })
+	if l.down {
+		return
+	}
+	l.wanted = append(l.wanted, wanted{w, blk})
+	if l.senders < maxPins {
+		l.senders++
+		l.wg.Go(l.sendPins)
 	}
 }
 
-// sendPins sends what is wanted for one block, one message after another.
-func (l *Link) sendPins(w *head.Watch, blk int64) {
-	select {
-	case l.slots <- struct{}{}:
-		defer func() { <-l.slots }()
-	case <-l.ctx.Done():
-		return
+// nextWanted returns the next block for a sender. Without one the sender ends.
+func (l *Link) nextWanted() (next wanted, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down || len(l.wanted) == 0 {
+		l.wanted = nil
+		l.senders--
+		return wanted{}, false
 	}
+	next = l.wanted[0]
+	l.wanted = l.wanted[1:]
+	return next, true
+}
+
+// sendPins sends pins until nothing is wanted.
+func (l *Link) sendPins() {
+	for {
+		next, ok := l.nextWanted()
+		if !ok {
+			return
+		}
+		l.sendPinsOf(next.watch, next.blk)
+	}
+}
+
+// sendPinsOf sends what is wanted for one block, one message after another.
+func (l *Link) sendPinsOf(w *head.Watch, blk int64) {
 	for l.ctx.Err() == nil {
 		rev, ok := w.Take(blk)
 		if !ok {
