@@ -47,7 +47,8 @@ type change struct {
 	file  *File
 	delta *tail.Delta // nil: nothing that is served or registered
 	late  tail.Late
-	whole bool // all of the page cache is wrong
+	whole bool  // all of the page cache is wrong
+	end   int64 // from here on it is, since the size changed; -1: it did not
 }
 
 // Commit takes in one transaction; see the package comment for the order. It
@@ -226,7 +227,12 @@ func (t *transaction) switchAll(ctx context.Context) error {
 func (t *transaction) switchFile(c *change) {
 	f := c.file
 	f.Lock()
+	was := f.Size()
 	c.late = t.commit.Switch(f.File, c.delta)
+	c.end = -1
+	if f.Size() != was {
+		c.end = min(f.Size(), was)
+	}
 	f.noStore = false
 	if c.delta != nil && c.delta.Touched() {
 		f.rev = t.tid

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"maps"
 	"slices"
 	"syscall"
 )
@@ -39,24 +40,25 @@ func (h *Head) setCondemned(change func([]*Condemned) []*Condemned) {
 
 // refuseParked refuses READs of f that wait for something.
 func (f *File) refuseParked(c *Condemned) {
-	var parked []*read
+	parked := make(map[*read]struct{})
 	f.Lock()
 	for _, reads := range f.reads {
 		for _, r := range reads {
-			if !r.replying && !slices.Contains(parked, r) {
-				parked = append(parked, r)
+			if !r.replying {
+				parked[r] = struct{}{}
 			}
 		}
 	}
 	f.Unlock()
-	parked = slices.DeleteFunc(parked, func(r *read) bool { return !c.hasThread(r.thread) })
+	maps.DeleteFunc(parked, func(r *read, _ struct{}) bool { return !c.hasThread(r.thread) })
 	if len(parked) == 0 {
 		return
 	}
 	f.Lock()
 	defer f.Unlock()
-	for _, r := range parked {
+	for r := range parked {
 		r.refused = syscall.EIO
+		r.cancel()
 	}
 	f.broadcast()
 }

@@ -85,6 +85,10 @@ func (c *change) invalid() []span {
 	for _, blk := range slices.Compact(blks) {
 		invalid = append(invalid, pages(blk*blksize, (blk+1)*blksize))
 	}
+	if c.end >= 0 {
+		// Also of the page that the end is in: what is behind it there were zeros.
+		invalid = append(invalid, span{pages(c.end, c.end).lo, math.MaxInt64})
+	}
 	return invalid
 }
 

@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -16,11 +17,13 @@ import (
 type read struct {
 	file     *File
 	extents  []bigfile.Extent
-	span     span  // whole pages that the kernel keeps locked meanwhile
-	direct   bool  // O_DIRECT: locks no pages
-	thread   int   // that reads
-	replying bool  // the reply has passed the gate
-	refused  error // why the READ must not wait any longer
+	span     span               // whole pages that the kernel keeps locked meanwhile
+	direct   bool               // O_DIRECT: locks no pages
+	thread   int                // that reads
+	replying bool               // the reply has passed the gate
+	cutAt    int64              // size of the file that ended the READ; -1: it did not
+	refused  error              // why the READ must not wait any longer
+	cancel   context.CancelFunc // ends its waiting for the storage
 }
 
 // Release unregisters the READ. The reply calls it when it is written.
@@ -46,6 +49,9 @@ func (r *read) Release() {
 // being stored, the next commit.
 var errReadAhead = syscall.EAGAIN
 
+// errResized says that the READ was cut at what is not the end of the file any more.
+var errResized = errors.New("the size of the file changed")
+
 // isReadAhead reports whether the READ is of several blocks, and so cannot be what
 // one page fault asked for.
 func (r *read) isReadAhead() bool {
@@ -68,7 +74,9 @@ type Request struct {
 // again: what passes the gate is not older than the view at that moment. Read
 // waits until no client sees the data through head/ that must not see it.
 func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
-	r, blksize, err := f.register(req)
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, blksize, err := f.register(req, cancel)
 	if r == nil || err != nil {
 		return &bigfile.Reply{}, err
 	}
@@ -79,9 +87,13 @@ func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 		return nil, err
 	}
 	a := &attempt{file: f, read: r, blksize: blksize}
-	if err := a.run(ctx); err != nil {
+	if err := a.run(reading); err != nil {
+		err = a.reason(err)
 		a.release()
 		reply.Release()
+		if err == errResized {
+			return f.Read(ctx, req)
+		}
 		return nil, err
 	}
 	for i, e := range r.extents {
@@ -118,7 +130,7 @@ func (a *attempt) run(ctx context.Context) error {
 
 // register is r1: it enters the READ and keeps its blocks from being evicted.
 // It returns nil if there is nothing to read.
-func (f *File) register(req Request) (r *read, blksize int64, err error) {
+func (f *File) register(req Request, cancel context.CancelFunc) (r *read, blksize int64, err error) {
 	off, n := req.Off, req.N
 	f.Lock()
 	defer f.Unlock()
@@ -128,9 +140,12 @@ func (f *File) register(req Request) (r *read, blksize int64, err error) {
 	if off >= f.Size() || n <= 0 {
 		return nil, 0, nil
 	}
-	n = int(min(int64(n), f.Size()-off))
+	cutAt := int64(-1)
+	if int64(n) > f.Size()-off {
+		n, cutAt = int(f.Size()-off), f.Size()
+	}
 	blksize = f.Obj().BlkSize
-	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: pages(off, off+int64(n)), direct: req.Direct, thread: req.Thread}
+	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: pages(off, off+int64(n)), direct: req.Direct, thread: req.Thread, cutAt: cutAt, cancel: cancel}
 	for _, e := range r.extents {
 		f.reads[e.Blk] = append(f.reads[e.Blk], r)
 		delete(f.leaving, e.Blk)
@@ -255,6 +270,17 @@ func (a *attempt) refused() error {
 	return a.read.refused
 }
 
+// reason returns why the READ failed with err: the waiting of one that is refused
+// is canceled.
+func (a *attempt) reason(err error) error {
+	a.file.Lock()
+	defer a.file.Unlock()
+	if refused := a.refused(); refused != nil {
+		return refused
+	}
+	return err
+}
+
 // gate is r5 and r6: it waits until no client may see the data that must not, and
 // in the section that finds this true it checks once more that nothing has
 // changed, and lets the reply go. It returns false if something has to be loaded
@@ -270,6 +296,10 @@ func (a *attempt) gate(ctx context.Context, concerns []concern) (done bool, err 
 		if a.dropChanged() {
 			f.Unlock()
 			return false, nil
+		}
+		if a.read.cutAt >= 0 && a.read.cutAt != f.Size() {
+			f.Unlock()
+			return false, errResized
 		}
 		if !a.held(concerns) {
 			a.read.replying = true

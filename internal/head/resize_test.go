@@ -1,0 +1,150 @@
+package head_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/btree"
+	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/head/headtest"
+	"github.com/wcfs/wcfs/internal/record"
+	"github.com/wcfs/wcfs/internal/storage/mem"
+	"github.com/wcfs/wcfs/internal/tail"
+)
+
+// resizeWorld serves a file whose table has the keys tables[0], and returns what
+// commits the next table: its last block is new or changed.
+func resizeWorld(t *testing.T, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	db := mem.New()
+	commit := func(tid zodb.Tid, keys []int64) {
+		var refs []btree.Ref
+		rec := map[zodb.Oid][]byte{
+			1: bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: 2}),
+			2: btree.EncodeTree(btree.LO, false, []zodb.Oid{3}, nil, 3),
+		}
+		if tid > 1 {
+			rec = map[zodb.Oid][]byte{}
+		}
+		for _, k := range keys {
+			z := zodb.Oid(100 + k)
+			refs = append(refs, btree.Ref{Oid: z, Class: record.ZBlk0})
+			if tid == 1 || k == keys[len(keys)-1] {
+				rec[z] = bigfile.EncodeBlock(bytes.Repeat([]byte{byte('a' + k)}, int(blksize)))
+			}
+		}
+		rec[3] = btree.EncodeBucket(btree.LO, keys, refs, 0)
+		db.Commit(tid, rec)
+	}
+	commit(1, tables[0])
+	objs := tail.NewObjects(ctx, db, 1, 1<<20)
+	loader := bigfile.NewLoader(ctx, 4)
+	h := head.New(ctx, 1, objs, db, loader, head.Config{MaxServed: 1000, Retry: time.Second, StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: t.Logf})
+	t.Cleanup(func() { cancel(); h.Close(); loader.Wait(); objs.Close(); db.Close() })
+	f, err := h.Open(ctx, 1)
+	require.NoError(t, err)
+	k := headtest.NewKernel(f, func() {})
+	_, err = db.NextEvent(ctx)
+	require.NoError(t, err)
+	i := 1
+	return k, h, func() {
+		commit(zodb.Tid(i+1), tables[i])
+		i++
+		ev, err := db.NextEvent(ctx)
+		require.NoError(t, err)
+		require.NoError(t, h.Commit(ctx, ev))
+	}
+}
+
+// Blocks may be smaller than a page: the file grows within a cached one.
+func TestGrowthWithinACachedPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, _, next := resizeWorld(t, 1024, []int64{0}, []int64{0, 1})
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
+		next()
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
+		require.Equal(t, byte('b'), k.PageAt(0)[1024], "block 1 through head after the commit that added it")
+	})
+}
+
+// Between the commits a fault comes with the old size that the kernel has.
+func TestFaultBehindTheEndDoesNotOutliveGrowth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		k, _, next := resizeWorld(t, page, []int64{0, 1}, []int64{0}, []int64{0, 1})
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
+		next()
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 1, 2))
+		next()
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 1, 2))
+		require.Equal(t, byte('b'), k.PageAt(1)[0])
+	})
+}
+
+// A process that is to die does not wait for the storage.
+func TestCondemnedProcessIsNotKeptByALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		gate := make(chan struct{})
+		f.DB.OnLoad(func(context.Context, zodb.Xid) error { <-gate; return nil })
+		done := make(chan error, 1)
+		go func() { done <- f.kernel.ReadPages(t.Context(), nil, 7, 0, 1) }()
+		synctest.Wait()
+		f.head.Condemn(func(id int) bool { return id == 7 })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		select {
+		case err := <-done:
+			require.Error(t, err)
+		default:
+			t.Error("READ of a condemned thread still waits after a minute")
+		}
+		close(gate)
+		synctest.Wait()
+	})
+}
+
+// parkedClient tells the test what it is sent and leaves the answer to it.
+type parkedClient struct{ sent chan int64 }
+
+func (c *parkedClient) Send(_ *head.Watch, blk int64) { c.sent <- blk }
+
+// A READ that was cut at the end waits for a client while the file grows.
+func TestGrowthWhileAReadIsParked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, 1024, []int64{0}, []int64{0}, []int64{0, 1})
+		f := h.Known(1)
+		c := &parkedClient{make(chan int64, 10)}
+		var w *head.Watch
+		require.NoError(t, f.Watch(t.Context(), c, 1, func(x *head.Watch) { w = x }))
+		next() // block 0 changes
+		done := make(chan error, 1)
+		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+		synctest.Wait()
+		require.EqualValues(t, 0, <-c.sent) // parked
+		_, ok := w.Take(0)
+		require.True(t, ok)
+		next() // block 1 is added: published while the READ is parked
+		require.EqualValues(t, 3, h.At())
+		w.Acked(0)
+		w.Take(0)
+		synctest.Wait()
+		select {
+		case blk := <-c.sent:
+			w.Take(blk)
+			w.Acked(blk)
+			w.Take(blk)
+		default:
+		}
+		require.NoError(t, <-done)
+		require.Equal(t, byte('b'), k.PageAt(0)[1024])
+	})
+}
