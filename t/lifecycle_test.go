@@ -142,13 +142,12 @@ func TestKilledServerLeavesENOTCONN(t *testing.T) {
 	require.Equal(t, "ENOTCONN", h.Ask("read 0 0"))
 	require.Equal(t, "SIGBUS", h.Ask(fmt.Sprintf("touch 0 %d", (nblk-1)*blksize)))
 
-	// The mount stays, and a second server says so. When it is gone, one works.
-	code, _, words := wcfs(t, "serve", path, s.Dir)
-	require.Equal(t, 3, code, words)
-	require.Contains(t, words, "already mounted")
-	require.Zero(t, h.Wait())
-	s.Unmount()
+	// The mount stays until a server is started there again.
 	again := Launch(t, Config{ZURL: s.ZURL, Dir: s.Dir})
+	require.Contains(t, again.Log(), "is dead; it is detached")
+	require.Len(t, wcfsMounts(s.Dir), 1)
+	require.Equal(t, "ENOTCONN", h.Ask("read 0 0"), "who has files of the dead server open")
+	require.Zero(t, h.Wait())
 	again.Stop()
 }
 

@@ -10,7 +10,7 @@ cp "$2" "$tmp/data.fs"
 "$wcfs" serve "$tmp/data.fs" "$mnt" &
 server=$!
 stop() { kill -INT $server 2>/dev/null || :; }
-trap stop INT TERM
+trap stop INT TERM HUP
 until [ -s "$mnt/.wcfs/zurl" ] 2>/dev/null || ! kill -0 $server 2>/dev/null; do sleep 0.05; done
 
 if kill -0 $server 2>/dev/null; then

@@ -29,7 +29,7 @@ func run(args []string) int {
 	// parsed with our own flags; this only tells glog that parsing was done.
 	_ = flag.CommandLine.Parse(nil)
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
@@ -45,6 +45,16 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, usage.text)
 	}
 	return exitCode(err)
+}
+
+// endSignals are what asks us to end. The terminal that goes away does, unless
+// nohup(1) says otherwise.
+func endSignals() []os.Signal {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 func newRoot() *cobra.Command {

@@ -84,6 +84,11 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 		return &usageError{msg: fmt.Sprintf("serve: expected ZURL [MOUNTPOINT], got %d arguments", len(args)),
 			text: "Usage: wcfs " + cmd.Use}
 	}
+	for _, arg := range args {
+		if arg == "" {
+			return &usageError{msg: "serve: ZURL and MOUNTPOINT must not be empty"}
+		}
+	}
 	if f.pinTimeout <= 0 {
 		return &usageError{msg: fmt.Sprintf("serve: -pintimeout must be positive, got %s", f.pinTimeout)}
 	}
@@ -94,13 +99,17 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 }
 
 func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
-	setupLog(cmd, f)
-	defer glog.Flush()
+	interactive := term.IsTerminal(int(os.Stderr.Fd()))
+	closeLog, err := setupLog(cmd, f)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
 	opt, err := serveOptions(f, args)
 	if err != nil {
 		return err
 	}
-	if term.IsTerminal(int(os.Stderr.Fd())) {
+	if interactive {
 		opt.OnReady = func(dir string) {
 			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
 		}
@@ -134,16 +143,4 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 	opt.CreateMountpoint = true
 	opt.Mountpoint, err = mount.Point(zurl)
 	return opt, err
-}
-
-// setupLog makes glog write to stderr unless the user wants files. Files in
-// the temporary directory, glog's own default, are where nobody looks.
-func setupLog(cmd *cobra.Command, f *serveFlags) {
-	flags := cmd.Flags()
-	if !flags.Changed("log_dir") && !flags.Changed("logtostderr") {
-		_ = flag.Set("logtostderr", "true")
-	}
-	if f.debug && !flags.Changed("v") {
-		_ = flag.Set("v", "1")
-	}
 }

@@ -18,8 +18,8 @@
 //
 // Mount returns a Device. Whoever serves it owns its descriptor; the mount goes
 // away by Unmount, by Detach, or by the death of the process. Nothing here
-// starts a goroutine or looks through a mount point: a dead FUSE server makes
-// even stat(2) of it hang or fail, so /proc/self/mountinfo is asked instead.
+// looks through a mount point, but to ask whether its server is dead: stat(2) of
+// it may hang or fail, so /proc/self/mountinfo is asked instead.
 package mount
 
 import (
@@ -55,6 +55,10 @@ func (d *Device) FUSEPath() string { return "/dev/fd/" + strconv.Itoa(d.fd) }
 // Mount mounts on dir, which must be prepared by Prepare. Root mounts by
 // itself, others through fusermount3. Errors are *Error.
 func Mount(dir string, opt Options) (*Device, error) {
+	// Since Prepare looked, a database may have been opened for minutes.
+	if err := checkNotMounted(dir); err != nil {
+		return nil, err
+	}
 	way := mountHelper
 	if os.Geteuid() == 0 {
 		way = mountDirect
@@ -106,6 +110,9 @@ func isFUSE(fd int) bool {
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(10, 229)
 }
 
+// errNotOurs says that our mount is gone, or under that of somebody else.
+var errNotOurs = errors.New("this mount is not there any more")
+
 func mountError(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
@@ -141,6 +148,9 @@ func (d *Device) Unmount() error { return d.unmount(0) }
 func (d *Device) Detach() error { return d.unmount(unix.MNT_DETACH) }
 
 func (d *Device) unmount(flags int) error {
+	if !d.Mounted() {
+		return fmt.Errorf("unmount %s: %w", d.Dir, errNotOurs)
+	}
 	if d.fusermount != "" {
 		return runFusermountUnmount(d.fusermount, d.Dir, flags)
 	}

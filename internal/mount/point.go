@@ -33,7 +33,7 @@ func Point(zurl string) (string, error) {
 // Place is a directory that is ready to be mounted on.
 type Place struct {
 	Dir     string // absolute
-	created bool   // by Prepare, to be removed again
+	created bool   // by a server, to be removed again
 }
 
 // Prepare checks that something can be mounted on dir: an empty directory with
@@ -46,12 +46,12 @@ func Prepare(dir string, create bool) (*Place, error) {
 	}
 	// mountinfo is asked before the directory is: a dead server makes stat fail.
 	// It has resolved paths only.
-	if err := checkNotMounted(dir); err != nil {
+	if err := clearDead(dir); err != nil {
 		return nil, err
 	}
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
-		if err := checkNotMounted(dir); err != nil {
+		if err := clearDead(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -60,6 +60,8 @@ func Prepare(dir string, create bool) (*Place, error) {
 		if place.created, err = makeDir(dir); err != nil {
 			return nil, err
 		}
+		// What a server that was killed left under Root is ours to remove.
+		place.created = place.created || filepath.Dir(dir) == Root
 	}
 	if err := checkEmptyDir(dir); err != nil {
 		place.Remove()
@@ -68,7 +70,7 @@ func Prepare(dir string, create bool) (*Place, error) {
 	return place, nil
 }
 
-// Remove removes the directory if Prepare made it.
+// Remove removes the directory if Prepare made it, or a server before this one.
 func (p *Place) Remove() {
 	if p.created {
 		_ = os.Remove(p.Dir) // not empty or mounted again: somebody else's now
@@ -100,6 +102,9 @@ func makeRoot() error {
 	if err := unix.Lstat(Root, &st); err != nil {
 		return err
 	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return unix.ENOTDIR // also a symlink: who made it would choose where we mount
+	}
 	if int(st.Uid) == os.Geteuid() && st.Mode&0o7777 != 0o1777 {
 		return os.Chmod(Root, 0o777|fs.ModeSticky)
 	}
@@ -114,9 +119,13 @@ func checkNotMounted(dir string) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	top := entries[len(entries)-1]
+	hint := "choose another directory"
+	if top.FSType == fsType {
+		hint = "use it, or unmount it first: umount " + dir
+	}
 	return &Error{Reason: AlreadyMounted, Dir: dir,
-		Msg:  fmt.Sprintf("already mounted: %s (type %s)", storage.Redact(entries[0].Source), entries[0].FSType),
-		Hint: "use it, or unmount it first: umount " + dir}
+		Msg: fmt.Sprintf("already mounted: %s (type %s)", storage.Redact(top.Source), top.FSType), Hint: hint}
 }
 
 func checkEmptyDir(dir string) error {

@@ -69,6 +69,9 @@ const (
 	// autoExitRetry is how often an idle server tries to unmount.
 	autoExitRetry = 200 * time.Millisecond
 
+	// unmountWait is how long the connection may live on after the unmount.
+	unmountWait = time.Second
+
 	// parallelLoads bounds the blocks that are loaded at a time, and so the
 	// memory that takes.
 	parallelLoads = 64
@@ -339,7 +342,15 @@ func (s *server) unmount(served <-chan struct{}) {
 	}
 	err := s.device.Unmount()
 	if err == nil {
-		<-served
+		select {
+		case <-served:
+		case <-time.After(unmountWait):
+			glog.Warning("the mount is also in other places, as in a container or a bind mount; those who use it there get ENOTCONN")
+		}
+		return
+	}
+	if !s.device.Mounted() {
+		glog.Infof("%s", err)
 		return
 	}
 	select {

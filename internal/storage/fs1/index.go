@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
@@ -48,11 +49,17 @@ func loadIndex(path string) (index *fsfmt.Index, err error) {
 			err = fmt.Errorf("load index: %v", r)
 		}
 	}()
-	f, err := os.Open(path)
+	// Opening a fifo would wait for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, errors.New("load index: it is not a regular file")
+	}
 	return fsfmt.LoadIndex(f)
 }
 
