@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/golang/glog"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
@@ -20,16 +19,16 @@ const answerTimeout = time.Second
 // clearDead detaches what servers that were killed have left on dir, so that one
 // can be started again. It fails as checkNotMounted does if anything else is
 // mounted there.
-func clearDead(dir string) error {
+func clearDead(dir string) (cleared bool, err error) {
 	for isDead(dir) {
-		glog.Infof("mount point %s: the server of what is mounted there is dead; it is detached", dir)
 		if err := detach(dir); err != nil {
-			return &Error{Reason: AlreadyMounted, Dir: dir, Err: err,
+			return false, &Error{Reason: AlreadyMounted, Dir: dir, Err: err,
 				Msg:  fmt.Sprintf("still has the mount of a dead server: %s", err),
 				Hint: "unmount it: umount -l " + dir}
 		}
+		cleared = true
 	}
-	return checkNotMounted(dir)
+	return cleared, checkNotMounted(dir)
 }
 
 // isDead reports whether a mount of ours is on dir that nobody serves any more.

@@ -33,6 +33,7 @@ func Point(zurl string) (string, error) {
 // Place is a directory that is ready to be mounted on.
 type Place struct {
 	Dir     string // absolute
+	Cleared bool   // of the mount of a server that is dead
 	created bool   // by a server, to be removed again
 }
 
@@ -46,16 +47,17 @@ func Prepare(dir string, create bool) (*Place, error) {
 	}
 	// mountinfo is asked before the directory is: a dead server makes stat fail.
 	// It has resolved paths only.
-	if err := clearDead(dir); err != nil {
+	cleared, err := clearDead(dir)
+	if err != nil {
 		return nil, err
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
+	if real, err := filepath.EvalSymlinks(dir); err == nil && real != dir {
 		dir = real
-		if err := clearDead(dir); err != nil {
+		if cleared, err = clearDead(dir); err != nil {
 			return nil, err
 		}
 	}
-	place := &Place{Dir: dir}
+	place := &Place{Dir: dir, Cleared: cleared}
 	if create {
 		if place.created, err = makeDir(dir); err != nil {
 			return nil, err

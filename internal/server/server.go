@@ -122,6 +122,9 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer place.Remove()
+	if place.Cleared {
+		glog.Infof("mount point %s: the server of what was mounted there is dead; it is detached", place.Dir)
+	}
 	store, at0, err := opt.Drivers.Open(ctx, opt.ZURL, opt.Storage)
 	if err != nil {
 		return err
