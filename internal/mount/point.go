@@ -34,7 +34,7 @@ func Point(zurl string) (string, error) {
 type Place struct {
 	Dir     string // absolute
 	Cleared bool   // of the mount of a server that is dead
-	created bool   // by a server, to be removed again
+	created bool   // by Prepare, to be removed again
 }
 
 // Prepare checks that something can be mounted on dir: an empty directory with
@@ -62,8 +62,6 @@ func Prepare(dir string, create bool) (*Place, error) {
 		if place.created, err = makeDir(dir); err != nil {
 			return nil, err
 		}
-		// What a server that was killed left under Root is ours to remove.
-		place.created = place.created || filepath.Dir(dir) == Root
 	}
 	if err := checkEmptyDir(dir); err != nil {
 		place.Remove()
@@ -72,7 +70,7 @@ func Prepare(dir string, create bool) (*Place, error) {
 	return place, nil
 }
 
-// Remove removes the directory if Prepare made it, or a server before this one.
+// Remove removes the directory if Prepare made it.
 func (p *Place) Remove() {
 	if p.created {
 		_ = os.Remove(p.Dir) // not empty or mounted again: somebody else's now
