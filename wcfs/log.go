@@ -3,10 +3,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/golang/glog"
 	"github.com/spf13/cobra"
@@ -28,43 +24,5 @@ func setupLog(cmd *cobra.Command, f *serveFlags) (closeLog func(), err error) {
 	if f.debug && !flags.Changed("v") {
 		_ = flag.Set("v", "1")
 	}
-	return shieldStderr()
-}
-
-// shieldStderr puts a pipe before stderr. glog ends the process when a line
-// cannot be written, and so does SIGPIPE: a full disk or a log reader that is
-// gone would take the mount of all clients away. Here such lines are lost.
-func shieldStderr() (closeLog func(), err error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("pipe for the log: %w", err)
-	}
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE)
-	stderr := os.Stderr
-	os.Stderr = w
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		copyAll(stderr, r)
-	}()
-	return func() {
-		glog.Flush()
-		os.Stderr = stderr
-		w.Close()
-		<-copied
-		signal.Stop(broken)
-	}, nil
-}
-
-// copyAll copies src to dst until src ends, whether dst takes it or not.
-func copyAll(dst io.Writer, src io.Reader) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := src.Read(buf)
-		_, _ = dst.Write(buf[:n])
-		if err != nil {
-			return
-		}
-	}
+	return glog.Flush, nil
 }
