@@ -4,19 +4,17 @@ import (
 	"flag"
 	"fmt"
 
-	"github.com/golang/glog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
 // setupLog makes glog write to stderr unless the user wants files. Files in
-// the temporary directory, glog's own default, are where nobody looks. What is
-// returned writes out what is left.
-func setupLog(cmd *cobra.Command, f *serveFlags) (closeLog func(), err error) {
+// the temporary directory, glog's own default, are where nobody looks.
+func setupLog(cmd *cobra.Command, f *serveFlags) error {
 	flags := cmd.Flags()
 	if dir := flags.Lookup("log_dir"); dir.Changed {
 		if err := unix.Access(dir.Value.String(), unix.W_OK|unix.X_OK); err != nil {
-			return nil, &usageError{msg: fmt.Sprintf("serve: -log_dir %s: %s", dir.Value, err)}
+			return &usageError{msg: fmt.Sprintf("serve: -log_dir %s: %s", dir.Value, err)}
 		}
 	} else if !flags.Changed("logtostderr") {
 		_ = flag.Set("logtostderr", "true")
@@ -24,5 +22,5 @@ func setupLog(cmd *cobra.Command, f *serveFlags) (closeLog func(), err error) {
 	if f.debug && !flags.Changed("v") {
 		_ = flag.Set("v", "1")
 	}
-	return glog.Flush, nil
+	return nil
 }

@@ -99,17 +99,15 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 }
 
 func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
-	interactive := term.IsTerminal(int(os.Stderr.Fd()))
-	closeLog, err := setupLog(cmd, f)
-	if err != nil {
+	if err := setupLog(cmd, f); err != nil {
 		return err
 	}
-	defer closeLog()
+	defer glog.Flush()
 	opt, err := serveOptions(f, args)
 	if err != nil {
 		return err
 	}
-	if interactive {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
 		opt.OnReady = func(dir string) {
 			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
 		}

@@ -17,9 +17,10 @@
 // # Ownership
 //
 // Mount returns a Device. Whoever serves it owns its descriptor; the mount goes
-// away by Unmount, by Detach, or by the death of the process. Nothing here
-// looks through a mount point, but to ask whether its server is dead: stat(2) of
-// it may hang or fail, so /proc/self/mountinfo is asked instead.
+// away by Unmount, by Detach, or by the death of the process. /proc/self/mountinfo
+// is asked what is mounted, since even stat(2) of a mount point may hang or fail.
+// Only to find out whether the server of a mount is dead is the mount itself
+// asked, by a goroutine that nobody waits for longer than a second.
 package mount
 
 import (
@@ -110,9 +111,6 @@ func isFUSE(fd int) bool {
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(10, 229)
 }
 
-// errNotOurs says that our mount is gone, or under that of somebody else.
-var errNotOurs = errors.New("this mount is not there any more")
-
 func mountError(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
@@ -146,6 +144,9 @@ func (d *Device) Unmount() error { return d.unmount(0) }
 // Detach takes the mount off its directory although it is in use. Those who use
 // it get ENOTCONN as soon as the process that serves it ends.
 func (d *Device) Detach() error { return d.unmount(unix.MNT_DETACH) }
+
+// errNotOurs says that our mount is gone, or under that of somebody else.
+var errNotOurs = errors.New("the mount of this server is not there any more, or something is mounted on top of it")
 
 func (d *Device) unmount(flags int) error {
 	if !d.Mounted() {

@@ -1,13 +1,14 @@
 // Package server runs one wcfs: it opens the database, mounts the tree on top
-// of it, serves until told to stop, and leaves nothing behind.
+// of it, serves until told to stop, and takes it away again.
 //
 // # Who owns what
 //
 // Run owns everything: the storage, the node cache, the loads, the mount and
 // the goroutine that serves it. They are made in that order and taken down in
-// the reverse one; Run returns when all of them are gone. Only if clients still
-// use the mount when it has to go, it is detached and left to the end of the
-// process.
+// the reverse one; Run returns when all of them are gone. Three exceptions are
+// left to the end of the process: a mount that clients still use is detached, one
+// that is also in other places is served there, and one whose data cannot be
+// followed any more (DownError) stays, so that clients get ENOTCONN.
 //
 // # Ready
 //
