@@ -1,6 +1,7 @@
 package t
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -94,6 +96,8 @@ type Server struct {
 	ZURL   string
 	cmd    *exec.Cmd
 	log    string        // path of what it printed on stderr
+	logged bool          // it can be asked to log a line; see Log
+	marks  atomic.Int64  // lines it was asked for; see Log
 	exited chan struct{} // closed when the process was waited for
 	dev    uint64        // st_dev of the mount
 	timer  *time.Timer
@@ -122,6 +126,7 @@ type Config struct {
 	TypedDir string   // the mount point as typed, if not Dir; "-" for none
 	Env      []string // environment; nil for that of the test
 	WorkDir  string   // current directory; "" for that of the test
+	Stderr   string   // where its stderr goes, if not to what Log returns
 	Join     bool     // keep .wcfs/zurl open, as clients do; see Leave
 }
 
@@ -178,7 +183,7 @@ func launch(t testing.TB, c Config) *Server {
 }
 
 func (s *Server) spawn(args []string, c Config) {
-	log, err := os.Create(s.log)
+	log, err := os.OpenFile(cmp.Or(c.Stderr, s.log), os.O_WRONLY|os.O_CREATE, 0o644)
 	require.NoError(s.t, err)
 	defer log.Close()
 	s.cmd = exec.Command(binary, args...)
@@ -240,6 +245,7 @@ func (s *Server) waitReady(join bool) (ready bool) {
 	var st unix.Stat_t
 	require.NoError(s.t, unix.Stat(s.Dir, &st))
 	s.dev = st.Dev
+	s.logged = s.printed() != "" // not if the log goes elsewhere
 	return true
 }
 
@@ -264,8 +270,31 @@ func (s *Server) Path(elem ...string) string {
 	return filepath.Join(append([]string{s.Dir}, elem...)...)
 }
 
-// Log returns what the server printed so far.
+// Log returns what the server printed so far. What it logged about a request
+// that has been answered is part of that: lines are in order, so a server that
+// can be asked is asked for a last one.
 func (s *Server) Log() string {
+	if !s.logged || !s.Running() {
+		return s.printed()
+	}
+	var st unix.Stat_t
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline) && s.Running(); {
+		mark := fmt.Sprintf("mark-%d-", s.marks.Add(1))
+		if err := unix.Stat(s.Path(mark), &st); err != unix.EINVAL && err != unix.EINTR {
+			break
+		}
+		for range 50 {
+			if text := s.printed(); strings.Contains(text, mark) {
+				return text
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return s.printed()
+}
+
+// printed returns what arrived on stderr so far.
+func (s *Server) printed() string {
 	text, _ := os.ReadFile(s.log)
 	return string(text)
 }
@@ -282,7 +311,7 @@ func (s *Server) WaitExit() int {
 	select {
 	case <-s.exited:
 	case <-time.After(20 * time.Second):
-		s.t.Errorf("server does not end; aborting it\n%s", s.Log())
+		s.t.Errorf("server does not end; aborting it\n%s", s.printed())
 		s.abort()
 		_ = s.cmd.Process.Kill()
 		<-s.exited

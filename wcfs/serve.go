@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/golang/glog"
@@ -43,8 +44,8 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [OPTIONS] ZURL [MOUNTPOINT]",
 		Short: "Mount a database and serve it in the foreground",
-		Long: `Mount the database ZURL on MOUNTPOINT and serve it until Ctrl-C, SIGTERM, or
-until somebody unmounts. ZURL is file:///path/to/data.fs or just a path.
+		Long: `Mount the database ZURL on MOUNTPOINT and serve it until Ctrl-C, SIGTERM,
+SIGHUP, or until somebody unmounts. ZURL is file:///path/to/data.fs or just a path.
 
 Without MOUNTPOINT the usual place is used, where clients look for it:
 ` + mount.Root + `/<sha1 of ZURL>. It is made for the time of serving.
@@ -89,6 +90,9 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 			return &usageError{msg: "serve: ZURL and MOUNTPOINT must not be empty"}
 		}
 	}
+	if !strings.Contains(args[0], "://") && strings.Contains(args[0], "?") {
+		return &usageError{msg: fmt.Sprintf("serve: a path with a question mark, as in %s, cannot be named by a url; give it another name, as by ln -s", args[0])}
+	}
 	if f.pinTimeout <= 0 {
 		return &usageError{msg: fmt.Sprintf("serve: -pintimeout must be positive, got %s", f.pinTimeout)}
 	}
@@ -99,15 +103,17 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 }
 
 func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
-	if err := setupLog(cmd, f); err != nil {
+	terminal := term.IsTerminal(int(os.Stderr.Fd()))
+	closeLog, err := setupLog(cmd, f)
+	if err != nil {
 		return err
 	}
-	defer glog.Flush()
+	defer closeLog()
 	opt, err := serveOptions(f, args)
 	if err != nil {
 		return err
 	}
-	if term.IsTerminal(int(os.Stderr.Fd())) {
+	if terminal {
 		opt.OnReady = func(dir string) {
 			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
 		}
@@ -118,10 +124,7 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 
 // serveOptions turns the command line into what the server understands.
 func serveOptions(f *serveFlags, args []string) (server.Options, error) {
-	cwd, err := os.Getwd()
-	if err != nil {
-		return server.Options{}, fmt.Errorf("find the current directory: %w", err)
-	}
+	cwd, _ := os.Getwd()        // only needed for relative paths
 	home, _ := os.UserHomeDir() // only needed for paths with ~
 	zurl := storage.Resolve(args[0], cwd, home)
 	opt := server.Options{
@@ -139,6 +142,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		return opt, nil
 	}
 	opt.CreateMountpoint = true
+	var err error
 	opt.Mountpoint, err = mount.Point(zurl)
 	return opt, err
 }

@@ -1,0 +1,79 @@
+package t
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// TestOneServerPerMountPoint: of many that start at once one serves; the others
+// say what is the matter.
+func TestOneServerPerMountPoint(t *testing.T) {
+	t.Parallel()
+	const starts = 12
+	zurl := "file://" + CopyDatabase(t, "topo")
+	dir := filepath.Join(t.TempDir(), "mnt")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	servers := make([]*Server, starts)
+	for i := range servers {
+		servers[i] = launch(t, Config{ZURL: zurl, Dir: dir})
+	}
+	var running []*Server
+	for _, s := range servers {
+		until(t, "it serves or ended", func() bool { return !s.Running() || strings.Contains(s.printed(), "start ") })
+		if s.Running() {
+			running = append(running, s)
+			continue
+		}
+		require.Equal(t, 3, s.WaitExit(), s.printed())
+		require.Regexp(t, `already mounted|another wcfs is starting`, s.printed())
+	}
+	require.Len(t, running, 1)
+	require.True(t, running[0].waitReady(false))
+	require.Len(t, wcfsMounts(dir), 1)
+	running[0].Stop()
+}
+
+// TestLogThatCannotBeWrittenEndsNobody: neither a full disk nor a log reader
+// that is gone.
+func TestLogThatCannotBeWrittenEndsNobody(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, unix.Mkfifo(fifo, 0o600))
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	require.NoError(t, err)
+	for _, stderr := range []string{"/dev/full", fifo} {
+		s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Stderr: stderr})
+		require.NoError(t, reader.Close())
+		for range 3 {
+			_, err := os.Stat(s.Path("nothing")) // which is logged
+			require.ErrorIs(t, err, unix.EINVAL)
+		}
+		s.Stop()
+		reader, err = os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		require.NoError(t, err)
+	}
+	require.NoError(t, reader.Close())
+}
+
+// TestBadNamesDoNotFloodTheLog: who asks for many of them must not fill the disk.
+func TestBadNamesDoNotFloodTheLog(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	for range 20_000 {
+		_, err := os.Stat(s.Path("nothing"))
+		require.ErrorIs(t, err, unix.EINVAL)
+	}
+	lines := strings.Count(s.printed(), "nothing")
+	require.Greater(t, lines, 1, s.printed())
+	require.Less(t, lines, 5000)
+	until(t, "the log says how many are missing", func() bool {
+		_, _ = os.Stat(s.Path("nothing"))
+		return strings.Contains(s.printed(), "warnings about other requests")
+	})
+	s.Stop()
+}
