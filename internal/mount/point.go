@@ -35,11 +35,13 @@ type Place struct {
 	Dir     string // absolute
 	Cleared bool   // of the mount of a server that is dead
 	created bool   // by Prepare, to be removed again
+	lock    *os.File
 }
 
 // Prepare checks that something can be mounted on dir: an empty directory with
-// nothing mounted on it. With create the last element of dir is made when it
-// is missing. Errors are *Error.
+// nothing mounted on it, and no other server that is about to. With create the
+// last element of dir is made when it is missing. The caller has to call Remove
+// when nothing is mounted there any more. Errors are *Error.
 func Prepare(dir string, create bool) (*Place, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -63,17 +65,42 @@ func Prepare(dir string, create bool) (*Place, error) {
 			return nil, err
 		}
 	}
-	if err := checkEmptyDir(dir); err != nil {
+	if place.lock, err = lockDir(dir); err == nil {
+		if err = checkNotMounted(dir); err == nil {
+			err = checkEmptyDir(dir)
+		}
+	}
+	if err != nil {
 		place.Remove()
 		return nil, err
 	}
 	return place, nil
 }
 
-// Remove removes the directory if Prepare made it.
+// Remove removes the directory if Prepare made it, and lets others mount there.
 func (p *Place) Remove() {
 	if p.created {
 		_ = os.Remove(p.Dir) // not empty or mounted again: somebody else's now
+	}
+	if p.lock != nil {
+		p.lock.Close()
+	}
+}
+
+// lockDir makes sure that of several servers that start on dir at the same time
+// one goes on. The lock is on the directory itself, below the mount to come: it
+// needs no file, and the kernel lets go of it with the process.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, badDir(dir, err)
+	}
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
+	case unix.EWOULDBLOCK:
+		f.Close()
+		return nil, &Error{Reason: AlreadyMounted, Dir: dir, Msg: "another wcfs is starting or ending there", Hint: "try again", Err: err}
+	default: // filesystems that cannot lock are left to the check before mount(2)
+		return f, nil
 	}
 }
 
