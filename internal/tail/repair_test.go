@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -20,15 +21,8 @@ func TestSizeAfterRepairOfARegisteredLeaf(t *testing.T) {
 	leaf := txn.New()
 	commit := func() *Delta {
 		t.Helper()
-		c := r.h.Begin(txn.commit())
-		c.Prepare(r.f)
-		deltas, err := c.Diff(t.Context())
-		require.NoError(t, err)
-		var d *Delta
-		if len(deltas) == 1 {
-			d = deltas[0]
-		}
-		require.NoError(t, c.Settle(t.Context(), r.f, c.Switch(r.f, d)))
+		tid, oids := txn.commit()
+		d := r.commit(t, tid, oids)
 		txn = s.db.begin()
 		return d
 	}
@@ -67,15 +61,18 @@ func (g *gated) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid,
 
 // One may ask for a node as a file while another loads it as a node.
 func TestLoadOfOneObjectAsTwoKinds(t *testing.T) {
-	s := told(t, "T/B0:a,1:b")
-	g := &gated{Loader: s.db, in: make(chan struct{}), gate: make(chan struct{})}
-	o := NewObjects(t.Context(), g, s.db.head, 1<<20)
-	defer o.Close()
-	xid := zodb.Xid{At: s.db.head, Oid: s.file.Root}
-	go o.File(t.Context(), xid) // a client stats @rev/bigfile/<oid of a node>
-	<-g.in
-	res := make(chan error)
-	go func() { _, _, err := o.Node(t.Context(), xid); res <- err }() // READ or commit
-	close(g.gate)
-	require.NoError(t, <-res)
+	synctest.Test(t, func(t *testing.T) {
+		s := told(t, "T/B0:a,1:b")
+		g := &gated{Loader: s.db, in: make(chan struct{}), gate: make(chan struct{})}
+		o := NewObjects(t.Context(), g, s.db.head, 1<<20)
+		defer o.Close()
+		xid := zodb.Xid{At: s.db.head, Oid: s.file.Root}
+		go o.File(t.Context(), xid) // a client stats @rev/bigfile/<oid of a node>
+		<-g.in
+		res := make(chan error)
+		go func() { _, _, err := o.Node(t.Context(), xid); res <- err }() // READ or commit
+		synctest.Wait()
+		close(g.gate)
+		require.NoError(t, <-res)
+	})
 }

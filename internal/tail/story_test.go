@@ -30,6 +30,23 @@ func (s *story) follow(t *testing.T, at int) *reader {
 	return r
 }
 
+// commit takes in a transaction and returns what it did to the file, nil if
+// nothing.
+func (r *reader) commit(t *testing.T, tid zodb.Tid, oids []zodb.Oid) *Delta {
+	t.Helper()
+	c := r.h.Begin(tid, oids)
+	c.Prepare(r.f)
+	deltas, err := c.Diff(t.Context())
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(deltas), 1)
+	var d *Delta
+	if len(deltas) == 1 {
+		d = deltas[0]
+	}
+	require.NoError(t, c.Settle(t.Context(), r.f, c.Switch(r.f, d)))
+	return d
+}
+
 // since returns what may have changed after step i.
 func (r *reader) since(i int) []int64 {
 	r.f.Lock()
@@ -155,16 +172,8 @@ func TestSizeIsFoundAgainAfterDamage(t *testing.T) {
 	leaf := txn.New()
 	commit := func() *Delta {
 		t.Helper()
-		c := r.h.Begin(txn.commit())
-		c.Prepare(r.f)
-		deltas, err := c.Diff(t.Context())
-		require.NoError(t, err)
-		require.LessOrEqual(t, len(deltas), 1)
-		var d *Delta
-		if len(deltas) == 1 {
-			d = deltas[0]
-		}
-		require.NoError(t, c.Settle(t.Context(), r.f, c.Switch(r.f, d)))
+		tid, oids := txn.commit()
+		d := r.commit(t, tid, oids)
 		txn = s.db.begin()
 		return d
 	}
