@@ -17,6 +17,7 @@ require (
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
+	golang.org/x/time v0.16.0
 	lab.nexedi.com/kirr/neo/go v0.0.0-20240924102820-6235fb602308
 	pgregory.net/rapid v1.3.0
 )

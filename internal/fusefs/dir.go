@@ -38,13 +38,13 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	}
 	oid, ok := storage.ParseID(name)
 	if !ok {
-		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, errNotOid))
+		return nil, n.rev.tree.errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, errNotOid))
 	}
 	longer, cancel := n.rev.tree.patient(ctx)
 	defer cancel()
 	file, err := n.rev.view.Open(longer, zodb.Oid(oid))
 	if err != nil {
-		return nil, errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, err))
+		return nil, n.rev.tree.errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, err))
 	}
 	child := &revFileNode{rev: n.rev, file: file, path: n.path + "/" + name}
 	return entry(n.NewInode(ctx, child, fs.StableAttr{Mode: fuse.S_IFREG}), out)

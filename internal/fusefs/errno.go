@@ -20,26 +20,39 @@ var (
 	errNotOid  = fmt.Errorf("%w: not oid", errInvalid)
 )
 
+// Warnings about what clients ask for are bounded, so that nobody can fill the
+// disk of the log.
+const (
+	warnPerSecond = 10
+	warnBurst     = 1000
+)
+
 // errno maps err to what the client is told, and logs what somebody besides
 // the client should know. It is the only place that does either.
-func errno(err error) syscall.Errno {
+func (t *FS) errno(err error) syscall.Errno {
+	if t.ctx.Err() != nil {
+		return syscall.ENOTCONN // the server ends, which is not an interruption
+	}
 	code := classify(err)
 	switch code {
 	case syscall.EINVAL:
-		glog.WarningDepth(1, err)
+		t.warn(err)
 	case syscall.EIO:
 		glog.ErrorDepth(1, err)
 	}
 	return code
 }
 
-// errno is the same for what runs under the context of the tree: when that ends
-// the server does, which to a client is not an interruption.
-func (t *FS) errno(err error) syscall.Errno {
-	if t.ctx.Err() != nil {
-		return syscall.ENOTCONN
+// warn logs err unless there were many warnings just now.
+func (t *FS) warn(err error) {
+	if !t.warnings.Allow() {
+		t.unsaid.Add(1)
+		return
 	}
-	return errno(err)
+	glog.WarningDepth(2, err)
+	if n := t.unsaid.Swap(0); n > 0 {
+		glog.Warningf("before that: %d warnings about other requests", n)
+	}
 }
 
 func classify(err error) syscall.Errno {

@@ -45,11 +45,13 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang/glog"
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/time/rate"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/head"
@@ -98,11 +100,14 @@ type FS struct {
 	ctx  context.Context
 	opt  Options
 	root *rootNode
+
+	warnings *rate.Limiter
+	unsaid   atomic.Int64 // warnings that were left out
 }
 
 // New returns the tree. It serves data until ctx ends.
 func New(ctx context.Context, opt Options) *FS {
-	t := &FS{ctx: ctx, opt: opt}
+	t := &FS{ctx: ctx, opt: opt, warnings: rate.NewLimiter(warnPerSecond, warnBurst)}
 	t.root = &rootNode{tree: t}
 	return t
 }

@@ -43,13 +43,13 @@ func (n *headDirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	}
 	oid, ok := storage.ParseID(name)
 	if !ok {
-		return nil, errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, errNotOid))
+		return nil, n.tree.errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, errNotOid))
 	}
 	longer, cancel := n.tree.patient(ctx)
 	defer cancel()
 	file, err := n.tree.opt.Head.Open(longer, zodb.Oid(oid))
 	if err != nil {
-		return nil, errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, err))
+		return nil, n.tree.errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, err))
 	}
 	return entry(n.childOf(ctx, name, file), out)
 }

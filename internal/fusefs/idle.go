@@ -1,6 +1,8 @@
 package fusefs
 
 import (
+	"cmp"
+	"slices"
 	"syscall"
 	"time"
 
@@ -10,14 +12,29 @@ import (
 // pruneBatch bounds the inodes of one notification.
 const pruneBatch = 512
 
+// maxViews bounds the @<tid> directories that are kept for nobody in
+// particular. Each file in one takes about 2 KiB.
+const maxViews = 4096
+
 // DropIdle asks the kernel to forget the @<tid> directories that were not used
-// since before. It keeps those that somebody has open. What the kernel forgets
-// leaves our memory as well.
+// since before, and those used longest ago if there are too many. It keeps those
+// that somebody has open. What the kernel forgets leaves our memory as well.
 func (t *FS) DropIdle(before time.Time) {
-	var idle []*fs.Inode
+	type view struct {
+		dir  *fs.Inode
+		used int64
+	}
+	var views []view
 	for _, child := range t.root.Children() {
-		if n, ok := child.Operations().(*revNode); ok && n.used.Load() < before.UnixNano() {
-			idle = append(idle, child)
+		if n, ok := child.Operations().(*revNode); ok {
+			views = append(views, view{child, n.used.Load()})
+		}
+	}
+	slices.SortFunc(views, func(a, b view) int { return cmp.Compare(a.used, b.used) })
+	var idle []*fs.Inode
+	for i, v := range views {
+		if i < len(views)-maxViews || v.used < before.UnixNano() {
+			idle = append(idle, v.dir)
 		}
 	}
 	for len(idle) > 0 {

@@ -41,15 +41,15 @@ func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 		return entry(child, out)
 	}
 	if len(name) != 17 || name[0] != '@' {
-		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
+		return nil, n.tree.errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
 	}
 	at, ok := storage.ParseID(name[1:])
 	if !ok {
-		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
+		return nil, n.tree.errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
 	}
 	view, err := n.tree.opt.View(zodb.Tid(at))
 	if err != nil {
-		return nil, errno(fmt.Errorf("/: lookup %q: %w", name, err))
+		return nil, n.tree.errno(fmt.Errorf("/: lookup %q: %w", name, err))
 	}
 	child := &revNode{tree: n.tree, view: view}
 	child.touch()

@@ -67,6 +67,9 @@ const (
 	// MinViewIdle is the shortest time after which a view can be let go.
 	MinViewIdle = time.Second
 
+	// maxSweep is how often views that nobody uses are looked for at least.
+	maxSweep = 5 * time.Second
+
 	// autoExitRetry is how often an idle server tries to unmount.
 	autoExitRetry = 200 * time.Millisecond
 
@@ -267,7 +270,7 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 	if s.opt.AutoExit {
 		idle = s.clients.idle
 	}
-	sweep := time.NewTicker(s.opt.ViewIdle / 10)
+	sweep := time.NewTicker(min(s.opt.ViewIdle/10, maxSweep))
 	defer sweep.Stop()
 	for {
 		select {
