@@ -2,10 +2,14 @@ package main
 
 import (
 	"errors"
+	"syscall"
 
+	"github.com/wcfs/wcfs/internal/catalog"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/server"
 	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
 // Exit codes. They are a promise to scripts: a number is never given another
@@ -15,19 +19,25 @@ const (
 	exitOther       = 1  // anything that has no code of its own
 	exitUsage       = 2  // the command line cannot be understood
 	exitMounted     = 3  // something is mounted at the mount point already
+	exitNotFound    = 4  // the database has nothing of that name or oid
 	exitMountpoint  = 5  // the mount point is missing, no directory, not empty
 	exitUnreachable = 6  // the database does not exist or cannot be read
 	exitDatabase    = 7  // it is there but is not a database, or is damaged
 	exitKernel      = 8  // the kernel is too old
 	exitFUSE        = 9  // no /dev/fuse, or no permission to mount
+	exitLocked      = 10 // another writer has the database
+	exitInput       = 11 // what is to be imported cannot be used
 	exitURL         = 12 // no driver for this kind of url, or the url is malformed
+	exitExists      = 13 // there is something of that name already
+	exitNoSpace     = 14 // the disk is full; nothing was written
 	exitBug         = 70 // a bug in wcfs
 )
 
 const exitCodesHelp = `Exit codes: 0 ok, 1 other failure, 2 wrong usage, 3 already mounted,
-5 mount point unusable, 6 database unreachable, 7 not a database or damaged,
-8 kernel too old, 9 FUSE not available or not permitted, 12 unsupported url,
-70 bug in wcfs.`
+4 nothing of that name, 5 mount point unusable, 6 database unreachable, 7 not a
+database or damaged, 8 kernel too old, 9 FUSE not available or not permitted,
+10 database locked by another writer, 11 input file unusable, 12 unsupported
+url, 13 name exists already, 14 disk full, 70 bug in wcfs.`
 
 // usageError says that the command line is wrong.
 type usageError struct {
@@ -41,6 +51,12 @@ func (e *usageError) Error() string { return e.msg }
 func exitCode(err error) int {
 	var (
 		usage    *usageError
+		when     *catalog.TimeError
+		notFound *catalog.NotFoundError
+		input    *transfer.InputError
+		exists   *transfer.ExistsError
+		locked   *zwrite.LockedError
+		damage   *zwrite.DamageError
 		mountErr *mount.Error
 		openErr  *storage.OpenError
 		bug      *server.BugError
@@ -48,8 +64,20 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &when):
 		return exitUsage
+	case errors.As(err, &notFound):
+		return exitNotFound
+	case errors.As(err, &input):
+		return exitInput
+	case errors.As(err, &exists):
+		return exitExists
+	case errors.As(err, &locked):
+		return exitLocked
+	case errors.As(err, &damage):
+		return exitDatabase
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return exitNoSpace
 	case errors.As(err, &mountErr):
 		return mountExitCode(mountErr.Reason)
 	case errors.As(err, &openErr):

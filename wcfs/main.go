@@ -82,7 +82,7 @@ program can read or map into memory, as of now and as of any past transaction.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{msg: err.Error(), text: "see: " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(newServe())
+	root.AddCommand(newServe(), newDemo(), newImport(), newExport(), newLs(), newLog(), newDiff(), newCat())
 	return root
 }
 

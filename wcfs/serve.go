@@ -5,17 +5,14 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
-	"github.com/golang/glog"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/server"
 	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/storage/fs1"
 )
 
 // legacyFlag marks the form without a command. It is not for users.
@@ -90,9 +87,6 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 			return &usageError{msg: "serve: ZURL and MOUNTPOINT must not be empty"}
 		}
 	}
-	if !strings.Contains(args[0], "://") && strings.Contains(args[0], "?") {
-		return &usageError{msg: fmt.Sprintf("serve: a path with a question mark, as in %s, cannot be named by a url; give it another name, as by ln -s", args[0])}
-	}
 	if f.pinTimeout <= 0 {
 		return &usageError{msg: fmt.Sprintf("serve: -pintimeout must be positive, got %s", f.pinTimeout)}
 	}
@@ -124,13 +118,14 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 
 // serveOptions turns the command line into what the server understands.
 func serveOptions(f *serveFlags, args []string) (server.Options, error) {
-	cwd, _ := os.Getwd()        // only needed for relative paths
-	home, _ := os.UserHomeDir() // only needed for paths with ~
-	zurl := storage.Resolve(args[0], cwd, home)
+	zurl, err := resolveURL(args[0])
+	if err != nil {
+		return server.Options{}, err
+	}
 	opt := server.Options{
 		ZURL:       zurl,
-		Drivers:    storage.Drivers{"file": fs1.Open},
-		Storage:    storage.Options{Warnf: glog.Warningf, Home: home},
+		Drivers:    drivers(),
+		Storage:    storageOptions(),
 		PinTimeout: f.pinTimeout,
 		ViewIdle:   f.viewIdle,
 		Debug:      f.debug,
@@ -142,7 +137,6 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		return opt, nil
 	}
 	opt.CreateMountpoint = true
-	var err error
 	opt.Mountpoint, err = mount.Point(zurl)
 	return opt, err
 }

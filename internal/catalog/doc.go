@@ -1,0 +1,2 @@
+// Package catalog finds arrays and files of a database by name.
+package catalog

@@ -1,0 +1,2 @@
+// Package demo shows in some seconds what wcfs is for.
+package demo

@@ -1,0 +1,2 @@
+// Package history tells which transactions changed a file.
+package history

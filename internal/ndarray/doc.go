@@ -1,0 +1,2 @@
+// Package ndarray knows shapes and dtypes of arrays.
+package ndarray

@@ -1,0 +1,2 @@
+// Package pickle decodes any pickle of a ZODB record as values.
+package pickle

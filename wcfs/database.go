@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/golang/glog"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/storage/fs1"
+)
+
+// drivers are the kinds of database that can be read.
+func drivers() storage.Drivers { return storage.Drivers{"file": fs1.Open} }
+
+// resolveURL turns what a person typed for a database into its url.
+func resolveURL(arg string) (string, error) {
+	if !strings.Contains(arg, "://") && strings.Contains(arg, "?") {
+		return "", &usageError{msg: fmt.Sprintf("a path with a question mark, as in %s, cannot be named by a url; give it another name, as by ln -s", arg)}
+	}
+	cwd, _ := os.Getwd()        // only needed for relative paths
+	home, _ := os.UserHomeDir() // only needed for paths with ~
+	return storage.Resolve(arg, cwd, home), nil
+}
+
+func storageOptions() storage.Options {
+	home, _ := os.UserHomeDir()
+	return storage.Options{Warnf: glog.Warningf, Home: home}
+}
+
+// openDatabase opens the database that a person named, for reading. The caller
+// closes it.
+func openDatabase(ctx context.Context, arg string) (store storage.Storage, head zodb.Tid, err error) {
+	zurl, err := resolveURL(arg)
+	if err != nil {
+		return nil, 0, err
+	}
+	return drivers().Open(ctx, zurl, storageOptions())
+}
+
+// databasePath returns the path of the data file of a database that a person
+// named, for writing.
+func databasePath(arg string) (string, error) {
+	zurl, err := resolveURL(arg)
+	if err != nil {
+		return "", err
+	}
+	u, err := storage.ParseURL(zurl)
+	if err != nil {
+		return "", err
+	}
+	if u.Scheme != "file" {
+		return "", &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
+			Msg: "only files can be written", Hint: "use file:///path/to/Data.fs, or its path"}
+	}
+	return u.Rest, nil
+}
