@@ -19,25 +19,29 @@ const (
 	exitOther       = 1  // anything that has no code of its own
 	exitUsage       = 2  // the command line cannot be understood
 	exitMounted     = 3  // something is mounted at the mount point already
-	exitNotFound    = 4  // the database has nothing of that name or oid
+	exitNotRunning  = 4  // no server runs there
 	exitMountpoint  = 5  // the mount point is missing, no directory, not empty
 	exitUnreachable = 6  // the database does not exist or cannot be read
 	exitDatabase    = 7  // it is there but is not a database, or is damaged
 	exitKernel      = 8  // the kernel is too old
 	exitFUSE        = 9  // no /dev/fuse, or no permission to mount
-	exitLocked      = 10 // another writer has the database
-	exitInput       = 11 // what is to be imported cannot be used
+	exitStuck       = 10 // the server does not answer
+	exitClients     = 11 // stopped, but clients had to be ended
 	exitURL         = 12 // no driver for this kind of url, or the url is malformed
 	exitExists      = 13 // there is something of that name already
 	exitNoSpace     = 14 // the disk is full; nothing was written
+	exitNotFound    = 15 // the database has nothing of that name or oid
+	exitLocked      = 16 // another writer has the database
+	exitInput       = 17 // what is to be imported cannot be used
 	exitBug         = 70 // a bug in wcfs
 )
 
-const exitCodesHelp = `Exit codes: 0 ok, 1 other failure, 2 wrong usage, 3 already mounted,
-4 nothing of that name, 5 mount point unusable, 6 database unreachable, 7 not a
-database or damaged, 8 kernel too old, 9 FUSE not available or not permitted,
-10 database locked by another writer, 11 input file unusable, 12 unsupported
-url, 13 name exists already, 14 disk full, 70 bug in wcfs.`
+const exitCodesHelp = `Exit codes: 0 ok, 1 other failure, 2 wrong usage, 3 already mounted, 4 not
+running, 5 mount point unusable, 6 database unreachable, 7 not a database or
+damaged, 8 kernel too old, 9 FUSE not available or not permitted, 10 server
+stuck, 11 clients had to be ended, 12 unsupported url, 13 name exists already,
+14 disk full, 15 nothing of that name, 16 database locked by another writer,
+17 input file unusable, 70 bug in wcfs.`
 
 // usageError says that the command line is wrong.
 type usageError struct {

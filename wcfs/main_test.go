@@ -70,7 +70,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 // TestEveryExitCodeIsInTheHelp: what scripts rely on is written down.
 func TestEveryExitCodeIsInTheHelp(t *testing.T) {
 	for _, code := range []int{exitOK, exitOther, exitUsage, exitMounted, exitMountpoint, exitUnreachable, exitDatabase, exitKernel, exitFUSE, exitURL, exitBug,
-		exitNotFound, exitLocked, exitInput, exitExists, exitNoSpace} {
+		exitNotFound, exitLocked, exitInput, exitExists, exitNoSpace, exitNotRunning, exitStuck, exitClients} {
 		found := false
 		for _, field := range strings.Fields(exitCodesHelp) {
 			found = found || field == fmt.Sprint(code)

@@ -95,13 +95,20 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, badDir(dir, err)
 	}
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
-	case unix.EWOULDBLOCK:
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == unix.EWOULDBLOCK || !isDir(f, dir) {
 		f.Close()
 		return nil, &Error{Reason: AlreadyMounted, Dir: dir, Msg: "another wcfs is starting or ending there", Hint: "try again", Err: err}
-	default: // filesystems that cannot lock are left to the check before mount(2)
-		return f, nil
 	}
+	return f, nil // filesystems that cannot lock are left to the check before mount(2)
+}
+
+// isDir reports whether f is what dir names. It is not if a server that ended
+// has removed dir since f was opened, and somebody made it again.
+func isDir(f *os.File, dir string) bool {
+	is, err := f.Stat()
+	named, errNamed := os.Stat(dir)
+	return err == nil && errNamed == nil && os.SameFile(is, named)
 }
 
 func makeDir(dir string) (created bool, err error) {
