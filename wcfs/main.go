@@ -19,12 +19,17 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wcfs/wcfs/internal/mount"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
 
 // run executes one command and returns the exit code.
 func run(args []string) int {
+	if len(args) == 3 && args[0] == mount.ProbeCommand {
+		return mount.Probe(args[1], args[2], os.Stdout) // a child of ours
+	}
 	// glog keeps its settings in the global flag set. What we adopt of it is
 	// parsed with our own flags; this only tells glog that parsing was done.
 	_ = flag.CommandLine.Parse(nil)
