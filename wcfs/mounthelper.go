@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// mountHelperName is what mount(8) calls for filesystems of type wcfs; see
+// "External helpers" there.
+const mountHelperName = "mount.wcfs"
+
+// helperIgnored are the words of mount(8) and fstab(5) that mean nothing here.
+var helperIgnored = []string{"defaults", "ro", "rw", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group",
+	"exec", "noexec", "suid", "nosuid", "dev", "nodev", "async", "atime", "noatime", "nodiratime", "relatime"}
+
+// helperFlags are the options of wcfs mount that may be given by -o.
+var helperFlags = []string{"pintimeout", "view-idle", "log_dir", "autoexit", "debug"}
+
+// isMountHelper reports whether the program was called as a mount helper.
+func isMountHelper(argv0 string) bool { return filepath.Base(argv0) == mountHelperName }
+
+// helperArgs turns the command line of a mount helper, SOURCE DIR [-sfnv]
+// [-o OPTIONS] [-t TYPE] [-N NAMESPACE], into that of wcfs mount. With -f
+// nothing is to be done.
+func helperArgs(args []string) (mountArgs []string, fake bool, err error) {
+	var places, options []string
+	sloppy := false
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case !strings.HasPrefix(arg, "-"):
+			places = append(places, arg)
+		case arg == "-o" || arg == "-t" || arg == "-N":
+			i++
+			if i == len(args) {
+				return nil, false, &usageError{msg: fmt.Sprintf("%s: %s needs a value", mountHelperName, arg)}
+			}
+			if arg == "-o" {
+				options = append(options, strings.Split(args[i], ",")...)
+			}
+		case strings.Trim(arg[1:], "sfnv") == "" && len(arg) > 1:
+			sloppy = sloppy || strings.Contains(arg, "s")
+			fake = fake || strings.Contains(arg, "f")
+		default:
+			return nil, false, &usageError{msg: fmt.Sprintf("%s: unknown option %s", mountHelperName, arg)}
+		}
+	}
+	if len(places) != 2 {
+		return nil, false, &usageError{msg: fmt.Sprintf("%s: expected DATABASE DIRECTORY, got %d arguments", mountHelperName, len(places)),
+			text: "Usage: " + mountHelperName + " DATABASE DIRECTORY [-sfnv] [-o OPTIONS]"}
+	}
+	flags, err := helperOptions(options, sloppy)
+	if err != nil {
+		return nil, false, err
+	}
+	return append(append([]string{"mount"}, flags...), places...), fake, nil
+}
+
+// helperOptions turns the words of -o into flags.
+func helperOptions(options []string, sloppy bool) (flags []string, err error) {
+	for _, option := range options {
+		name, _, _ := strings.Cut(option, "=")
+		switch {
+		case name == "" || slices.Contains(helperIgnored, name) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "comment"):
+		case slices.Contains(helperFlags, name):
+			flags = append(flags, "--"+option)
+		case !sloppy:
+			return nil, &usageError{msg: fmt.Sprintf("%s: unknown option %q in -o", mountHelperName, option),
+				text: "it may be one of " + strings.Join(helperFlags, ", ")}
+		}
+	}
+	return flags, nil
+}
