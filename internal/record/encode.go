@@ -8,8 +8,8 @@ import (
 )
 
 // Encoder builds a record byte for byte as ZODB on Python 3 does: with pickle
-// protocol 3, everything that is not an integer or None put into the memo, and
-// oids and classes taken from there when they come again.
+// protocol 3, everything that is not a number or None put into the memo, and
+// oids, classes and names taken from there when they come again.
 //
 // The zero Encoder must be Reset before use. It is used by one goroutine, and
 // for one record at a time:
@@ -27,12 +27,17 @@ type Encoder struct {
 	nmemo   uint32
 	classes map[Class]uint32 // memo index
 	oids    map[zodb.Oid]uint32
+	names   map[string]uint32
 }
 
 // Reset begins a record of an object of that class. What Record returned
 // before stays valid.
 func (e *Encoder) Reset(class Class) {
-	*e = Encoder{classes: make(map[Class]uint32), oids: make(map[zodb.Oid]uint32)}
+	*e = Encoder{
+		classes: make(map[Class]uint32),
+		oids:    make(map[zodb.Oid]uint32),
+		names:   make(map[string]uint32),
+	}
 	e.buf = append(e.buf, opProto, 3)
 	e.Class(class)
 	e.buf = append(e.buf, opStop, opProto, 3)
@@ -43,6 +48,15 @@ func (e *Encoder) Record() []byte { return append(e.buf, opStop) }
 
 // None appends None.
 func (e *Encoder) None() { e.buf = append(e.buf, opNone) }
+
+// Bool appends a boolean.
+func (e *Encoder) Bool(b bool) {
+	if b {
+		e.buf = append(e.buf, opNewTrue)
+	} else {
+		e.buf = append(e.buf, opNewFalse)
+	}
+}
 
 // Int appends an integer.
 func (e *Encoder) Int(x int64) {
@@ -81,6 +95,17 @@ func (e *Encoder) Text(s string) {
 	e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opBinUnicode), uint32(len(s)))
 	e.buf = append(e.buf, s...)
 	e.put()
+}
+
+// Name appends text that Python has only once, however often it comes: names of
+// attributes, and text of one character.
+func (e *Encoder) Name(s string) {
+	if index, ok := e.names[s]; ok {
+		e.get(index)
+		return
+	}
+	e.names[s] = e.nmemo
+	e.Text(s)
 }
 
 // Class appends a class as a value.
@@ -147,6 +172,20 @@ func (e *Encoder) EndDict(n int) {
 		e.buf = append(e.buf, opSetItem)
 	}
 }
+
+// Reduce calls what was appended last but one, a class or function, with the
+// tuple that was appended last. The result takes their place.
+func (e *Encoder) Reduce() {
+	e.buf = append(e.buf, opReduce)
+	e.put()
+}
+
+// opBuild has only the Encoder: neither decoder understands it.
+const opBuild = 'b'
+
+// Build sets the state of what was appended last but one to what was appended
+// last, and leaves only the former.
+func (e *Encoder) Build() { e.buf = append(e.buf, opBuild) }
 
 // put puts what was appended last into the memo and returns its index.
 func (e *Encoder) put() (index uint32) {
