@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	ogorek "github.com/kisielk/og-rek"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/btree"
+	"github.com/wcfs/wcfs/internal/pickle"
 	"github.com/wcfs/wcfs/internal/record"
 	"github.com/wcfs/wcfs/internal/storage"
 )
@@ -17,8 +17,12 @@ import (
 // objects of the application.
 const RootOid zodb.Oid = 0
 
-// rootKey is what the state of a PersistentMapping keeps its items under.
-const rootKey = "data"
+// What the state of a PersistentMapping keeps its items under, now and in old
+// databases.
+const (
+	rootKey    = "data"
+	oldRootKey = "_container"
+)
 
 // Names returns which objects the root object refers to by name. Values that
 // are not references, and keys that are not text, are left out. It is empty if
@@ -112,57 +116,40 @@ func spliceRoot(data []byte, name string, ref btree.Ref) ([]byte, error) {
 
 // decodeRoot decodes the record of a PersistentMapping.
 func decodeRoot(data []byte) (map[string]btree.Ref, error) {
-	// ogórek trusts lengths. What package record accepts it may decode.
-	err := record.Decode(data, func(class record.Class, _ record.Value) error {
-		if class.Name != "PersistentMapping" {
-			return fmt.Errorf("expect a PersistentMapping; got %.200s", class)
-		}
-		return nil
-	})
+	class, state, err := pickle.Record(data)
 	if err != nil {
 		return nil, err
 	}
-	d := ogorek.NewDecoderWithConfig(bytes.NewReader(data), &ogorek.DecoderConfig{StrictUnicode: true})
-	if _, err := d.Decode(); err != nil {
-		return nil, err
+	if class.Name != "PersistentMapping" {
+		return nil, fmt.Errorf("expect a PersistentMapping; got %.200s", class)
 	}
-	state, err := d.Decode()
-	if err != nil {
-		return nil, err
-	}
-	outer, ok := state.(map[any]any)
-	if !ok || len(outer) != 1 {
+	outer, ok := state.(*pickle.Dict)
+	if !ok || len(outer.Items) != 1 {
 		return nil, fmt.Errorf("expect a dict with one item; got %T", state)
 	}
-	for key, value := range outer {
-		items, ok := value.(map[any]any)
-		if name, err := ogorek.AsString(key); err != nil || name != rootKey || !ok {
-			return nil, fmt.Errorf("expect a dict under the key %q", rootKey)
-		}
-		return refsOf(items), nil
+	items, ok := outer.Get(rootKey)
+	if !ok {
+		items, _ = outer.Get(oldRootKey)
 	}
-	return nil, nil
+	if dict, ok := items.(*pickle.Dict); ok {
+		return refsOf(dict), nil
+	}
+	return nil, fmt.Errorf("expect a dict under the key %q", rootKey)
 }
 
-func refsOf(items map[any]any) map[string]btree.Ref {
+// refsOf finds the items that are references to objects of known class.
+func refsOf(dict *pickle.Dict) map[string]btree.Ref {
 	refs := make(map[string]btree.Ref)
-	for key, value := range items {
-		name, err := ogorek.AsString(key)
-		if err != nil {
+	for _, item := range dict.Items {
+		name, ok := pickle.Text(item.Key)
+		if !ok {
 			continue
 		}
-		ref, _ := value.(ogorek.Ref)
-		pid, _ := ref.Pid.(ogorek.Tuple)
-		if len(pid) != 2 {
-			continue
-		}
-		oid, err := ogorek.AsBytes(pid[0])
-		class, ok := pid[1].(ogorek.Class)
-		if err == nil && ok && len(oid) == 8 {
-			refs[name] = btree.Ref{
-				Oid:   zodb.Oid(binary.BigEndian.Uint64([]byte(oid))),
-				Class: record.Class{Module: class.Module, Name: class.Name},
-			}
+		ref, ok := item.Value.(pickle.Ref)
+		if ok && ref.Class != (record.Class{}) {
+			refs[name] = btree.Ref{Oid: ref.Oid, Class: ref.Class}
+		} else {
+			delete(refs, name) // the last item of a key counts
 		}
 	}
 	return refs

@@ -164,3 +164,26 @@ func checkView(loader storage.Loader, oid zodb.Oid, at zodb.Tid, want map[int64]
 	}
 	return err
 }
+
+func TestNamesOfOldRootAreFoundAndKept(t *testing.T) {
+	db := create(t, tempPath(t), Options{})
+	txn := begin(t, db, Meta{})
+	defer txn.Abort()
+	class := btree.Ref{Oid: 1, Class: record.Class{Module: "mod", Name: "Array"}}
+	txn.Store(RootOid, []byte("cPersistence\nPersistentMapping\nq\x01."+
+		"}q\x02U\n_containerq\x03}q\x04("+
+		"U\x01aq\x05(U\x08\x00\x00\x00\x00\x00\x00\x00\x01q\x06cmod\nArray\nq\x07tq\x08Q"+
+		"U\x01bq\x09K\x05"+ // no reference
+		"U\x01cq\x0ah\x08QU\x01cq\x0bNus.")) // no reference in the end
+	want := map[string]btree.Ref{"a": class}
+	if names, err := Names(txn); err != nil || !maps.Equal(names, want) {
+		t.Errorf("%v, %v", names, err)
+	}
+	want["d"] = btree.Ref{Oid: 2, Class: record.ZBigFile}
+	if err := SetName(txn, "d", want["d"]); err != nil {
+		t.Error(err)
+	}
+	if names, err := Names(txn); err != nil || !maps.Equal(names, want) {
+		t.Errorf("%v, %v", names, err)
+	}
+}
