@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/wcfs/wcfs/internal/catalog"
+	"github.com/wcfs/wcfs/internal/demo"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/server"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -64,6 +65,8 @@ func exitCode(err error) int {
 		mountErr *mount.Error
 		openErr  *storage.OpenError
 		bug      *server.BugError
+		served   *demo.ServerError
+		wrong    *demo.WrongError
 	)
 	switch {
 	case err == nil:
@@ -86,8 +89,10 @@ func exitCode(err error) int {
 		return mountExitCode(mountErr.Reason)
 	case errors.As(err, &openErr):
 		return openExitCode(openErr.Reason)
-	case errors.As(err, &bug):
+	case errors.As(err, &bug), errors.As(err, &wrong):
 		return exitBug
+	case errors.As(err, &served) && served.Code > 0:
+		return served.Code // it is a wcfs as well
 	}
 	return exitOther
 }
