@@ -1,0 +1,112 @@
+package history
+
+import (
+	"flag"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+var seedFlag = flag.Uint64("seed", 0, "run only the random history of this seed")
+
+// TestRandomHistoriesAreFoundAsByBruteForce compares Log and Diff with what
+// looking up all blocks at all views finds: trees of all shapes, shared ZBlks,
+// nodes that come, go and are damaged, files that do.
+func TestRandomHistoriesAreFoundAsByBruteForce(t *testing.T) {
+	n := 300
+	if testing.Short() {
+		n = 50
+	}
+	for range n {
+		seed := rand.Uint64()
+		if *seedFlag != 0 {
+			seed = *seedFlag
+		}
+		if !t.Run("", func(t *testing.T) { checkHistory(t, seed) }) {
+			t.Fatalf("seed %d; to repeat: go test -run %s -seed %d ./internal/history", seed, t.Name(), seed)
+		}
+		if *seedFlag != 0 {
+			return
+		}
+	}
+}
+
+func checkHistory(t *testing.T, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	w := newWorld(rnd)
+	for range 25 {
+		w.step(t)
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("reuse %d, %d\n%s", w.tables[0].Reuse, w.tables[1].Reuse, strings.Join(w.notes, "\n"))
+		}
+	}()
+	const probed = keySpace + 1 // what is unknown may begin behind the last key
+	var views []*view
+	for at := range w.head + 1 {
+		views = append(views, viewAt(t, w.db, theArray, theFile, at, probed))
+	}
+	oids := make([]map[zodb.Oid]bool, len(views))
+	require.NoError(t, w.db.Iterate(ctx, 0, zodb.TidMax, func(txn *storage.Txn) error {
+		oids[txn.Tid] = make(map[zodb.Oid]bool)
+		for _, oid := range txn.Oids {
+			oids[txn.Tid][oid] = true
+		}
+		return nil
+	}))
+	for _, lo := range []zodb.Tid{0, zodb.Tid(rnd.IntN(20))} {
+		checkLog(t, w, views, oids, lo, w.head-zodb.Tid(rnd.IntN(4)))
+	}
+	for range 20 {
+		checkDiff(t, w, views, oids, zodb.Tid(rnd.IntN(len(views))), zodb.Tid(rnd.IntN(len(views))))
+	}
+}
+
+func checkLog(t *testing.T, w *world, views []*view, oids []map[zodb.Oid]bool, lo, hi zodb.Tid) {
+	got := collect(t, w.db, theArray, theFile, lo, hi)
+	for at := lo + 1; at <= hi; at++ {
+		want := compare(views[at-1], views[at], oids[at])
+		if want.Empty() {
+			continue
+		}
+		require.NotEmpty(t, got, "@%s: want %+v", at, want)
+		want.Tid, want.User, want.Description = at, got[0].User, got[0].Description
+		requireSame(t, want, got[0], "@%s", at)
+		require.Equal(t, "me", got[0].User)
+		got = got[1:]
+	}
+	require.Empty(t, got)
+}
+
+func checkDiff(t *testing.T, w *world, views []*view, oids []map[zodb.Oid]bool, a, b zodb.Tid) {
+	got, err := Diff(ctx, w.db, theArray, theFile, a, b)
+	require.NoError(t, err)
+	lo, hi := min(a, b), max(a, b)
+	stored := make(map[zodb.Oid]bool)
+	for at := lo + 1; at <= hi; at++ {
+		for oid := range oids[at] {
+			stored[oid] = true
+		}
+	}
+	want := compare(views[lo], views[hi], stored)
+	want.Tid = hi
+	requireSame(t, want, got, "@%s and @%s", a, b)
+
+	// Nothing differs that no transaction changed.
+	var all Change
+	sameSize := true
+	for _, c := range collect(t, w.db, theArray, theFile, lo, hi) {
+		all.Blocks = append(all.Blocks, c.Blocks...)
+		sameSize = sameSize && (c.BlkSize == 0 || c.BlkSize == got.BlkSize) && c.Events&Recreated == 0
+	}
+	if sameSize {
+		requireCovers(t, &all, blocksOf(got))
+	}
+}
