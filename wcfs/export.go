@@ -1,7 +1,130 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/wcfs/wcfs/internal/catalog"
+	"github.com/wcfs/wcfs/internal/transfer"
+)
+
+// exportFlags are the options of export as typed.
+type exportFlags struct {
+	at, output string
+	force      bool
+}
 
 func newExport() *cobra.Command {
-	return &cobra.Command{Use: "export DATABASE NAME|OID"}
+	var f exportFlags
+	cmd := &cobra.Command{
+		Use:   "export DATABASE NAME|OID",
+		Short: "Write an array of a database to a .npy file, or as plain data",
+		Long: `Export writes an array, as it is now or as it was at a view, to a .npy file
+that numpy.load reads, or as plain data: its items one after another, or what is
+in a ZBigFile that belongs to no array. No server is needed.
+
+The file is NAME.npy in the current directory, or NAME.raw for plain data, unless
+-o names another one. One that ends with .raw gets plain data. - is the standard
+output. The file appears when it is complete, and does not replace another one
+without --force.`,
+		Example: `  wcfs export data.fs temperature
+  wcfs export data.fs temperature --at 2024-02-29T12:00:00Z -o then.npy
+  wcfs export data.fs temperature -o - | python3 -c 'import numpy,sys; ...'
+  wcfs export data.fs 0000000000000a42 -o part.raw`,
+		DisableFlagsInUseLine: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return &usageError{msg: fmt.Sprintf("export: expected DATABASE NAME|OID, got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runExport(cmd.Context(), &f, args[0], args[1])
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVarP(&f.output, "output", "o", "", "file to write, or - (default NAME.npy)")
+	flags.StringVar(&f.at, "at", "", "view: a tid, a time, or a time ago such as -5m (default: now)")
+	flags.BoolVar(&f.force, "force", false, "replace the file if it exists")
+	return cmd
+}
+
+func runExport(ctx context.Context, f *exportFlags, database, name string) error {
+	toStdout := f.output == "-"
+	if toStdout && term.IsTerminal(int(os.Stdout.Fd())) {
+		return &usageError{msg: "export: the standard output is a terminal; use -o FILE, or a pipe"}
+	}
+	store, head, err := openDatabase(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	at, err := catalog.View(f.at, time.Now(), head)
+	if err != nil {
+		return err
+	}
+	entry, err := catalog.Find(ctx, store, at, name)
+	if err != nil {
+		return err
+	}
+	if entry.ArrayErr != nil {
+		return fmt.Errorf("%s: %w; its file can be exported: %s", name, entry.ArrayErr, entry.File)
+	}
+	output, npy, err := f.target(entry)
+	if err != nil {
+		return err
+	}
+	size := entry.Size
+	if entry.Array != nil {
+		size, _ = entry.Array.Bytes() // Find has checked it
+	}
+	bar := newProgress("export "+name, size)
+	defer bar.Done()
+	write := func(w io.Writer) error {
+		if entry.Array == nil {
+			return transfer.Copy(ctx, store, at, entry.File, 0, size, w, bar.Add)
+		}
+		return transfer.Export(ctx, store, at, entry.Array, w, npy, bar.Add)
+	}
+	if toStdout {
+		return buffered(os.Stdout, write)
+	}
+	if err := writeFile(output, f.force, write); err != nil {
+		return err
+	}
+	bar.Done()
+	what := "plain data"
+	if npy {
+		what = transfer.Describe(entry.Array)
+	}
+	fmt.Fprintf(os.Stderr, "wcfs: wrote %s: %s, %s, as of %s\n", output, what, sizeText(size), at)
+	return nil
+}
+
+// target returns where the entry goes, and whether as an .npy file.
+func (f *exportFlags) target(entry *catalog.Entry) (output string, npy bool, err error) {
+	raw := entry.Array == nil
+	if f.output != "" {
+		if raw && strings.HasSuffix(f.output, ".npy") {
+			return "", false, &usageError{msg: fmt.Sprintf("export: %s is a file that belongs to no array: its dtype and shape are not known; use -o FILE.raw", entry.Path)}
+		}
+		return f.output, !raw && !strings.HasSuffix(f.output, ".raw"), nil
+	}
+	base := path.Base(entry.Path)
+	if strings.Trim(base, "./") == "" {
+		return "", false, &usageError{msg: fmt.Sprintf("export: %q is no name for a file; use -o FILE", base)}
+	}
+	if raw {
+		return base + ".raw", false, nil
+	}
+	return base + ".npy", true, nil
 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/ndarray"
+	"github.com/wcfs/wcfs/internal/transfer"
+)
+
+// importFlags are the options of import as typed.
+type importFlags struct {
+	append, json        bool
+	format, blksize     string
+	dtype, shape, order string
+	shapeGiven          func() bool // an empty shape means something
+	blksizeGiven        func() bool
+	message             string
+}
+
+func (f *importFlags) define(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVar(&f.append, "append", false, "add to the array NAME, which must exist")
+	flags.StringVar(&f.dtype, "dtype", "", "type of the items of plain data, as numpy spells it (default uint8)")
+	flags.StringVar(&f.shape, "shape", "", "shape of plain data, such as 3,700 (default: one axis)")
+	flags.StringVar(&f.order, "order", "", "order of plain data: C or F (default C)")
+	flags.StringVar(&f.blksize, "blksize", "2M", "size of the blocks of a new array, such as 64K")
+	flags.StringVar(&f.format, "block-format", "auto", "how blocks are kept: ZBlk0, ZBlk1 or auto")
+	flags.StringVar(&f.message, "message", "", "description of the transaction")
+	flags.BoolVar(&f.json, "json", false, "print what was done as a JSON document")
+	f.shapeGiven = func() bool { return flags.Changed("shape") }
+	f.blksizeGiven = func() bool { return flags.Changed("blksize") }
+}
+
+// parse returns what the options say. Errors are *usageError.
+func (f *importFlags) parse() (layout transfer.Layout, opt transfer.Options, err error) {
+	fail := func(format string, args ...any) (transfer.Layout, transfer.Options, error) {
+		return layout, opt, &usageError{msg: "import: " + fmt.Sprintf(format, args...)}
+	}
+	if f.dtype != "" {
+		if layout.DType, err = ndarray.ParseDType(f.dtype); err != nil {
+			return fail("--dtype: %s", err)
+		}
+	}
+	if f.shapeGiven() {
+		if layout.Shape, err = parseShape(f.shape); err != nil {
+			return fail("--shape: %s", err)
+		}
+	}
+	switch strings.ToUpper(f.order) {
+	case "":
+	case "C":
+		layout.Order = ndarray.RowMajor
+	case "F":
+		layout.Order = ndarray.ColumnMajor
+	default:
+		return fail("--order: %q is neither C nor F", f.order)
+	}
+	if opt.Format, err = bigfile.ParseFormat(f.format); err != nil {
+		return fail("--block-format: %s", err)
+	}
+	if f.append && f.blksizeGiven() {
+		return fail("--blksize is for new arrays; an array keeps the size that it has")
+	}
+	if opt.BlkSize, err = parseSize(f.blksize); err != nil || opt.BlkSize < 1 || opt.BlkSize > transfer.MaxBlkSize {
+		return fail("--blksize: %q is no size from 1 to 1G; write it like 4096, 64K or 2M", f.blksize)
+	}
+	opt.Message = f.message
+	return layout, opt, nil
+}
+
+// parseSize parses a number of bytes, which may end with K, M or G.
+func parseSize(s string) (int64, error) {
+	unit := int64(1)
+	number := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s), "B"), "I")
+	for i, letter := range []string{"K", "M", "G"} {
+		if rest, ok := strings.CutSuffix(number, letter); ok {
+			number, unit = rest, 1<<(10*(i+1))
+			break
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err == nil && (n < 0 || n > math.MaxInt64/unit) {
+		err = strconv.ErrRange
+	}
+	return n * unit, err
+}
+
+// parseShape parses numbers with commas between them, with or without the
+// parentheses that Python puts around them. No number is the shape of a single
+// value.
+func parseShape(s string) ([]int64, error) {
+	shape := []int64{}
+	text := strings.TrimSpace(s)
+	if inner, ok := strings.CutPrefix(text, "("); ok {
+		if text, ok = strings.CutSuffix(inner, ")"); !ok {
+			return nil, fmt.Errorf("%q has no closing parenthesis", s)
+		}
+	}
+	text = strings.TrimSuffix(strings.TrimSpace(text), ",")
+	if text == "" {
+		return shape, nil
+	}
+	for word := range strings.SplitSeq(text, ",") {
+		n, err := strconv.ParseInt(strings.TrimSpace(word), 10, 64)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("%q is no length of an axis; write it like 3,700", word)
+		}
+		shape = append(shape, n)
+	}
+	return shape, nil
+}
+
+// sizeText returns a number of bytes for people.
+func sizeText(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	if n < 1<<10 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	size, i := float64(n)/(1<<10), 0
+	for ; size >= 1023.95 && i < len("KMGTPE")-1; i++ {
+		size /= 1 << 10
+	}
+	return fmt.Sprintf("%.1f %ciB", size, "KMGTPE"[i])
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// pollMillis is how long a read may go on after it was interrupted.
+const pollMillis = 100
+
+// interruptible reads a file that may be a pipe until its context ends. The
+// runtime could do that for a file in non-blocking mode, but the mode of the
+// standard input is shared with other processes.
+type interruptible struct {
+	ctx context.Context
+	f   *os.File
+}
+
+func (r *interruptible) Read(p []byte) (int, error) {
+	ready := []unix.PollFd{{Fd: int32(r.f.Fd()), Events: unix.POLLIN}}
+	for {
+		if err := r.ctx.Err(); err != nil {
+			return 0, err
+		}
+		n, err := unix.Poll(ready, pollMillis)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 0, os.NewSyscallError("poll", err)
+		}
+		if n > 0 {
+			return r.f.Read(p)
+		}
+	}
+}
