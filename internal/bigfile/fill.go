@@ -35,11 +35,12 @@ func Fillable(e Extent, blksize int64) bool {
 
 // Store puts the rest into the page cache. What cannot be stored is only slower
 // to read: the kernel asks for it.
-func (f *Fill) Store(cache PageCache) {
+func (f *Fill) Store(cache PageCache) error {
 	defer f.Owner.Release()
-	if f.storeRange(cache, 0, f.Extent.From) == nil {
-		_ = f.storeRange(cache, f.Extent.To, f.BlkSize)
+	if err := f.storeRange(cache, 0, f.Extent.From); err != nil {
+		return err
 	}
+	return f.storeRange(cache, f.Extent.To, f.BlkSize)
 }
 
 func (f *Fill) storeRange(cache PageCache, from, to int64) error {
@@ -86,7 +87,9 @@ func (l *Loader) RunFills(cache PageCache, fills []*Fill, stored func()) {
 	l.Go(func() {
 		defer close(done)
 		for _, f := range fills {
-			f.Store(cache)
+			if f.Store(cache) != nil {
+				l.counts.storeErrors.Add(1)
+			}
 		}
 		stored()
 	})

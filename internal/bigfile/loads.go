@@ -3,6 +3,7 @@ package bigfile
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Loader runs the block loads of a server: a bounded number at a time, each in
@@ -12,6 +13,9 @@ type Loader struct {
 	ctx   context.Context
 	slots chan struct{} // a load holds one while it runs
 	wg    sync.WaitGroup
+
+	counts loaderCounts
+	onLoad func(took time.Duration) // may be nil
 }
 
 // NewLoader returns a Loader that runs at most parallel loads at a time, until
@@ -67,6 +71,7 @@ func (l *Loads[K, V]) Acquire(key K) (ld *Load[K, V], first bool) {
 	defer l.mu.Unlock()
 	if ld := l.byKey[key]; ld != nil {
 		ld.users++
+		l.loader.Count(ld.origin())
 		return ld, false
 	}
 	ld = &Load[K, V]{Key: key, of: l, users: 2, done: make(chan struct{})}
@@ -79,12 +84,24 @@ func (ld *Load[K, V]) run() {
 	defer ld.Release()
 	defer close(ld.done)
 	loader := ld.of.loader
+	start := time.Now()
 	select {
 	case loader.slots <- struct{}{}:
 		ld.value, ld.err = ld.of.load(loader.ctx, ld.Key)
 		<-loader.slots
 	case <-loader.ctx.Done():
 		ld.err = loader.ctx.Err()
+	}
+	loader.ended(start, ld.err)
+}
+
+// origin says where one who joins ld gets the block from.
+func (ld *Load[K, V]) origin() Origin {
+	select {
+	case <-ld.done:
+		return FromMemory
+	default:
+		return FromLoad
 	}
 }
 

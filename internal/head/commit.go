@@ -40,15 +40,17 @@ type transaction struct {
 	tid    zodb.Tid
 	files  []*change // those that are there from the beginning
 	fresh  []*change // those that were opened meanwhile
+	start  time.Time
 }
 
 // change is what a transaction does to one file.
 type change struct {
-	file  *File
-	delta *tail.Delta // nil: nothing that is served or registered
-	late  tail.Late
-	whole bool  // all of the page cache is wrong
-	end   int64 // from here on it is, since the size changed; -1: it did not
+	file    *File
+	delta   *tail.Delta // nil: nothing that is served or registered
+	late    tail.Late
+	whole   bool  // all of the page cache is wrong
+	dropped int   // ranges of pages that were invalidated
+	end     int64 // from here on it is, since the size changed; -1: it did not
 }
 
 // Commit takes in one transaction; see the package comment for the order. It
@@ -75,6 +77,7 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 		}
 	}
 	h.publish(event.Tid) // c7
+	t.report()
 	t.announce()
 	h.forget(event.Tid) // c8
 	h.evictor.poke()
@@ -86,9 +89,9 @@ func (t *transaction) all() []*change { return append(t.files[:len(t.files):len(
 // begin is the first part of c1: from here on blocks that are served are late,
 // and no rest of a block is stored.
 func (h *Head) begin(event storage.Event) *transaction {
-	t := &transaction{head: h, tid: event.Tid, commit: h.history.Begin(event.Tid, event.Oids)}
+	t := &transaction{head: h, tid: event.Tid, commit: h.history.Begin(event.Tid, event.Oids), start: time.Now()}
 	h.mu.Lock()
-	h.commit = t.commit
+	h.commit, h.pending = t.commit, t.tid
 	h.fresh = nil
 	for _, f := range h.files {
 		t.files = append(t.files, &change{file: f})

@@ -164,6 +164,7 @@ func (f *File) evict(blk int64) bool {
 	delete(f.leaving, blk)
 	if still && err == nil {
 		f.Drop(blk)
+		f.head.counts.evicted.Add(1)
 	}
 	return still && err == nil
 }

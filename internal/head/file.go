@@ -121,6 +121,7 @@ func (f *File) load(ctx context.Context, key blkView) (*loaded, error) {
 	if err := btree.MissingError(walk.Path, key.view); err != nil {
 		return nil, err
 	}
+	f.head.loader.Count(bigfile.FromDatabase)
 	if !walk.OK {
 		return &loaded{&bigfile.Block{}, walk}, nil
 	}

@@ -62,6 +62,7 @@ type Config struct {
 	KeepHistory   time.Duration      // history is kept at least this long
 	KeepFloor     time.Duration      // revisions are told exactly at least this far back; moves in steps of it
 	Preserved     func(oid zodb.Oid) // called after a commit that changed blocks of oid; may be nil
+	Committed     func(c Committed)  // called after a commit was published; must not block; may be nil
 	Warnf         func(format string, args ...any)
 }
 
@@ -76,10 +77,12 @@ type Head struct {
 	preserved *Preserved
 	evictor   *evictor
 	condemned atomic.Pointer[[]*Condemned] // changed under mu
+	counts    counts
 
 	mu       sync.Mutex
 	at       zodb.Tid           // published
 	view     zodb.Tid           // of files that are opened now; at, or the tid of the commit under way
+	pending  zodb.Tid           // tid of the commit under way, until it is published; or 0
 	commit   *tail.Commit       // under way, before its files are switched; or nil
 	fresh    []*File            // opened during commit
 	files    map[zodb.Oid]*File // those that are not fenced
@@ -151,7 +154,7 @@ func (h *Head) WaitAt(ctx context.Context, at zodb.Tid) error {
 func (h *Head) publish(tid zodb.Tid) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.at = tid
+	h.at, h.pending = tid, 0
 	h.waiters = slices.DeleteFunc(h.waiters, func(w waiter) bool {
 		if w.at <= tid {
 			close(w.done)

@@ -34,6 +34,7 @@ func (t *transaction) invalidate(ctx context.Context) error {
 			continue
 		}
 		for _, s := range c.invalid() {
+			c.dropped++
 			slots <- struct{}{} // an invalidation gives it back, latest when it turns out to be blocked
 			group.Go(func() error { return c.file.invalidate(ctx, kernel, s, func() { <-slots }) })
 		}

@@ -29,6 +29,7 @@ type read struct {
 // Release unregisters the READ. The reply calls it when it is written.
 func (r *read) Release() {
 	f := r.file
+	f.head.counts.reads.Add(-1)
 	f.Lock()
 	defer f.Unlock()
 	for _, e := range r.extents {
@@ -150,6 +151,7 @@ func (f *File) register(req Request, cancel context.CancelFunc) (r *read, blksiz
 		f.reads[e.Blk] = append(f.reads[e.Blk], r)
 		delete(f.leaving, e.Blk)
 	}
+	f.head.counts.reads.Add(1)
 	return r, blksize, nil
 }
 
@@ -312,11 +314,21 @@ func (a *attempt) gate(ctx context.Context, concerns []concern) (done bool, err 
 		if a.read.isReadAhead() {
 			return false, errReadAhead
 		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-			return false, ctx.Err()
+		if err := f.head.park(ctx, wake); err != nil {
+			return false, err
 		}
+	}
+}
+
+// park waits for a change of the state of a watch.
+func (h *Head) park(ctx context.Context, wake <-chan struct{}) error {
+	h.counts.waiting.Add(1)
+	defer h.counts.waiting.Add(-1)
+	select {
+	case <-wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

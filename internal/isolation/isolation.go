@@ -55,6 +55,11 @@ type Config struct {
 	// the filesystem must go.
 	Fatal func(err error)
 
+	// Pinned is called for every pin whose fate is known, and Killed for every
+	// client that was ended. They must not block, and may be nil.
+	Pinned func(p Pinned)
+	Killed func(k Killed)
+
 	Infof, Warnf, Errorf func(format string, args ...any)
 }
 

@@ -34,7 +34,7 @@ func (e *Engine) endClient(l *Link) bool {
 	}
 	condemned.Absolve()
 	e.cfg.Errorf("pid%d: terminated", pid)
-	e.kills.Add(1)
+	l.killed()
 	return true
 }
 

@@ -83,7 +83,10 @@ func (l *Link) sendPinsOf(w *head.Watch, blk int64) {
 		if !ok {
 			return
 		}
-		if err := l.pin(w.File().Oid, blk, rev); err != nil {
+		start := time.Now()
+		err := l.pin(w.File().Oid, blk, rev)
+		l.pinned(w.File().Oid, blk, rev, start, err)
+		if err != nil {
 			if l.ctx.Err() == nil {
 				l.shutdown(downPin, "fatal: "+err.Error(), err)
 			}

@@ -96,6 +96,7 @@ func (f *File) Rev() zodb.Tid { return f.rev }
 // loadBlk loads one block; a hole has no data.
 func (f *File) loadBlk(ctx context.Context, blk int64) (*bigfile.Block, error) {
 	if buf := f.view.kept.Block(ctx, f.oid, blk, f.view.at); buf != nil {
+		f.view.loader.Count(bigfile.FromKept)
 		return bigfile.NewBlock(buf, 0), nil
 	}
 	found, err := btree.Lookup(ctx, f.view.source, f.obj.Table, f.view.at, blk)
@@ -105,6 +106,7 @@ func (f *File) loadBlk(ctx context.Context, blk int64) (*bigfile.Block, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.view.loader.Count(bigfile.FromDatabase)
 	if !found.OK {
 		return &bigfile.Block{}, nil
 	}

@@ -329,6 +329,13 @@ func (o *Objects) Head() zodb.Tid {
 	return o.head
 }
 
+// Len returns how many transactions the tail holds.
+func (o *Objects) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.log)
+}
+
 // CacheStats tells how the node cache is doing.
 type CacheStats struct {
 	Bytes, Budget int64
