@@ -1,0 +1,176 @@
+package catalog
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+// now is half past noon on a leap day.
+var now = time.Date(2024, 2, 29, 12, 30, 0, 0, time.UTC)
+
+func TestEveryFormOfAViewIsUnderstood(t *testing.T) {
+	for text, want := range map[string]zodb.Tid{
+		// ids
+		"0285cbac258bf266":  0x0285cbac258bf266,
+		"@0285cbac258bf266": 0x0285cbac258bf266,
+		"0000000000000000":  0,
+		"7fffffffffffffff":  zodb.TidMax,
+		"2024022912000000":  0x2024022912000000,
+
+		// what Python computes
+		"1979-01-03T21:00:08.8Z":      0x0285cbac258bf258,
+		"2024-02-29T23:59:59.999999Z": 0x03f6df7fffffffb8,
+		"2000-01-01T00:00:01.0Z":      0x0331620004444444,
+		"2025-04-11T09:04:00Z":        0x0400000000000000,
+		"1900-01-01":                  0,
+
+		// forms of the same
+		"2025-04-11T11:04:00+02:00":  0x0400000000000000,
+		"2025-04-11 09:04:00.000000": 0x0400000000000000,
+		"2025-04-11T09:04:00":        0x0400000000000000,
+		"2025-04-11T09:04":           0x0400000000000000,
+		"2025-04-11 09:04Z":          0x0400000000000000,
+		"2025-04-11T01:04-08:00":     0x0400000000000000,
+		"2025-04-11":                 storage.TidOf(time.Date(2025, 4, 11, 0, 0, 0, 0, time.UTC)),
+
+		// ago
+		"-5m":         storage.TidOf(now.Add(-5 * time.Minute)),
+		"-1h30m":      storage.TidOf(now.Add(-90 * time.Minute)),
+		"-1.5h":       storage.TidOf(now.Add(-90 * time.Minute)),
+		"-2d":         storage.TidOf(now.AddDate(0, 0, -2)),
+		"-1w2d3h4.5s": storage.TidOf(now.AddDate(0, 0, -9).Add(-3*time.Hour - 4500*time.Millisecond)),
+		"-0s":         storage.TidOf(now),
+
+		"now":  storage.TidOf(now),
+		"head": zodb.TidMax,
+	} {
+		got, err := ParseAt(text, now)
+		require.NoError(t, err)
+		require.Equal(t, want, got, text)
+	}
+}
+
+func TestWhatIsNoViewIsRefused(t *testing.T) {
+	for _, text := range []string{
+		"", " ", "@", "@head", "yesterday", "0x0285cbac258bf266", "0285CBAC258BF266", "0285cbac258bf26", "8000000000000000", "ffffffffffffffff",
+		"2024-02-30", "2024-2-3", "2024-02-29T", "2024-02-29T25:00", "12:00", "2024-02-29T12:00:00+2", "1899-12-31", "5909-01-01", "9999-12-31T23:59:59Z",
+		"-", "--5m", "-+5m", "-5", "-d", "-5x", "-2d-5m", "-1d2w", "5m", "-99999w", "-9999999w", "-2562047h", "-106751d2562047h",
+	} {
+		_, err := ParseAt(text, now)
+		var bad *TimeError
+		require.ErrorAs(t, err, &bad, "%q", text)
+		require.Equal(t, text, bad.Text)
+	}
+}
+
+// TestAViewIsOneOfTheDatabase: times up to now mean the head if it is older, and
+// nothing in the future means anything.
+func TestAViewIsOneOfTheDatabase(t *testing.T) {
+	head := storage.TidOf(now.Add(-time.Hour))
+	for text, want := range map[string]zodb.Tid{
+		"":                        head,
+		"head":                    head,
+		"now":                     head,
+		"-5m":                     head,
+		"2024-02-29T12:00":        head,
+		"2024-02-29T11:00":        storage.TidOf(now.Add(-90 * time.Minute)),
+		"-2h":                     storage.TidOf(now.Add(-2 * time.Hour)),
+		head.String():             head,
+		"@" + (head - 1).String(): head - 1,
+	} {
+		got, err := View(text, now, head)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	var future *storage.FutureViewError
+	_, err := View((head + 1).String(), now, head)
+	require.ErrorAs(t, err, &future)
+	var bad *TimeError
+	_, err = View("2024-02-29T12:31", now, head)
+	require.ErrorAs(t, err, &bad)
+	_, err = View("soon", now, head)
+	require.ErrorAs(t, err, &bad)
+
+	// A committer whose clock was ahead of ours.
+	ahead := storage.TidOf(now.Add(time.Hour))
+	got, err := View("2024-02-29T13:00", now, ahead)
+	require.NoError(t, err)
+	require.Equal(t, storage.TidOf(now.Add(30*time.Minute)), got)
+}
+
+func TestTimesAreShownAsByPython(t *testing.T) {
+	for tid, want := range map[zodb.Tid]string{
+		0x0285cbac258bf266:  "1979-01-03 21:00:08.800000",
+		0x03b84285d71c57dd:  "2016-07-01 09:41:50.416574",
+		0x037969f722a53488:  "2008-10-24 05:11:08.120000",
+		0x0400000000000000:  "2025-04-11 09:04:00.000000",
+		0:                   "1900-01-01 00:00:00.000000",
+		zodb.TidMax:         "5908-11-23 02:07:60.000000",
+		dayTid(2023, 2, 31): "2023-02-31 00:00:00.000000",
+	} {
+		require.Equal(t, want, FormatTime(tid))
+	}
+}
+
+// dayTid returns the tid of the beginning of a day that need not exist.
+func dayTid(year, month, day uint64) zodb.Tid {
+	return zodb.Tid((((year-1900)*12+month-1)*31 + day - 1) * 24 * 60 << 32)
+}
+
+func TestDaysThatAMonthDoesNotHaveAreOfTheNext(t *testing.T) {
+	require.Equal(t, time.Date(2023, 3, 3, 0, 0, 0, 0, time.UTC), TimeOf(dayTid(2023, 2, 31)))
+	require.Equal(t, time.Date(2023, 5, 1, 0, 0, 0, 0, time.UTC), TimeOf(dayTid(2023, 4, 31)))
+}
+
+// TestTidsSurviveBeingTimes: TidOf of TimeOf is the same tid, for all days that
+// exist, and times are in the order of tids.
+func TestTidsSurviveBeingTimes(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	kept := 0
+	for range 40_000 {
+		tid := zodb.Tid(rnd.Uint64() >> 1)
+		switch rnd.IntN(4) {
+		case 0:
+			tid &^= 1<<32 - 1
+		case 1:
+			tid |= 1<<32 - 1
+		case 2:
+			tid &^= 1<<(10+rnd.IntN(22)) - 1
+		}
+		when := TimeOf(tid)
+		if d := dateOf(tid); int(when.Month()) != d.month {
+			continue
+		}
+		kept++
+		require.Equal(t, tid, storage.TidOf(when), "%s", tid)
+		if tid&(1<<32-1) > 0 {
+			require.True(t, TimeOf(tid-1).Before(when), "%s", tid)
+		}
+		parsed, err := ParseAt(when.Format(time.RFC3339Nano), now)
+		require.NoError(t, err)
+		require.Equal(t, tid, parsed)
+	}
+	require.Greater(t, kept, 20_000)
+}
+
+func FuzzParseAt(f *testing.F) {
+	for _, text := range []string{"-1w2d3h", "2024-02-29T12:00:00.5+02:00", "@0285cbac258bf266", "head"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		tid, err := ParseAt(text, now)
+		var bad *TimeError
+		if err != nil && !errors.As(err, &bad) || err == nil && tid > zodb.TidMax {
+			t.Errorf("%q: %s, %v", text, tid, err)
+		}
+	})
+}
