@@ -26,7 +26,7 @@ func TestMemoryIsInProportionToThePickle(t *testing.T) {
 	for _, c := range []struct{ begin, repeat, end string }{
 		{"(", "]", "t"}, {"(", "}", "t"}, {"(", "\x8f", "t"}, {"(", "(\x91", "t"}, {"(", "N\x85", "t"}, {"N", "\x85", ""},
 		{"(", "K\x80", "t"}, {"(", "N", "t"}, {"]", "Na", ""}, {"](", "N", "e"}, {"}(", "N", "u"}, {"(N", "2", "t"}, {"(", "(N", strings.Repeat("t", 10)},
-		{"N", "\x94", ""}, {"cm\nC\nq\x000(", "h\x00)\x81", "t"}, {"cm\nC\nq\x000(", "h\x00)R", "t"}, {"(", "(Nl", "t"}, {"(", "(Nt", "t"}, {"(", "(NNd", "t"}, {"(", "(No", "t"},
+		{"N", "\x94", ""}, {"(", "]\x94", "t"}, {"(", "\x8f\x94", "t"}, {"cm\nC\nq\x000(", "h\x00)\x81", "t"}, {"cm\nC\nq\x000(", "h\x00)R", "t"}, {"(", "(Nl", "t"}, {"(", "(Nt", "t"}, {"(", "(NNd", "t"}, {"(", "(No", "t"},
 		{"(", "ca\na\n", "t"}, {"(", "Pa\n", "t"}, {"(", "U\x00", "t"}, {"(", "\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01", "t"}, {"(", "F1\n", "t"}, {"(", "(ia\na\n", "t"},
 		{"(", "\x96\x00\x00\x00\x00\x00\x00\x00\x00", "t"}, {"N", "r\x00\x00\x08\x00", ""},
 		{"(X\x00\x00\x02\x00" + strings.Repeat("a", 1<<17) + "q\x00X\x06\x00\x00\x00latin1q\x01\x86q\x020c_codecs\nencode\nq\x030", "h\x03h\x02R", "t"},
@@ -42,7 +42,7 @@ func TestMemoryIsInProportionToThePickle(t *testing.T) {
 // by opcodes that look at all of it.
 func TestRepeatedWorkIsRefused(t *testing.T) {
 	const size = 4 << 20
-	big := "X\x00\x00\x20\x00" + strings.Repeat("a", 1<<21) + "q\x000"
+	big := "X\x02\x00\x20\x00" + strings.Repeat("a", 1<<21) + "\xc4\x80q\x000" // not Latin-1
 	for _, c := range []struct{ begin, repeat string }{
 		{"X\x06\x00\x00\x00latin1q\x010c_codecs\nencode\nq\x020", "h\x02h\x00h\x01\x86R0"},
 		{"", "h\x00h\x00\x930"},

@@ -85,12 +85,9 @@ func latin1Call(args Tuple) (text string, ok bool) {
 }
 
 // encode pushes text as bytes. The text may be a large one that comes again and
-// again from the memo, so memory is checked before it is taken.
+// again from the memo, so looking at it counts.
 func (d *decoder) encode(text string, callable any, args Tuple) error {
-	d.charge(2 * len(text))
-	if d.free < 0 {
-		return d.outOfMemory()
-	}
+	d.charge(len(text))
 	b, ok := latin1(text)
 	if !ok {
 		return d.object(callable, args, nil)
