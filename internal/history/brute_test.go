@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -30,8 +31,9 @@ func viewAt(t testing.TB, db storage.Loader, array, file zodb.Oid, at zodb.Tid, 
 	if buf, _, err := db.Load(ctx, zodb.Xid{At: at, Oid: array}); err == nil {
 		v.array = buf.Data
 	}
-	src := bigfile.Direct{Direct: btree.Direct{Loader: db}}
-	f, _, err := src.File(ctx, zodb.Xid{At: at, Oid: file})
+	direct := bigfile.Direct{Direct: btree.Direct{Loader: db}}
+	src := once{direct, make(map[zodb.Oid]loaded)}
+	f, _, err := direct.File(ctx, zodb.Xid{At: at, Oid: file})
 	var other *bigfile.NotBigFileError
 	var corrupt *storage.CorruptError
 	switch {
@@ -173,4 +175,25 @@ func requireCovers(t testing.TB, c *Change, blks []int64, msg ...any) {
 			require.Fail(t, "block is missing", "#%d not in %v; %v", blk, c.Blocks, msg)
 		}
 	}
+}
+
+// once is a source for one view that loads each node once.
+type once struct {
+	src   btree.Source
+	nodes map[zodb.Oid]loaded
+}
+
+type loaded struct {
+	n      *btree.Node
+	serial zodb.Tid
+	err    error
+}
+
+func (o once) Node(ctx context.Context, xid zodb.Xid) (*btree.Node, zodb.Tid, error) {
+	l, ok := o.nodes[xid.Oid]
+	if !ok {
+		l.n, l.serial, l.err = o.src.Node(ctx, xid)
+		o.nodes[xid.Oid] = l
+	}
+	return l.n, l.serial, l.err
 }

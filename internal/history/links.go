@@ -57,6 +57,19 @@ func (l *links) of(zblk zodb.Oid, blks []int64) []int64 {
 	return blks
 }
 
+// items returns all blocks with what they show, in no order.
+func (l *links) items() (items []item) {
+	for zblk, blk := range l.one {
+		items = append(items, item{blk, zblk})
+	}
+	for zblk, more := range l.more {
+		for blk := range more {
+			items = append(items, item{blk, zblk})
+		}
+	}
+	return items
+}
+
 // all returns all blocks that show something, in no order.
 func (l *links) all() (blks []int64) {
 	for _, blk := range l.one {

@@ -2,7 +2,9 @@ package history
 
 import (
 	"flag"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +21,7 @@ var seedFlag = flag.Uint64("seed", 0, "run only the random history of this seed"
 // looking up all blocks at all views finds: trees of all shapes, shared ZBlks,
 // nodes that come, go and are damaged, files that do.
 func TestRandomHistoriesAreFoundAsByBruteForce(t *testing.T) {
-	n := 300
+	n := 150
 	if testing.Short() {
 		n = 50
 	}
@@ -109,4 +111,52 @@ func checkDiff(t *testing.T, w *world, views []*view, oids []map[zodb.Oid]bool, 
 	if sameSize {
 		requireCovers(t, &all, blocksOf(got))
 	}
+}
+
+// TestWhatIsFollowedIsWhatIsThere: going from transaction to transaction leads to
+// the same table as walking all of it, also through trees that are none because
+// nodes are linked to each other at random.
+func TestWhatIsFollowedIsWhatIsThere(t *testing.T) {
+	for range 150 {
+		seed := rand.Uint64()
+		if *seedFlag != 0 {
+			seed = *seedFlag
+		}
+		ok := t.Run("", func(t *testing.T) {
+			w := newWorld(rand.New(rand.NewPCG(seed, 0)))
+			w.tangles = true
+			s := newState(w.db, theArray, theFile)
+			for range 25 {
+				w.step(t)
+				oids := slices.Collect(maps.Keys(w.last))
+				_, err := s.advance(ctx, w.head, oids)
+				require.NoError(t, err)
+				want := newState(w.db, theArray, theFile)
+				require.NoError(t, want.load(ctx, w.head))
+				requireSameState(t, want, s, w.notes)
+			}
+		})
+		if !ok {
+			t.Fatalf("seed %d; to repeat: go test -run %s -seed %d ./internal/history", seed, t.Name(), seed)
+		}
+		if *seedFlag != 0 {
+			return
+		}
+	}
+}
+
+func requireSameState(t *testing.T, want, got *state, notes []string) {
+	t.Helper()
+	items := func(s *state) (items []item) {
+		items = s.links.items()
+		slices.SortFunc(items, func(a, b item) int { return int(a.blk - b.blk) })
+		return items
+	}
+	about := strings.Join(notes, "\n")
+	require.Equal(t, want.file, got.file, about)
+	require.Equal(t, want.nodes, got.nodes, about)
+	require.Equal(t, slices.Sorted(maps.Keys(want.bad)), slices.Sorted(maps.Keys(got.bad)), about)
+	require.Equal(t, items(want), items(got), about)
+	require.Equal(t, want.size, got.size, about)
+	require.Equal(t, want.tangled, got.tangled, about)
 }

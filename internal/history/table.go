@@ -33,6 +33,8 @@ type table struct {
 	nodes map[zodb.Oid]place
 	bad   map[zodb.Oid]error // nodes with something unknown below, and why
 	links links
+
+	tangled bool // it has nodes that are linked more than once, or too deep
 }
 
 // place is where a node is in its tree.

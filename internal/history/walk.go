@@ -32,6 +32,8 @@ type walk struct {
 	bad   map[zodb.Oid]error    // visited nodes with something unknown below in the new view
 	is    []item                // what leaves among fresh lead to
 	was   []item                // what leaves among gone led to
+
+	tangled bool // the new tree has nodes that are linked more than once, or too deep
 }
 
 // item is a block and the ZBlk it shows.
@@ -57,18 +59,50 @@ func newWalk(ctx context.Context, s *state, old zodb.Tid, hits map[zodb.Oid]stru
 // InvalidOid if there was no tree. It returns the blocks that lead to something
 // else than before.
 func (w *walk) run(oldRoot, newRoot zodb.Oid, keys Range) (blks []int64, err error) {
-	w.mark()
-	if err := w.visitNew(newRoot, keys, zodb.InvalidOid, 0); err != nil {
-		return nil, err
-	}
-	if oldRoot != zodb.InvalidOid {
-		if err := w.visitOld(oldRoot, zodb.InvalidOid); err != nil {
+	if !w.table.tangled {
+		if err := w.along(oldRoot, newRoot, keys); err != nil {
 			return nil, err
 		}
 	}
-	w.checkLinkedOnce()
+	if w.tangled || w.table.tangled {
+		if err := w.whole(newRoot, keys); err != nil {
+			return nil, err
+		}
+	}
 	w.update()
 	return w.relink(), nil
+}
+
+// along walks along what changed.
+func (w *walk) along(oldRoot, newRoot zodb.Oid, keys Range) error {
+	w.mark()
+	if err := w.visitNew(newRoot, keys, zodb.InvalidOid, 0); err != nil {
+		return err
+	}
+	if oldRoot != zodb.InvalidOid {
+		if err := w.visitOld(oldRoot); err != nil {
+			return err
+		}
+	}
+	for oid := range w.fresh { // does what was not walked link one of them, too?
+		_, known := w.table.nodes[oid]
+		_, gone := w.gone[oid]
+		w.tangled = w.tangled || known && !gone
+	}
+	return nil
+}
+
+// whole walks all of the new tree. Where nodes are linked more than once one
+// cannot go along what changed: a link that does not change may become the only
+// one. What is too deep may come up without a change, too.
+func (w *walk) whole(newRoot zodb.Oid, keys Range) error {
+	old := w.table.links.items()
+	*w = walk{
+		ctx: w.ctx, src: w.src, table: w.table, new: w.new,
+		fresh: make(map[zodb.Oid]place), bad: make(map[zodb.Oid]error), was: old,
+	}
+	w.table.nodes, w.table.bad = make(map[zodb.Oid]place), make(map[zodb.Oid]error)
+	return w.visitNew(newRoot, keys, zodb.InvalidOid, 0)
 }
 
 // mark fills in above.
@@ -98,7 +132,7 @@ var (
 // visitNew visits a node of the new tree that depth nodes are above of.
 func (w *walk) visitNew(oid zodb.Oid, keys Range, parent zodb.Oid, depth int) error {
 	if w.visited(oid) {
-		w.bad[parent] = w.corrupt(oid, errTwice)
+		w.tangle(parent, oid, errTwice)
 		return nil
 	}
 	was, known := w.table.nodes[oid]
@@ -113,7 +147,7 @@ func (w *walk) visitNew(oid zodb.Oid, keys Range, parent zodb.Oid, depth int) er
 	}
 	w.fresh[oid] = place{keys, parent}
 	if depth >= btree.MaxDepth {
-		w.bad[oid] = w.corrupt(oid, errTooDeep)
+		w.tangle(oid, oid, errTooDeep)
 		return nil
 	}
 	n, damaged, err := w.load(oid, w.new)
@@ -137,15 +171,13 @@ func (w *walk) visited(oid zodb.Oid) bool {
 	return kept || fresh
 }
 
-// visitOld visits a node of the old tree, after the new one was walked.
-func (w *walk) visitOld(oid, parent zodb.Oid) error {
-	was, known := w.table.nodes[oid]
-	if _, again := w.gone[oid]; again || !known || was.parent != parent {
-		return nil // was linked more than once; what was below is not known
-	}
+// visitOld visits a node of the old tree, after the new one was walked. Each node
+// of it is linked once, or it would be tangled.
+func (w *walk) visitOld(oid zodb.Oid) error {
+	was := w.table.nodes[oid]
 	if _, kept := w.kept[oid]; kept {
 		for _, child := range w.above[oid] {
-			if err := w.visitOld(child, oid); err != nil {
+			if err := w.visitOld(child); err != nil {
 				return err
 			}
 		}
@@ -157,7 +189,7 @@ func (w *walk) visitOld(oid, parent zodb.Oid) error {
 		return err
 	}
 	w.was = appendItems(w.was, n, was.keys)
-	return eachChild(n, was.keys, func(child zodb.Oid, _ Range) error { return w.visitOld(child, oid) })
+	return eachChild(n, was.keys, func(child zodb.Oid, _ Range) error { return w.visitOld(child) })
 }
 
 // load loads a node. damaged says why what it leads to is unknown.
@@ -176,8 +208,11 @@ func (w *walk) load(oid zodb.Oid, at zodb.Tid) (n *btree.Node, damaged, err erro
 	return n, nil, nil
 }
 
-func (w *walk) corrupt(oid zodb.Oid, err error) error {
-	return &storage.CorruptError{Oid: oid, Tid: w.new, Err: err}
+// tangle notes that what is below a node is unknown because of one of its
+// children, or itself.
+func (w *walk) tangle(node, because zodb.Oid, err error) {
+	w.tangled = true
+	w.bad[node] = &storage.CorruptError{Oid: because, Tid: w.new, Err: err}
 }
 
 // eachChild calls f for the children of an inner node that some of keys are
@@ -210,17 +245,6 @@ func appendItems(items []item, n *btree.Node, keys Range) []item {
 	return items
 }
 
-// checkLinkedOnce finds nodes of the new tree that the part of the old one which
-// was not walked has, too.
-func (w *walk) checkLinkedOnce() {
-	for oid := range w.fresh {
-		_, known := w.table.nodes[oid]
-		if _, gone := w.gone[oid]; known && !gone {
-			w.bad[oid] = w.corrupt(oid, errTwice)
-		}
-	}
-}
-
 // update makes the nodes of the table those of the new tree.
 func (w *walk) update() {
 	for oid := range w.gone {
@@ -233,6 +257,7 @@ func (w *walk) update() {
 	for oid, p := range w.fresh {
 		w.table.nodes[oid] = p
 	}
+	w.table.tangled = w.tangled
 	for oid, err := range w.bad {
 		w.table.bad[oid] = err
 	}

@@ -85,11 +85,13 @@ const names = "abcdefgh"
 // world makes a random history of one file.
 type world struct {
 	*memTxn
-	rnd    *rand.Rand
-	tables [2]*topology.Writer
-	trees  [2]*topology.Node
-	file   bigfile.File
-	notes  []string // what each transaction did, for whoever looks at a failure
+	rnd     *rand.Rand
+	tables  [2]*topology.Writer
+	trees   [2]*topology.Node
+	file    bigfile.File
+	notes   []string            // what each transaction did, for whoever looks at a failure
+	tangles bool                // damage also links nodes at random
+	last    map[zodb.Oid][]byte // what the last transaction stored
 }
 
 func newWorld(rnd *rand.Rand) *world {
@@ -138,6 +140,7 @@ func (w *world) step(t testing.TB) {
 		did("%s", w.damage())
 	}
 	w.notes = append(w.notes, fmt.Sprintf("%d:%s", w.head+1, note))
+	w.last = w.records
 	w.commit()
 }
 
@@ -174,6 +177,9 @@ func (w *world) damage() string {
 		path = f.Path
 	}
 	oid := path[w.rnd.IntN(len(path))].Oid
+	if w.tangles && w.chance(0.7) {
+		return w.tangle(oid, path)
+	}
 	switch w.rnd.IntN(4) {
 	case 0:
 		w.Delete(oid)
@@ -258,4 +264,25 @@ func childKeys(n *topology.Node, i int, lo, hi int64) (clo, chi int64) {
 		hi = n.Seps[i]
 	}
 	return lo, hi
+}
+
+// tangle makes a node link others that there are, or were, without regard to what
+// links them.
+func (w *world) tangle(oid zodb.Oid, path []btree.Step) string {
+	var kids []zodb.Oid
+	var seps []int64
+	for key := range int64(keySpace) {
+		if w.chance(0.2) || len(kids) == 0 {
+			if len(kids) > 0 {
+				seps = append(seps, key)
+			}
+			kid := path[w.rnd.IntN(len(path))].Oid
+			if w.chance(0.7) {
+				kid = 1000 + zodb.Oid(w.rnd.IntN(int(w.next-1000)+1))
+			}
+			kids = append(kids, kid)
+		}
+	}
+	w.Store(oid, btree.EncodeTree(btree.LO, true, kids, seps, kids[0]))
+	return fmt.Sprintf("%s links %v", oid, kids)
 }
