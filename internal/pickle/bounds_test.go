@@ -22,13 +22,13 @@ func allocated(data []byte) (size uint64, err error) {
 // TestMemoryIsInProportionToThePickle repeats what takes much memory for each
 // byte. Whether that is refused does not matter.
 func TestMemoryIsInProportionToThePickle(t *testing.T) {
-	const size = 1 << 19
+	const size = 1 << 18
 	for _, c := range []struct{ begin, repeat, end string }{
 		{"(", "]", "t"}, {"(", "}", "t"}, {"(", "\x8f", "t"}, {"(", "(\x91", "t"}, {"(", "N\x85", "t"}, {"N", "\x85", ""},
 		{"(", "K\x80", "t"}, {"(", "N", "t"}, {"]", "Na", ""}, {"](", "N", "e"}, {"}(", "N", "u"}, {"(N", "2", "t"}, {"(", "(N", strings.Repeat("t", 10)},
 		{"N", "\x94", ""}, {"(", "]\x94", "t"}, {"(", "\x8f\x94", "t"}, {"cm\nC\nq\x000(", "h\x00)\x81", "t"}, {"cm\nC\nq\x000(", "h\x00)R", "t"}, {"(", "(Nl", "t"}, {"(", "(Nt", "t"}, {"(", "(NNd", "t"}, {"(", "(No", "t"},
 		{"(", "ca\na\n", "t"}, {"(", "Pa\n", "t"}, {"(", "U\x00", "t"}, {"(", "\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01", "t"}, {"(", "F1\n", "t"}, {"(", "(ia\na\n", "t"},
-		{"(", "\x96\x00\x00\x00\x00\x00\x00\x00\x00", "t"}, {"N", "r\x00\x00\x08\x00", ""},
+		{"(", "\x96\x00\x00\x00\x00\x00\x00\x00\x00", "t"}, {"N", "r\x00\x00\x04\x00", ""},
 		{"(X\x00\x00\x02\x00" + strings.Repeat("a", 1<<17) + "q\x00X\x06\x00\x00\x00latin1q\x01\x86q\x020c_codecs\nencode\nq\x030", "h\x03h\x02R", "t"},
 	} {
 		data := c.begin + strings.Repeat(c.repeat, (size-len(c.begin))/len(c.repeat)) + c.end + "."
