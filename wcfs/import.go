@@ -37,8 +37,9 @@ With --append the data is added to an array that exists, along its first axis
 (the last one if it is in Fortran order). What FILE does not say is taken from
 that array. The cost is that of the new data, however big the array is.
 
-Nobody else can write while the import runs. Exit codes: 10 somebody else writes
-now, 11 FILE cannot be used, 13 NAME exists already, 14 disk full.`,
+Nobody else can write while the import runs. Exit codes: 13 NAME exists already,
+14 disk full, 15 nothing of that name to append to, 16 somebody else writes now,
+17 FILE cannot be used; others are those of serve.`,
 		Example: `  wcfs import temperature.npy data.fs temperature
   wcfs import today.npy data.fs temperature --append
   sensor | wcfs import - data.fs raw --dtype '<i2'
@@ -138,6 +139,10 @@ func (t *target) open(ctx context.Context, create bool) error {
 	if err == nil {
 		return nil
 	}
+	var locked *zwrite.LockedError
+	if errors.As(err, &locked) {
+		return fmt.Errorf("import: %w; wait until that is done", locked)
+	}
 	openErr := &storage.OpenError{Reason: storage.Unreachable, URL: "file://" + t.path, Err: err}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && create:
@@ -214,7 +219,7 @@ func nothingWritten(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w; nothing was written; make room and try again", err)
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: interrupted; nothing was written", err)
+		return errors.New("import: interrupted; nothing was written")
 	}
 	return err
 }

@@ -48,12 +48,16 @@ func OpenSource(ctx context.Context, path string, layout Layout) (*Source, error
 	if err != nil {
 		return nil, badInput(path, err)
 	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) }) // plain files have none
 	s, err := fileSource(f, layout)
 	if err != nil {
+		stop()
 		f.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) }) // of plain files it fails, which is fine
 	s.close = func() error {
 		stop()
 		return f.Close()
