@@ -134,7 +134,7 @@ func TestWhatWasLookedUpIsListed(t *testing.T) {
 	s := Start(t, "basic")
 	view, oid := "@"+db.Head.String(), db.Files["arr"].Oid.String()
 	require.Equal(t, []string{".wcfs", "head"}, list(t, s.Dir))
-	require.Equal(t, []string{"pintimeout", "stats", "zurl"}, list(t, s.Path(".wcfs")))
+	require.Equal(t, []string{"metrics", "pintimeout", "stats", "trace", "zurl"}, list(t, s.Path(".wcfs")))
 	require.Equal(t, []string{"at", "bigfile", "watch"}, list(t, s.Path("head")))
 	require.Empty(t, list(t, s.Path("head/bigfile")))
 

@@ -45,10 +45,15 @@ var (
 	_ fs.FileWriter    = (*watchHandle)(nil)
 	_ fs.FileReleaser  = (*watchHandle)(nil)
 
-	_ fs.NodeGetattrer = (*zheadNode)(nil)
-	_ fs.NodeOpener    = (*zheadNode)(nil)
-	_ fs.FileReader    = (*zheadHandle)(nil)
-	_ fs.FileReleaser  = (*zheadHandle)(nil)
+	_ fs.NodeGetattrer = (*streamNode)(nil)
+	_ fs.NodeOpener    = (*streamNode)(nil)
+	_ fs.FileReader    = (*streamHandle)(nil)
+	_ fs.FileReleaser  = (*streamHandle)(nil)
+
+	_ fs.NodeGetattrer = (*metricsNode)(nil)
+	_ fs.NodeOpener    = (*metricsNode)(nil)
+	_ fs.FileReader    = (*metricsHandle)(nil)
+	_ fs.FileReleaser  = (*metricsHandle)(nil)
 
 	_ fs.NodeGetattrer = (*staticFile)(nil)
 	_ fs.NodeOpener    = (*staticFile)(nil)

@@ -26,6 +26,8 @@ func (n *dotwcfsNode) OnAdd(ctx context.Context) {
 		addStatic(ctx, &n.Inode, "debug", &debugNode{tree: n.tree}, fuse.S_IFDIR)
 	}
 	addStatic(ctx, &n.Inode, "stats", &dynamicFile{content: n.tree.stats}, fuse.S_IFREG)
+	addStatic(ctx, &n.Inode, "metrics", &metricsNode{text: n.tree.opt.Observer.Text}, fuse.S_IFREG)
+	addStatic(ctx, &n.Inode, traceName, &streamNode{open: n.tree.openTrace}, fuse.S_IFREG)
 }
 
 func (n *dotwcfsNode) attr(out *fuse.Attr) time.Duration {

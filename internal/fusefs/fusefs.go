@@ -7,6 +7,8 @@
 //	│   ├── zurl           the url of the database
 //	│   ├── pintimeout     seconds a client has to answer a pin
 //	│   ├── stats          counters
+//	│   ├── metrics        metrics.go
+//	│   ├── trace          trace.go
 //	│   └── debug/zhead    zhead.go
 //	├── head/              head.go
 //	│   ├── at             tid of the newest view
@@ -56,6 +58,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/isolation"
+	"github.com/wcfs/wcfs/internal/observe"
 	"github.com/wcfs/wcfs/internal/rev"
 )
 
@@ -82,6 +85,9 @@ type Options struct {
 
 	// Isolation is what head/watch talks to.
 	Isolation *isolation.Engine
+
+	// Observer is told of every request; .wcfs/metrics and .wcfs/trace ask it.
+	Observer *observe.Observer
 
 	// Debug adds .wcfs/debug/.
 	Debug bool
@@ -122,6 +128,7 @@ func (t *FS) Raw(maxRequest int) (fuse.RawFileSystem, *fuse.MountOptions) {
 			MaxBackground:            maxBackground,
 			MaxWrite:                 maxRequest,
 			DisableXAttrs:            true,
+			DisableReadDirPlus:       true, // nodes must pass LOOKUP, which tells their names (names.go)
 			DisableSplice:            true, // replies are slices of memory; splicing them costs a pipe and gains nothing
 			ExplicitDataCacheControl: true,
 			PanicHandler:             t.panicked,
@@ -131,10 +138,12 @@ func (t *FS) Raw(maxRequest int) (fuse.RawFileSystem, *fuse.MountOptions) {
 		UID:          uint32(os.Getuid()),
 		GID:          uint32(os.Getgid()),
 	}
-	return rawFS{fs.NewNodeFS(t.root, options)}, &options.MountOptions
+	raw := &observed{RawFileSystem: rawFS{fs.NewNodeFS(t.root, options)}, observer: t.opt.Observer}
+	return raw, &options.MountOptions
 }
 
 func (t *FS) panicked(what any) fuse.Status {
+	t.opt.Observer.Panicked()
 	glog.Errorf("BUG: a handler panicked: %v\n%s", what, debug.Stack())
 	if t.opt.OnPanic != nil {
 		t.opt.OnPanic(fmt.Errorf("BUG: a handler panicked: %v", what))

@@ -14,6 +14,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/observe"
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
@@ -113,6 +114,7 @@ func (n *headFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, 
 	if err != nil {
 		return nil, n.tree.errno(fmt.Errorf("/head/bigfile/%s: %w", n.name, err))
 	}
+	n.tree.opt.Observer.ReadBytes(observe.HeadView, reply.Size())
 	return readResult{reply}, 0
 }
 

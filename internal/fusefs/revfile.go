@@ -13,6 +13,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/observe"
 	"github.com/wcfs/wcfs/internal/rev"
 )
 
@@ -88,6 +89,7 @@ func (n *revFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, o
 	if err != nil {
 		return nil, n.rev.tree.errno(fmt.Errorf("%s: %w", n.path, err))
 	}
+	n.rev.tree.opt.Observer.ReadBytes(observe.RevView, reply.Size())
 	return readResult{reply}, 0
 }
 

@@ -9,7 +9,7 @@ func (t *FS) stats() []byte {
 	clients := t.opt.Isolation.Stats()
 	line := func(name string, value uint64) { text = fmt.Appendf(text, "%s\t: %d\n", name, value) }
 	line("BigFile", uint64(t.opt.Head.Files()))
-	line("RevHead", uint64(t.root.views()))
+	line("RevHead", uint64(t.Views()))
 	line("ZHeadLink", uint64(t.opt.Head.Subscriptions()))
 	line("WatchLink", uint64(clients.WatchLink))
 	line("Watch", uint64(clients.Watch))
@@ -18,3 +18,6 @@ func (t *FS) stats() []byte {
 	line("pinkill", clients.PinKill)
 	return text
 }
+
+// Views returns how many @<tid> directories the kernel knows.
+func (t *FS) Views() int { return t.root.views() }

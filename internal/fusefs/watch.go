@@ -39,8 +39,7 @@ func (n *watchNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint
 		// An errno of its own would not tell that it is about the client.
 		return nil, 0, n.tree.errno(fmt.Errorf("/head/watch: open: the client is not to be found: %s", err))
 	}
-	const stream = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_STREAM | fuse.FOPEN_NONSEEKABLE
-	return &watchHandle{n.tree.opt.Isolation.Open(proc)}, stream, 0
+	return &watchHandle{n.tree.opt.Isolation.Open(proc)}, streamFlags, 0
 }
 
 // watchHandle is one open of head/watch.

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang/glog"
@@ -36,6 +37,7 @@ import (
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/isolation"
 	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/observe"
 	"github.com/wcfs/wcfs/internal/rev"
 	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/tail"
@@ -95,6 +97,10 @@ type Options struct {
 	AutoExit   bool          // stop when the last client is gone
 	TraceFUSE  bool          // log every FUSE message
 
+	Metrics    *Address    // where metrics and health are told by HTTP; nil: nowhere
+	PProf      *Address    // where profiles of the process can be taken; nil: nowhere
+	Supervisor *Supervisor // nil: there is none
+
 	// OnReady is called with the absolute mount point once the mount answers.
 	// It may be nil.
 	OnReady func(dir string)
@@ -116,11 +122,22 @@ type server struct {
 
 	clients *clientCount
 	failed  chan error // what makes going on impossible
+
+	observer *observe.Observer
+	backlog  func() int // transactions that wait; nil: not known
+	probe    *mountProbe
+	checks   []observe.Check
+	phase    atomic.Value // of phase
 }
 
 // Run serves until ctx ends or somebody unmounts. It returns nil after an
 // orderly end; errors are *mount.Error, *storage.OpenError and others.
 func Run(ctx context.Context, opt Options) error {
+	web, err := listenHTTP(&opt)
+	if err != nil {
+		return err
+	}
+	defer web.close()
 	place, err := mount.Prepare(opt.Mountpoint, opt.CreateMountpoint)
 	if err != nil {
 		return err
@@ -136,14 +153,20 @@ func Run(ctx context.Context, opt Options) error {
 	defer store.Close()
 
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &server{opt: opt, place: place, store: store, at0: at0, ctx: work,
-		clients: newClientCount(), failed: make(chan error, 1)}
-	s.objs = tail.NewObjects(work, store, at0, nodeCacheBytes)
+	s := &server{opt: opt, place: place, at0: at0, ctx: work,
+		clients: newClientCount(), failed: make(chan error, 1),
+		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), probe: newMountProbe(place.Dir)}
+	s.phase.Store(starting)
+	s.store = s.observer.Storage(driverOf(opt.ZURL), store)
+	s.objs = tail.NewObjects(work, s.store, at0, nodeCacheBytes)
 	s.loader = bigfile.NewLoader(work, parallelLoads)
-	s.head = head.New(work, at0, s.objs, store, s.loader, s.headConfig())
+	s.loader.OnLoad(s.observer.Loaded)
+	s.head = head.New(work, at0, s.objs, s.store, s.loader, s.headConfig())
 	s.links = isolation.NewEngine(work, s.head, isolation.Config{
 		PinTimeout: opt.PinTimeout,
 		Fatal:      func(err error) { s.fail(&DownError{err}) },
+		Pinned:     s.observer.Pinned,
+		Killed:     s.observer.Killed,
 		Infof:      glog.Infof,
 		Warnf:      glog.Warningf,
 		Errorf:     glog.Errorf,
@@ -153,11 +176,14 @@ func Run(ctx context.Context, opt Options) error {
 		PinTimeout: s.opt.PinTimeout,
 		Head:       s.head,
 		Isolation:  s.links,
+		Observer:   s.observer,
 		Debug:      s.opt.Debug,
 		View:       s.openView,
 		OnClient:   s.clients.add,
 		OnPanic:    s.panicked,
 	})
+	s.observe()
+	web.serve(s.observer, s.checks)
 	var follower sync.WaitGroup
 	follower.Go(s.follow)
 	defer func() {
@@ -180,6 +206,7 @@ func (s *server) headConfig() head.Config {
 		KeepHistory:   keepHistory,
 		KeepFloor:     keepFloor,
 		Preserved:     func(oid zodb.Oid) { s.tree.StorePreserved(oid) },
+		Committed:     s.observer.Committed,
 		Warnf:         glog.Warningf,
 	}
 }
@@ -212,8 +239,10 @@ func (s *server) serve(ctx context.Context) error {
 		if s.opt.OnReady != nil {
 			s.opt.OnReady(s.place.Dir)
 		}
-		err = s.wait(ctx, served)
+		err = s.waitWatched(ctx, served)
 	}
+	s.tellStopping(err)
+	s.probe.stop()
 	var down *DownError
 	if errors.As(err, &down) {
 		// The mount stays, so that everybody gets ENOTCONN and not the empty
@@ -258,10 +287,25 @@ func (s *server) panicked(err error) { s.fail(&BugError{err}) }
 
 // fail makes the server stop serving because of err.
 func (s *server) fail(err error) {
+	var down *DownError
+	if errors.As(err, &down) {
+		s.observer.Down(err)
+	}
 	select {
 	case s.failed <- err:
 	default: // it is stopping already
 	}
+}
+
+// waitWatched is wait, with a supervisor who is told about it.
+func (s *server) waitWatched(ctx context.Context, served <-chan struct{}) error {
+	s.tellReady()
+	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watchdog sync.WaitGroup
+	watchdog.Go(func() { s.watchdog(watched) })
+	defer watchdog.Wait()
+	defer cancel()
+	return s.wait(ctx, served)
 }
 
 // wait returns when the server has to stop, with the reason if it is an error.

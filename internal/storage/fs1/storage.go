@@ -94,6 +94,9 @@ func (s *Storage) Head() zodb.Tid {
 	return s.head
 }
 
+// Backlog returns how many transactions wait for NextEvent.
+func (s *Storage) Backlog() int { return s.queue.Len() }
+
 // NextEvent implements storage.Storage.
 func (s *Storage) NextEvent(ctx context.Context) (storage.Event, error) {
 	return s.queue.Next(ctx)

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/observe"
+	"github.com/wcfs/wcfs/internal/storage"
+)
+
+const (
+	// probeLimit is how long the mount may take to answer a probe.
+	probeLimit = 5 * time.Second
+
+	// probeFresh is how long an answer counts as one of now, so that many who
+	// ask do not start many children.
+	probeFresh = 500 * time.Millisecond
+
+	// probeStuck is how long it does when there was no answer. A child that is
+	// stuck may be one that nothing can end, so there must not be many.
+	probeStuck = 30 * time.Second
+
+	// maxLag is how long head/ may be behind the database. A commit takes
+	// milliseconds, unless the database or a client has to be waited for.
+	maxLag = 10 * time.Second
+)
+
+// observe makes all that the server is made of tell the observer what it does.
+func (s *server) observe() {
+	state := observe.State{
+		Head:    s.head.Stats,
+		Clients: s.links.Stats,
+		Loads:   s.loader.Stats,
+		Views:   s.tree.Views,
+		Newest:  s.store.Head,
+		Queue:   s.backlog,
+	}
+	s.observer.Watch(state)
+	s.checks = []observe.Check{
+		{Name: "serving", Test: s.checkPhase},
+		{Name: "mount", Test: s.probe.check},
+		{Name: "database", Test: func(context.Context) error { return checkLag(state) }},
+		{Name: "eio_mode", Test: s.checkDown},
+	}
+}
+
+// driverOf returns the name of the driver in metrics.
+func driverOf(zurl string) string {
+	u, err := storage.ParseURL(zurl)
+	if err != nil {
+		return "unknown"
+	}
+	return u.Scheme
+}
+
+// backlogOf returns how to learn how many transactions wait, nil if a driver does
+// not tell.
+func backlogOf(store storage.Storage) func() int {
+	if s, ok := store.(interface{ Backlog() int }); ok {
+		return s.Backlog
+	}
+	return nil
+}
+
+// phase is what a server is doing.
+type phase string
+
+const (
+	starting phase = "the server is starting"
+	serving  phase = ""
+	stopping phase = "the server is stopping"
+)
+
+func (s *server) checkPhase(context.Context) error {
+	if p := s.phase.Load().(phase); p != serving {
+		return errors.New(string(p))
+	}
+	return nil
+}
+
+func checkLag(state observe.State) error {
+	if lag := state.Lag(time.Now()); lag > maxLag {
+		return fmt.Errorf("head/ is behind the database for %s: it does not take in transaction @%s",
+			lag.Round(time.Second), state.Head().Pending)
+	}
+	return nil
+}
+
+func (s *server) checkDown(context.Context) error {
+	if why := s.observer.DownReason(); why != "" {
+		return fmt.Errorf("the database cannot be followed: %s", why)
+	}
+	return nil
+}
+
+// mountProbe asks the mount whether it answers. One question is asked at a time,
+// whoever wants to know.
+type mountProbe struct {
+	prober mount.Prober
+	dir    string
+	busy   chan struct{} // of capacity 1: who has put something into it may ask
+
+	// What follows is guarded by busy.
+	last    time.Time // of the last answer
+	answer  error
+	stopped sync.Once
+}
+
+func newMountProbe(dir string) *mountProbe {
+	return &mountProbe{prober: mount.Prober{Limit: probeLimit}, dir: dir, busy: make(chan struct{}, 1)}
+}
+
+// check returns why the mount does not answer. It waits for a question that is
+// being asked, for its limit at most.
+func (p *mountProbe) check(ctx context.Context) error {
+	select {
+	case p.busy <- struct{}{}:
+		defer func() { <-p.busy }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if time.Since(p.last) > p.validity() {
+		p.answer = p.ask(context.WithoutCancel(ctx))
+		p.last = time.Now()
+	}
+	return p.answer
+}
+
+// validity is how long the last answer is good for.
+func (p *mountProbe) validity() time.Duration {
+	var stuck *mount.StuckError
+	if errors.As(p.answer, &stuck) {
+		return probeStuck
+	}
+	return probeFresh
+}
+
+// ask reads what no cache of the kernel can answer. It is not .wcfs/zurl, which
+// clients open.
+func (p *mountProbe) ask(ctx context.Context) error {
+	at, err := p.prober.Read(ctx, filepath.Join(p.dir, "head", "at"))
+	if err != nil {
+		return err
+	}
+	if _, ok := storage.ParseID(strings.TrimSpace(string(at))); !ok {
+		return fmt.Errorf("head/at says %.40q: something else is mounted there", at)
+	}
+	return nil
+}
+
+// stop waits until nothing is asked any more: a child in the mount would keep it
+// from being unmounted.
+func (p *mountProbe) stop() { p.stopped.Do(func() { p.busy <- struct{}{} }) }
