@@ -11,10 +11,14 @@
 //
 // # Text of a type
 //
-// Types are spelled as numpy spells them: "<f8" for a scalar, and for a structure
-// the list that numpy calls descr, [('t', '<f8'), ('v', '>i4', (2, 3))], where
-// padding is a field without name, (”, '|V4'). What descr cannot say (fields that
-// overlap or are out of order) is the dict that numpy prints instead.
+// Types are spelled as numpy spells them. Structures are the list that numpy calls
+// descr, where padding is a field without name; fields that overlap or are out of
+// order are the dict that numpy prints instead.
+//
+//	<f8
+//	('<f8', (2, 3))
+//	[('t', '<f8'), ('', '|V4'), ('v', '>i4', (2, 3))]
+//	{'names': ['a', 'b'], 'formats': ['<i4', '<i2'], 'offsets': [2, 0], 'itemsize': 6}
 //
 // # Bounds
 //

@@ -57,8 +57,9 @@ const (
 // Size returns the size of an item in bytes.
 func (d *DType) Size() int64 { return d.size }
 
-// Equal reports whether items of both types have the same size, fields and
-// meaning. Nothing that is invisible in the bytes counts.
+// Equal reports whether both types are the same, as numpy does: kind, byte order,
+// size, and names, titles, offsets and types of fields. Whether a type was built
+// with align=True does not count.
 func (d *DType) Equal(o *DType) bool {
 	switch {
 	case d == o:
