@@ -22,7 +22,6 @@ func (s *state) advance(ctx context.Context, at zodb.Tid, oids []zodb.Oid) (*Cha
 	if err != nil {
 		return nil, err
 	}
-	c.Events = hit.events
 	old := s.at
 	s.at = at
 	if hit.file || len(hit.nodes) > 0 {
@@ -31,6 +30,9 @@ func (s *state) advance(ctx context.Context, at zodb.Tid, oids []zodb.Oid) (*Cha
 			return nil, err
 		}
 		blks = append(blks, more...)
+	}
+	if hit.array&^c.Events != 0 { // not together with its file
+		c.Events |= Metadata
 	}
 	s.finish(c, blks)
 	return c, nil
@@ -57,9 +59,9 @@ func (s *state) finish(c *Change, blks []int64) {
 
 // hits is what of a file some changed objects are.
 type hits struct {
-	file   bool                  // the ZBigFile
-	nodes  map[zodb.Oid]struct{} // of the table
-	events Event
+	file  bool                  // the ZBigFile
+	nodes map[zodb.Oid]struct{} // of the table
+	array Event                 // what became of the array: created, deleted or metadata
 }
 
 // match looks at the objects that changed on the way to view at. blks are the
@@ -75,32 +77,36 @@ func (s *state) match(ctx context.Context, at zodb.Tid, oids []zodb.Oid) (h hits
 		if oid != s.array || oid == 0 {
 			continue
 		}
-		same, err := s.sameRecord(ctx, oid, at)
-		if err != nil {
+		if h.array, err = s.matchArray(ctx, at); err != nil {
 			return hits{}, nil, err
-		}
-		if !same {
-			h.events |= Metadata
 		}
 	}
 	return h, blks, nil
 }
 
-// sameRecord reports whether an object has the same record at views s.at and
-// at. One that does not exist, or cannot be read, has none.
-func (s *state) sameRecord(ctx context.Context, oid zodb.Oid, at zodb.Tid) (bool, error) {
+// matchArray compares the records of the array at views s.at and at. One that does
+// not exist, or cannot be read, is as none.
+func (s *state) matchArray(ctx context.Context, at zodb.Tid) (Event, error) {
 	var data [2][]byte
 	for i, view := range []zodb.Tid{s.at, at} {
-		buf, _, err := s.loader.Load(ctx, zodb.Xid{At: view, Oid: oid})
+		buf, _, err := s.loader.Load(ctx, zodb.Xid{At: view, Oid: s.array})
 		switch {
 		case err == nil:
 			defer buf.Release()
 			data[i] = buf.Data
 		case !storage.IsNoData(err) && !damage(err):
-			return false, err
+			return 0, err
 		}
 	}
-	return bytes.Equal(data[0], data[1]), nil
+	switch {
+	case bytes.Equal(data[0], data[1]):
+		return 0, nil
+	case data[0] == nil:
+		return Created, nil
+	case data[1] == nil:
+		return Deleted, nil
+	}
+	return Metadata, nil
 }
 
 // rebuild brings the ZBigFile, the table and the size from view old to s.at. It

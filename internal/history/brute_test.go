@@ -89,7 +89,9 @@ func compare(a, b *view, oids map[zodb.Oid]bool) *Change {
 	case a.file != nil && *a.file != *b.file:
 		c.Events |= Recreated
 	}
-	if !bytes.Equal(a.array, b.array) {
+	born := a.array == nil && c.Events&Created != 0
+	died := b.array == nil && c.Events&Deleted != 0
+	if !bytes.Equal(a.array, b.array) && !born && !died {
 		c.Events |= Metadata
 	}
 	if b.damaged() && !a.damaged() {

@@ -15,7 +15,7 @@ const (
 	Created   Event = 1 << iota // there was no ZBigFile before
 	Deleted                     // there is none any more
 	Recreated                   // the ZBigFile has another block size or block table
-	Metadata                    // the ZBigArray that shows the file changed: shape, dtype
+	Metadata                    // the ZBigArray that shows the file changed, or came or went alone: shape, dtype
 	Damaged                     // something became unreadable, see Change.Damage
 )
 

@@ -33,6 +33,8 @@
 // Damage. A database that was packed looks the same: at views before the pack
 // the table has nodes that do not exist. Its history begins, node by node,
 // with the transactions that are left.
+// A table with nodes that are linked more than once is walked as a whole at each
+// transaction that changes one of its nodes.
 //
 // # Ownership and locking
 //

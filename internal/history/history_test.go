@@ -338,7 +338,7 @@ func TestArrayIsTold(t *testing.T) {
 	x.commit()
 	changes := collect(t, x.db, theArray, theFile, 0, x.head)
 	require.Len(t, changes, 2)
-	require.Equal(t, "created, metadata", changes[0].Events.String())
+	require.Equal(t, "created", changes[0].Events.String())
 	require.Equal(t, []string{"metadata"}, changes[1].Events.Names())
 	require.Equal(t, zodb.Tid(3), changes[1].Tid)
 	c, err := Diff(ctx, x.db, theArray, theFile, 3, 1)

@@ -132,7 +132,10 @@ func (w *world) step(t testing.TB) {
 	if w.chance(0.15) || w.head == 0 {
 		did("%s", w.editFile())
 	}
-	if w.chance(0.1) {
+	if w.chance(0.05) && w.known(theArray) {
+		w.Delete(theArray)
+		did("array deleted")
+	} else if w.chance(0.1) || w.records[theFile] != nil && w.chance(0.3) {
 		w.Store(theArray, bigfile.EncodeBlock([]byte{byte(w.rnd.IntN(2))}))
 		did("array")
 	}
