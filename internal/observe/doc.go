@@ -13,37 +13,37 @@
 // Names are in base units and begin with wcfs_. Those of the Go runtime (go_) and
 // of the process (process_) come on top.
 //
-//	build_info{version,revision,goversion}   1
-//	start_time_seconds                       when the server was started
-//	head_tid                                 commit time of the newest view, seconds since 1970
-//	head_lag_seconds                         age of the oldest commit that head/ does not show; 0 if it shows all
-//	eio_mode                                 1 from when the database cannot be followed any more
-//	panics_total                             mistakes of the server
-//	fuse_requests_total{op,errno}            answered requests; errno is OK or a name
-//	fuse_request_duration_seconds{op}        from the arrival of a request to its answer
-//	fuse_inflight{op}                        requests that are not answered
-//	read_bytes_total{view}                   data that READs gave; view is head or rev
-//	head_reads, head_reads_waiting           READs of head/ without a reply; those that wait for a client
-//	block_loads_total{source}                see below
-//	block_load_errors_total                  loads that failed
-//	block_load_duration_seconds              loads that gave a block, the wait for their turn included
-//	pagecache_store_errors_total             rests of blocks that the page cache did not take
-//	invalidations_total{kind}                tx, file, block: transactions taken in, and what they changed of files
-//	invalidation_duration_seconds            from when a transaction is known to when head/ shows it
-//	evictions_total                          blocks dropped from the page cache since there were too many
-//	zwatch_queue_depth                       transactions that wait, if the driver tells
-//	bigfiles, revisions                      files of head/, directories @tid
-//	watchlinks, watches, pinned_blocks       opens of head/watch, and what clients watch and have pinned
-//	pins_total, pin_duration_seconds         pins sent; from sending to the acknowledgement, or the end of patience
-//	clients_killed_total{reason}             timeout, refused, protocol, closed
-//	trace_readers                            who has .wcfs/trace open
-//	tail_entries, tail_coverage_seconds      transactions that are remembered, and how far they reach back
-//	served_blocks, tracked_objects{kind}     blocks the page cache may have; objects they depend on
-//	preserved_bytes                          old content in memory for clients before the last commit
-//	storage_requests_total{driver,op,result} calls of the database; result is ok, no_data or error
+//	build_info{version,revision,goversion}    1
+//	start_time_seconds                        when the server was started
+//	head_tid                                  commit time of the newest view, seconds since 1970
+//	head_lag_seconds                          age of the oldest commit that head/ does not show; 0 if it shows all
+//	eio_mode                                  1 from when the database cannot be followed any more
+//	panics_total                              mistakes of the server
+//	fuse_requests_total{op,errno}             answered requests; errno is OK or a name
+//	fuse_request_duration_seconds{op}         from the arrival of a request to its answer
+//	fuse_inflight{op}                         requests that are not answered
+//	read_bytes_total{view}                    data that READs gave; view is head or rev
+//	head_reads, head_reads_waiting            READs of head/ without a reply; those that wait for a client
+//	block_loads_total{source}                 see below
+//	block_load_errors_total                   loads that failed
+//	block_load_duration_seconds               loads that gave a block, the wait for their turn included
+//	pagecache_store_errors_total              rests of blocks that the page cache did not take
+//	invalidations_total{kind}                 tx, file, block: transactions taken in, and what they changed of files
+//	invalidation_duration_seconds             from when a transaction is known to when head/ shows it
+//	evictions_total                           blocks dropped from the page cache since there were too many
+//	zwatch_queue_depth                        transactions that wait, if the driver tells
+//	bigfiles, revisions                       files of head/, directories @tid
+//	watchlinks, watches, pinned_blocks        opens of head/watch, and what clients watch and have pinned
+//	pins_total, pin_duration_seconds          pins sent; from sending to the acknowledgement, or the end of patience
+//	clients_killed_total{reason}              timeout, refused, protocol, closed
+//	trace_readers                             who has .wcfs/trace open
+//	tail_entries, tail_coverage_seconds       transactions that are remembered, and how far they reach back
+//	served_blocks, tracked_objects{kind}      blocks the page cache may have; objects they depend on
+//	preserved_bytes                           old content in memory for clients before the last commit
+//	storage_requests_total{driver,op,result}  calls of the database; result is ok, no_data or error
 //	storage_request_duration_seconds{driver,op}
-//	zodb_cache_hits_total, _misses_total     of the cache of BTree nodes
-//	zodb_cache_bytes                         what it takes
+//	zodb_cache_hits_total, _misses_total      of the cache of BTree nodes
+//	zodb_cache_bytes                          what it takes
 //
 // The sources of a block are zodb (loaded, or found to be a hole), preserved (kept
 // since it changed), inflight (a load under way), retained (another request has it).

@@ -1,0 +1,222 @@
+package observe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/isolation"
+)
+
+func testNote(lost int) []byte { return fmt.Appendf(nil, "lost %d\n", lost) }
+
+// checkLines requires that text is the lines 0, 1, ... in order, where those that are
+// missing are told, and returns the number of the next.
+func checkLines(text string) (next int, err error) {
+	for line := range strings.Lines(text) {
+		var n int
+		if _, err := fmt.Sscanf(line, "lost %d\n", &n); err == nil {
+			next += n
+			continue
+		}
+		if _, err := fmt.Sscanf(line, "line %d ", &n); err != nil {
+			return next, fmt.Errorf("strange line %q", line)
+		}
+		if n != next {
+			return next, fmt.Errorf("line %d where %d was expected", n, next)
+		}
+		next++
+	}
+	return next, nil
+}
+
+// TestQueueTellsEveryLineOrThatItIsLost: whatever is put and taken in whatever
+// pieces, lines come whole and in order, the queue stays within its bound, and
+// those that are missing are counted where they are missing.
+func TestQueueTellsEveryLineOrThatItIsLost(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		q := newQueue(rapid.IntRange(20, 300).Draw(t, "max"), testNote)
+		var got bytes.Buffer
+		put := 0
+		for range rapid.IntRange(0, 200).Draw(t, "steps") {
+			if rapid.Bool().Draw(t, "put") {
+				q.put(fmt.Appendf(nil, "line %d %s\n", put, strings.Repeat("x", rapid.IntRange(0, 40).Draw(t, "length"))))
+				put++
+			} else {
+				dest := make([]byte, rapid.IntRange(1, 100).Draw(t, "dest"))
+				n, err := q.tryTake(dest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.Write(dest[:n])
+			}
+			if q.data.Len() > q.max+len(testNote(put)) {
+				t.Fatalf("%d bytes wait, of %d", q.data.Len(), q.max)
+			}
+		}
+		q.close()
+		for {
+			dest := make([]byte, 1000)
+			n, err := q.take(context.Background(), dest)
+			got.Write(dest[:n])
+			if err == io.EOF {
+				break
+			}
+		}
+		if told, err := checkLines(got.String()); err != nil || told != put {
+			t.Fatalf("%d lines were put and %d are told of: %v\n%s", put, told, err, got.String())
+		}
+	})
+}
+
+// TestWritersDoNotWaitForReaders: while nobody reads, all writers end.
+func TestWritersDoNotWaitForReaders(t *testing.T) {
+	t.Parallel()
+	o := New(time.Second)
+	slow, err := o.OpenTrace()
+	require.NoError(t, err)
+	const writers, each = 8, 2000
+	var all sync.WaitGroup
+	for range writers {
+		all.Go(func() {
+			for range each {
+				o.Trace(Request{Op: GetAttr, Path: "/", Size: -1})
+			}
+		})
+	}
+	all.Wait()
+	slow.Close()
+	text, err := io.ReadAll(reader{slow})
+	require.NoError(t, err)
+	lines := strings.SplitAfter(strings.TrimSuffix(string(text), "\n"), "\n")
+	var lost int
+	_, err = fmt.Sscanf(lines[len(lines)-1][len("W0802 12:34:56.123456 "):], "lost %d lines", &lost)
+	require.NoError(t, err, lines[len(lines)-1])
+	require.Equal(t, writers*each, len(lines)-1+lost)
+	require.Less(t, len(text), readerQueue+1000)
+}
+
+// reader makes an io.Reader of a Reader.
+type reader struct{ *Reader }
+
+func (r reader) Read(p []byte) (int, error) { return r.Reader.Read(context.Background(), p) }
+
+// TestReaderWaits for what happens next, for as long as its caller wants to.
+func TestReaderWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := New(time.Second)
+		r, err := o.OpenTrace()
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = r.Read(ctx, make([]byte, 10))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		var got string
+		var reading sync.WaitGroup
+		for range 2 { // threads that share an open file
+			reading.Go(func() {
+				buf := make([]byte, 1000)
+				n, err := r.Read(t.Context(), buf)
+				if err == nil {
+					got = string(buf[:n])
+				}
+			})
+		}
+		synctest.Wait()
+		o.Trace(Request{Op: Open, Path: "/a", Size: -1})
+		synctest.Wait()
+		require.Contains(t, got, "open /a")
+		r.Close()
+		reading.Wait() // the other one is told the end
+	})
+}
+
+// TestLinesSayWhatHappened: one line each, whatever clients make names of.
+func TestLinesSayWhatHappened(t *testing.T) {
+	t.Parallel()
+	o := New(time.Second)
+	o.Trace(Request{Op: Read}) // nobody listens
+	require.False(t, o.Tracing())
+	r, err := o.OpenTrace()
+	require.NoError(t, err)
+	require.True(t, o.Tracing())
+	pid := uint32(os.Getpid())
+	name, err := os.ReadFile("/proc/self/comm")
+	require.NoError(t, err)
+	who := fmt.Sprintf("pid=%d uid=7 comm=%s", pid, plain(strings.TrimSpace(string(name))))
+	for _, c := range []struct {
+		tell func()
+		want string
+	}{
+		{func() {
+			o.Trace(Request{Op: Read, Path: "/head/bigfile/0000000000000003", Off: 4096, Size: 8192, Done: 100, Pid: pid, Uid: 7, Took: 812 * time.Microsecond})
+		}, "I read /head/bigfile/0000000000000003 off=4096 size=8192 " + who + ": OK 100 <0.000812>\n"},
+		{func() {
+			o.Trace(Request{Op: Read, Path: "/a", Size: 1, Pid: pid, Uid: 7, Errno: syscall.EIO, Took: time.Second})
+		}, "W read /a off=0 size=1 " + who + ": EIO <1.000000>\n"},
+		{func() { o.Trace(Request{Op: Lookup, Path: "/a b", Size: -1, Uid: 7}) }, `I lookup "/a b" pid=0 uid=7 comm=-: OK <0.000000>` + "\n"},
+		{func() {
+			o.Trace(Request{Op: Lookup, Path: "/a\nI0101 \x00\xff\"", Size: -1, Uid: 7, Errno: 4095})
+		}, `W lookup "/a\nI0101 \x00\xff\"" pid=0 uid=7 comm=-: other <0.000000>` + "\n"},
+		{func() { o.Committed(head.Committed{Tid: 0x3e1, Files: 1, Blocks: 2, Took: 4 * time.Millisecond}) },
+			"I commit @00000000000003e1 files=1 blocks=2: OK <0.004000>\n"},
+		{func() {
+			o.Pinned(isolation.Pinned{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Took: time.Millisecond})
+		}, "I pin 0000000000000003 #5 @head pid=9: ack <0.001000>\n"},
+		{func() {
+			o.Pinned(isolation.Pinned{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Err: errors.New("a\nb")})
+		}, `W pin 0000000000000003 #5 @head pid=9: "a\nb" <0.000000>` + "\n"},
+		{func() { o.Killed(isolation.Killed{Pid: 9, Reason: isolation.TimedOut, Why: "pin #5: late"}) },
+			"E kill pid=9: timeout: pin #5: late\n"},
+	} {
+		before := time.Now()
+		c.tell()
+		buf := make([]byte, 1000)
+		n, err := r.Read(t.Context(), buf)
+		require.NoError(t, err)
+		line := string(buf[:n])
+		at, err := time.ParseInLocation(stamp, line[1:1+len(stamp)], time.Local)
+		require.NoError(t, err, line)
+		at = at.AddDate(before.Year(), 0, 0)
+		require.WithinRange(t, at, before.Add(-time.Millisecond), time.Now().Add(time.Millisecond), line)
+		require.Equal(t, c.want, line[:1]+line[1+len(stamp):])
+	}
+}
+
+// TestReadersAreBounded: each costs a copy of every line.
+func TestReadersAreBounded(t *testing.T) {
+	t.Parallel()
+	o := New(time.Second)
+	var all []*Reader
+	for range maxReaders {
+		r, err := o.OpenTrace()
+		require.NoError(t, err)
+		all = append(all, r)
+	}
+	_, err := o.OpenTrace()
+	require.ErrorIs(t, err, ErrTooManyReaders)
+	all[3].Close()
+	all[3].Close() // changes nothing
+	again, err := o.OpenTrace()
+	require.NoError(t, err)
+	again.Close()
+	for _, r := range all {
+		r.Close()
+	}
+	require.False(t, o.Tracing())
+}
