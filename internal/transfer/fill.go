@@ -70,12 +70,24 @@ func (f *filler) block(ctx context.Context, blk int64, data []byte, from int64) 
 	return f.w.WriteBlock(ctx, blk, data)
 }
 
-// old returns the content of a block before this transaction.
+// old returns the content of a block before this transaction, without zeros at its
+// end.
 func (f *filler) old(ctx context.Context, blk int64) ([]byte, error) {
-	var old bytes.Buffer
-	size := f.w.BlkSize()
-	err := Copy(ctx, txnLoader{f.txn}, zodb.TidMax, f.file, blk*size, size, &old, nil)
-	return old.Bytes(), err
+	src := txnLoader{f.txn}
+	file, _, err := bigfile.Direct{Direct: btree.Direct{Loader: src}}.File(ctx, zodb.Xid{Oid: f.file, At: zodb.TidMax})
+	if err != nil {
+		return nil, err
+	}
+	found, err := btree.Lookup(ctx, strictNodes{src}, file.Table, zodb.TidMax, blk)
+	if err != nil || !found.OK {
+		return nil, err
+	}
+	block, err := bigfile.LoadBlock(ctx, src, found.Value, zodb.TidMax, file.BlkSize)
+	if err != nil {
+		return nil, err
+	}
+	defer block.Release()
+	return bytes.Clone(block.Data), nil
 }
 
 // txnLoader loads objects as a transaction sees them, whatever the view.

@@ -25,8 +25,12 @@ func rowBytes(a *ndarray.Array) (int64, error) {
 	return one.Bytes()
 }
 
-// Describe returns dtype and shape as text, "<f8 (3, 700)".
+// Describe returns dtype and shape as text, "<f8 (3, 700)". A shape that is nil is
+// not known and left out.
 func Describe(a *ndarray.Array) string {
+	if a.Shape == nil {
+		return a.DType.String()
+	}
 	text := fmt.Sprintf("%s %s", a.DType, shapeText(a.Shape))
 	if a.Order == ndarray.ColumnMajor && len(a.Shape) > 1 {
 		text += " in Fortran order"

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/ndarray"
 	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/storage/fs1"
 	"github.com/wcfs/wcfs/internal/zwrite"
@@ -72,4 +73,11 @@ func randomBytes(rnd *rand.Rand, n int) []byte {
 		b[i] = byte(rnd.Uint32())
 	}
 	return b
+}
+
+func dtypeOf(t testing.TB, text string) *ndarray.DType {
+	t.Helper()
+	d, err := ndarray.ParseDType(text)
+	require.NoError(t, err)
+	return d
 }

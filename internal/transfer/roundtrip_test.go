@@ -88,8 +88,8 @@ func TestExportGivesBackWhatWasImported(t *testing.T) {
 				}
 				file := array.bytes()
 				opt := Options{BlkSize: []int64{1, 7, 8, 64, 4096, DefaultBlkSize}[rnd.IntN(6)], Format: bigfile.Format(rnd.IntN(3))}
-				if opt.BlkSize < 64 && len(array.data) > 1000 {
-					opt.BlkSize = 64
+				if len(array.data) > 100 {
+					opt.BlkSize = max(opt.BlkSize, int64(len(array.data)/20)) // more of them only take time
 				}
 				name := fmt.Sprintf("a%d_%d%c", i, j, order)
 				res, err := Import(ctx, db, source(t, file, rnd.IntN(2) == 0, Layout{}), name, opt)
