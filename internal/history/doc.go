@@ -43,7 +43,7 @@
 //
 // # Caveats
 //
-// A call needs some 60 bytes of memory for each block that is no hole, and 100
+// A call needs at most 60 bytes of memory for each block that is no hole, and 170
 // for each node of the table. Blocks that do not fit into a file of 2^63 bytes
 // are left out.
 package history

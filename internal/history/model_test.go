@@ -21,7 +21,7 @@ var seedFlag = flag.Uint64("seed", 0, "run only the random history of this seed"
 // looking up all blocks at all views finds: trees of all shapes, shared ZBlks,
 // nodes that come, go and are damaged, files that do.
 func TestRandomHistoriesAreFoundAsByBruteForce(t *testing.T) {
-	n := 150
+	n := 100
 	if testing.Short() {
 		n = 50
 	}
@@ -117,7 +117,7 @@ func checkDiff(t *testing.T, w *world, views []*view, oids []map[zodb.Oid]bool, 
 // the same table as walking all of it, also through trees that are none because
 // nodes are linked to each other at random.
 func TestWhatIsFollowedIsWhatIsThere(t *testing.T) {
-	for range 150 {
+	for range 100 {
 		seed := rand.Uint64()
 		if *seedFlag != 0 {
 			seed = *seedFlag
