@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -240,9 +239,7 @@ type importReport struct {
 }
 
 func printImportJSON(name string, created bool, res *transfer.Result) error {
-	out := json.NewEncoder(os.Stdout)
-	out.SetEscapeHTML(false) // <f8 is to stay readable
-	return out.Encode(importReport{
+	return printJSONLine(os.Stdout, importReport{
 		Name: name, Array: res.Oid.String(), File: res.Array.File.String(),
 		DType: res.Array.DType.String(), Shape: res.Array.Shape, Order: string(res.Array.Order),
 		Rows: res.Rows, Bytes: res.Bytes, Blocks: res.Blocks, Tid: res.Tid.String(), Created: created,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"os"
 	"testing"
 
@@ -17,10 +18,13 @@ import (
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
+var appends = flag.Int("appends", 2000, "how often TestManyAppendsCostWhatIsNew appends")
+
 // TestManyAppendsCostWhatIsNew: the array grows to many blocks and the last
 // append writes no more than an early one. It is right at views all along.
 func TestManyAppendsCostWhatIsNew(t *testing.T) {
-	const appends, step, item = 10_000, 3, 8
+	const step, item = 3, 8
+	appends := *appends
 	rnd := newRand(t, 0)
 	db := createDB(t, zwrite.Options{})
 	pieceOf := func(i int) []byte {
@@ -42,7 +46,7 @@ func TestManyAppendsCostWhatIsNew(t *testing.T) {
 		views = append(views, res.Tid)
 		sizes = append(sizes, fileSize(t, db.Path()))
 	}
-	const part = appends / 10
+	part := appends / 10
 	first, last := sizes[2*part]-sizes[part], sizes[appends]-sizes[appends-part]
 	t.Logf("%d appends take %d bytes in the file in the beginning, %d at the end", part, first, last)
 	require.Less(t, float64(last), 1.5*float64(first))

@@ -21,7 +21,7 @@ import (
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
-var kills = flag.Int("kills", 30, "how often TestKilledImport kills a process")
+var kills = flag.Int("kills", 15, "how often TestKilledImport kills a process")
 
 // killedEnv has the path of the database for the process that gets killed.
 const killedEnv = "TRANSFER_TEST_KILLED"
