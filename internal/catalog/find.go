@@ -74,22 +74,20 @@ func parseOid(text string) (zodb.Oid, bool) {
 // If something on the way cannot be read the error says so, unless another way
 // leads there.
 func (r reader) resolve(ctx context.Context, name string) (*object, error) {
-	if name == "" {
-		return nil, nil
-	}
 	p := resolving{reader: r, ctx: ctx, tried: make(map[place]bool)}
-	o, err := p.from(place{rootOid, name})
+	o, err := p.from(place{oid: rootOid, rest: name})
 	if err == nil && o == nil && p.trouble != nil {
 		return nil, p.trouble
 	}
 	return o, err
 }
 
-// place is where one may be on the way: at an object, with that much of the name
-// still to go.
+// place is where one may be on the way: at an object, and there, or with that
+// much of the name still to go. What is to go may be empty, because keys may.
 type place struct {
-	oid  zodb.Oid
-	rest string
+	oid   zodb.Oid
+	rest  string
+	there bool
 }
 
 // resolving follows a name. A name may be cut into keys in several ways, which are
@@ -117,7 +115,7 @@ func (p *resolving) from(at place) (*object, error) {
 		}
 		return nil, nil
 	}
-	if at.rest == "" {
+	if at.there {
 		return o, nil
 	}
 	if o.kind == dataKind || o.kind == fileKind {
@@ -159,14 +157,14 @@ func (m *matching) link(names []string, ref pickle.Ref) error {
 		case !ok:
 			return nil
 		case after == "" && i == len(names)-1:
-			m.next = append(m.next, place{ref.Oid, ""})
+			m.next = append(m.next, place{oid: ref.Oid, there: true})
 			return nil
 		}
-		if rest, ok = strings.CutPrefix(after, "/"); !ok || rest == "" {
+		if rest, ok = strings.CutPrefix(after, "/"); !ok {
 			return nil
 		}
 	}
-	m.next = append(m.next, place{ref.Oid, rest})
+	m.next = append(m.next, place{oid: ref.Oid, rest: rest})
 	return nil
 }
 

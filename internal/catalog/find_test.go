@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -60,9 +61,37 @@ func TestNamesMayHaveSlashes(t *testing.T) {
 	_, oid = find(t, w, "a/b/d")
 	require.Equal(t, nested.oid, oid)
 	var notFound *NotFoundError
-	for _, name := range []string{"/a/b/c", "a/b/c/", "a//b/c", "a/", "/"} {
+	for _, name := range []string{"", "/a/b/c", "a/b/c/", "a//b/c", "a/", "/"} {
 		_, err := Find(t.Context(), w.stor, w.tid, name)
 		require.ErrorAs(t, err, &notFound, name)
+	}
+}
+
+// TestManyWaysToCutANameTakeLittleTime: there are 2^60 of them here.
+func TestManyWaysToCutANameTakeLittleTime(t *testing.T) {
+	w := newWorld(t)
+	self := pyRef{rootOid, mappingClass}
+	w.root(pyMap{"a": self, "a/a": self, "a/a/a": self})
+	w.commit()
+	before := w.stor.Loads()
+	_, err := Find(t.Context(), w.stor, w.tid, strings.Repeat("a/", 80)+"b")
+	var notFound *NotFoundError
+	require.ErrorAs(t, err, &notFound)
+	require.Less(t, w.stor.Loads()-before, int64(100))
+}
+
+func TestNamesMayBeEmpty(t *testing.T) {
+	w := newWorld(t)
+	files := map[string]pyRef{"": w.file(), "a/": w.file(), "b//c": w.file(), "b//": w.file()}
+	w.root(pyMap{
+		"":  files[""],
+		"a": w.add(appClass, pyMap{"": files["a/"]}),
+		"b": w.add(appClass, pyMap{"": w.add(appClass, pyMap{"c": files["b//c"], "": files["b//"]})}),
+	})
+	w.commit()
+	for name, file := range files {
+		_, oid := find(t, w, name)
+		require.Equal(t, file.oid, oid, "%q", name)
 	}
 }
 

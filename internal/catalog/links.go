@@ -35,8 +35,8 @@ const maxNest = 100
 
 // links tells v what o refers to. Errors are those of v and those that end a walk.
 func (r reader) links(ctx context.Context, o *object, v visitor) error {
-	if k, ok := treeOf(o.class); ok {
-		return r.treeLinks(ctx, o, k, v)
+	if _, ok := treeOf(o.class); ok {
+		return r.treeLinks(ctx, o, v)
 	}
 	w := valueWalk{v: v, seen: make(map[any]bool)}
 	dicts := attributes(o.state)

@@ -28,10 +28,8 @@ func (n *nearNames) add(path string) {
 		return
 	}
 	at, _ := slices.BinarySearchFunc(n.near, score+1, func(a nearName, score int) int { return cmp.Compare(a.score, score) })
-	if at < maxNear {
-		n.near = slices.Insert(n.near, at, nearName{path, score})
-		n.near = n.near[:min(len(n.near), maxNear)]
-	}
+	n.near = slices.Insert(n.near, at, nearName{path, score})
+	n.near = n.near[:min(len(n.near), maxNear)]
 }
 
 func (n *nearNames) best() (paths []string) {

@@ -112,8 +112,8 @@ func parseBucket(k treeKind, state any) (n treeNode, err error) {
 
 // treeLinks tells v what the items of a BTree refer to. o is its root, or a bucket
 // that is there on its own. Members of a set are named by their position.
-func (r reader) treeLinks(ctx context.Context, o *object, k treeKind, v visitor) error {
-	t := treeWalk{v: v, kind: k}
+func (r reader) treeLinks(ctx context.Context, o *object, v visitor) error {
+	t := treeWalk{v: v}
 	todo, err := t.add(o)
 	if err != nil {
 		return err
@@ -147,17 +147,16 @@ func (r reader) treeLinks(ctx context.Context, o *object, k treeKind, v visitor)
 // treeWalk is a walk through the nodes of one BTree.
 type treeWalk struct {
 	v     visitor
-	kind  treeKind // of the root
-	count int      // members of a set so far
+	count int // members of a set so far
 }
 
 // add tells what the items of node o refer to, and returns what nodes to look at
-// next, the first one last. A bucket of a tree leads nowhere: its neighbour is a
-// child of the tree.
+// next, the first one last. Neighbours of buckets are among them, as for Python,
+// so what one of two ways leads to is found.
 func (t *treeWalk) add(o *object) (next []zodb.Oid, err error) {
 	k, ok := treeOf(o.class)
 	var n treeNode
-	if !ok || k.set != t.kind.set {
+	if !ok {
 		err = fmt.Errorf("expect a node of a tree; got one of class %.200s", o.class)
 	} else {
 		n, err = parseNode(k, o.state)
@@ -175,9 +174,6 @@ func (t *treeWalk) add(o *object) (next []zodb.Oid, err error) {
 		if err := w.item(namedItem{name, item.Key, item.Value}); err != nil {
 			return nil, err
 		}
-	}
-	if t.kind.tree && !k.tree {
-		return nil, nil
 	}
 	slices.Reverse(n.next)
 	return n.next, nil

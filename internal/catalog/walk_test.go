@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -188,6 +190,59 @@ func TestEntriesTellWhatTheyAre(t *testing.T) {
 	require.Equal(t, first, e.Rev)
 }
 
+// TestEveryObjectOfAFileIsOfItsRevision changes one after another.
+func TestEveryObjectOfAFileIsOfItsRevision(t *testing.T) {
+	w := newWorld(t)
+	var blocks []int64
+	for blk := range int64(200) {
+		blocks = append(blocks, blk)
+	}
+	file := w.file(blocks...)
+	w.root(pyMap{"arr": w.array(1, file)})
+	records := maps.Clone(w.records)
+	w.commit()
+	seen := make(map[record.Class]bool)
+	for _, oid := range slices.Sorted(maps.Keys(records)) {
+		if oid == rootOid {
+			continue
+		}
+		w.Store(oid, records[oid])
+		seen[w.classes[oid]] = true
+		at := w.commit()
+		entries := w.entries(at)
+		require.Len(t, entries, 1)
+		require.Equal(t, at, entries[0].Rev, w.classes[oid].String())
+	}
+	require.Len(t, seen, 5)
+}
+
+// headers is a storage that knows serials without loading data.
+type headers struct{ storage.Storage }
+
+func (h headers) Serial(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) { return 0x77777, nil }
+
+func TestDataIsNotLoadedForItsSerial(t *testing.T) {
+	w := newWorld(t)
+	file := w.file(0, 1, 2)
+	items := pyMap{"file": file}
+	for oid, class := range w.classes {
+		if class == record.ZBlk0 {
+			items["block"] = pyRef{oid, class}
+		}
+	}
+	w.root(items)
+	at := w.commit()
+	w.stor.OnLoad(func(_ context.Context, xid zodb.Xid) error {
+		require.NotEqual(t, record.ZBlk0, w.classes[xid.Oid])
+		return nil
+	})
+	require.NoError(t, Walk(t.Context(), headers{w.stor}, at, func(e *Entry) error {
+		require.Equal(t, int64(3), e.Blocks)
+		require.Equal(t, zodb.Tid(0x77777), e.Rev)
+		return nil
+	}))
+}
+
 // TestDamageCostsOnlyWhatIsDamaged: everything else is still found.
 func TestDamageCostsOnlyWhatIsDamaged(t *testing.T) {
 	garbage := []byte("\x80\x03garbage")
@@ -272,16 +327,30 @@ func TestErrorsOfTheDatabaseOrTheCallerEndAWalk(t *testing.T) {
 	var future *storage.FutureViewError
 	require.ErrorAs(t, Walk(t.Context(), w.stor, at+1, nil), &future)
 
-	for skip := range int64(8) {
-		ctx, cancel := context.WithCancel(t.Context())
-		begun := w.stor.Loads()
-		w.stor.OnLoad(func(context.Context, zodb.Xid) error {
-			if w.stor.Loads()-begun > skip {
-				cancel()
-			}
-			return ctx.Err()
-		})
-		require.ErrorIs(t, Walk(ctx, w.stor, at, func(*Entry) error { return nil }), context.Canceled)
+	begun := w.stor.Loads()
+	require.NoError(t, Walk(t.Context(), w.stor, at, func(*Entry) error { return nil }))
+	loads := w.stor.Loads() - begun
+	require.Greater(t, loads, int64(10))
+	for _, want := range []error{context.Canceled, storage.ErrClosed, &storage.DownError{Err: mine}, &storage.FutureViewError{}} {
+		for skip := range loads {
+			ctx, cancel := context.WithCancel(t.Context())
+			begun := w.stor.Loads()
+			w.stor.OnLoad(func(context.Context, zodb.Xid) error {
+				if w.stor.Loads()-begun <= skip {
+					return nil
+				}
+				if want == context.Canceled {
+					cancel()
+				}
+				return want
+			})
+			err := Walk(ctx, w.stor, at, func(e *Entry) error {
+				require.NoError(t, e.Err)
+				return nil
+			})
+			require.ErrorIs(t, err, want)
+			cancel()
+		}
 	}
 	w.stor.OnLoad(nil)
 	require.NoError(t, w.stor.Close())
