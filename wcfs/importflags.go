@@ -27,13 +27,13 @@ func (f *importFlags) define(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.BoolVar(&f.append, "append", false, "add to the array NAME, which must exist")
-	flags.StringVar(&f.dtype, "dtype", "", "type of the items of plain data, as numpy spells it (default uint8)")
-	flags.StringVar(&f.shape, "shape", "", "shape of plain data, such as 3,700 (default: one axis)")
-	flags.StringVar(&f.order, "order", "", "order of plain data: C or F (default C)")
-	flags.StringVar(&f.blksize, "blksize", "2M", "size of the blocks of a new array, such as 64K")
-	flags.StringVar(&f.format, "block-format", "auto", "how blocks are kept: ZBlk0, ZBlk1 or auto")
-	flags.StringVar(&f.message, "message", "", "description of the transaction")
-	flags.BoolVar(&f.json, "json", false, "print what was done as a JSON document")
+	flags.StringVar(&f.dtype, "dtype", "", "`TYPE` of the items of plain data, as numpy spells it (default uint8)")
+	flags.StringVar(&f.shape, "shape", "", "`SHAPE` of plain data, such as 3,700 (default: one axis)")
+	flags.StringVar(&f.order, "order", "", "`ORDER` of plain data: C or F (default C)")
+	flags.StringVar(&f.blksize, "blksize", "2M", "`SIZE` of the blocks of a new array, such as 64K")
+	flags.StringVar(&f.format, "block-format", "auto", "`FORMAT` in which blocks are kept: ZBlk0, ZBlk1 or auto")
+	flags.StringVar(&f.message, "message", "", "`TEXT` that describes the transaction (default: what is done)")
+	flags.BoolVar(&f.json, "json", false, "print what was done as JSON")
 	f.shapeGiven = func() bool { return flags.Changed("shape") }
 	f.blksizeGiven = func() bool { return flags.Changed("blksize") }
 }
