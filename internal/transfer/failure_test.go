@@ -63,8 +63,12 @@ func TestInputThatCannotBeUsed(t *testing.T) {
 			if c.append {
 				write, name = Append, "arr"
 			}
+			early := err != nil
 			if err == nil {
 				_, err = write(ctx, db, src, name, Options{})
+			}
+			if c.name == "cut in the data" {
+				require.Equal(t, !pipe, early, "%s: the size of a file tells before anything is written", label)
 			}
 			var input *InputError
 			require.ErrorAs(t, err, &input, label)
