@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/wcfs/wcfs/internal/catalog"
+	"github.com/wcfs/wcfs/internal/control"
 	"github.com/wcfs/wcfs/internal/demo"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/server"
@@ -31,7 +32,7 @@ const (
 	exitURL         = 12 // no driver for this kind of url, or the url is malformed
 	exitExists      = 13 // there is something of that name already
 	exitNoSpace     = 14 // the disk is full; nothing was written
-	exitNotFound    = 15 // the database has nothing of that name or oid
+	exitNotFound    = 15 // the database has nothing of that name or oid, or no such view
 	exitLocked      = 16 // another writer has the database
 	exitInput       = 17 // what is to be imported cannot be used
 	exitBug         = 70 // a bug in wcfs
@@ -58,22 +59,27 @@ func exitCode(err error) int {
 		usage    *usageError
 		when     *catalog.TimeError
 		notFound *catalog.NotFoundError
+		kind     *catalog.WrongKindError
+		future   *storage.FutureViewError
 		input    *transfer.InputError
 		exists   *transfer.ExistsError
 		locked   *zwrite.LockedError
 		damage   *zwrite.DamageError
+		corrupt  *storage.CorruptError
 		mountErr *mount.Error
 		openErr  *storage.OpenError
 		bug      *server.BugError
 		served   *demo.ServerError
 		wrong    *demo.WrongError
+		operated *control.Error
+		ended    *control.ServeError
 	)
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage), errors.As(err, &when):
 		return exitUsage
-	case errors.As(err, &notFound):
+	case errors.As(err, &notFound), errors.As(err, &kind), errors.As(err, &future):
 		return exitNotFound
 	case errors.As(err, &input):
 		return exitInput
@@ -81,7 +87,7 @@ func exitCode(err error) int {
 		return exitExists
 	case errors.As(err, &locked):
 		return exitLocked
-	case errors.As(err, &damage):
+	case errors.As(err, &damage), errors.As(err, &corrupt):
 		return exitDatabase
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return exitNoSpace
@@ -89,12 +95,32 @@ func exitCode(err error) int {
 		return mountExitCode(mountErr.Reason)
 	case errors.As(err, &openErr):
 		return openExitCode(openErr.Reason)
+	case errors.As(err, &operated):
+		return controlExitCode(operated.Kind)
+	case errors.As(err, &ended):
+		return ended.Code // the server has mapped it
 	case errors.As(err, &bug), errors.As(err, &wrong):
 		return exitBug
 	case errors.As(err, &served) && served.Code > 0:
 		return served.Code // it is a wcfs as well
 	}
 	return exitOther
+}
+
+func controlExitCode(kind control.Kind) int {
+	switch kind {
+	case control.NotRunning:
+		return exitNotRunning
+	case control.AlreadyRunning, control.Foreign:
+		return exitMounted
+	case control.Stuck:
+		return exitStuck
+	case control.ClientsEnded:
+		return exitClients
+	case control.Ambiguous:
+		return exitUsage
+	}
+	return exitOther // Unhealthy, LeftOver
 }
 
 func mountExitCode(reason mount.Reason) int {

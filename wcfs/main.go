@@ -2,6 +2,7 @@
 //
 //	wcfs serve ZURL [MOUNTPOINT]     in the foreground, until Ctrl-C
 //	wcfs [OPTIONS] ZURL MOUNTPOINT   the same; the form wendelin.core starts
+//	wcfs mount ZURL [MOUNTPOINT]     in the background; see also status, stop, list
 //
 // This package only parses the command line, calls internal/..., and turns an
 // error into one line on stderr and an exit code. It is the only place that
@@ -87,16 +88,16 @@ program can read or map into memory, as of now and as of any past transaction.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{msg: err.Error(), text: "see: " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(newServe(), newDemo(), newImport(), newExport(), newLs(), newLog(), newDiff(), newCat())
+	root.AddCommand(newServe(), newMount(), newStatus(), newStop(), newList(), newDemo(), newImport(), newExport(), newLs(), newLog(), newDiff(), newCat())
 	return root
 }
 
 // withCommand returns args with "serve" put before them when they are of the
 // form that names no command: wcfs [OPTIONS] ZURL MOUNTPOINT. Options of serve
-// may be written with one dash, as Go programs do.
+// and mount may be written with one dash, as Go programs do.
 func withCommand(root *cobra.Command, args []string) []string {
 	serve, _, _ := root.Find([]string{"serve"})
-	if len(args) > 0 && args[0] == serve.Name() {
+	if len(args) > 0 && (args[0] == serve.Name() || args[0] == "mount") {
 		return append([]string{args[0]}, doubleDashes(serve, args[1:])...)
 	}
 	if !isLegacy(root, args) {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"runtime"
 	"time"
 
+	"github.com/golang/glog"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -15,8 +17,12 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
-// legacyFlag marks the form without a command. It is not for users.
-const legacyFlag = "drop-in"
+// Flags that are not for users.
+const (
+	legacyFlag     = "drop-in"    // the form without a command
+	makeFlag       = "make"       // make the last element of MOUNTPOINT
+	backgroundFlag = "background" // mount has started it; see background.go
+)
 
 // minProcs is how many threads run Go code at least. A thread that tells the
 // kernel to drop pages waits there for READs that others must answer; it takes
@@ -33,7 +39,10 @@ type serveFlags struct {
 	traceFUSE  bool
 	pinTimeout time.Duration
 	viewIdle   time.Duration
+	logFile    string
 	legacy     bool
+	make       bool // make the mount point
+	background bool // started by mount
 }
 
 func newServe() *cobra.Command {
@@ -59,6 +68,19 @@ Without MOUNTPOINT the usual place is used, where clients look for it:
 			return serve(cmd, &f, args)
 		},
 	}
+	addServeFlags(cmd, &f)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.legacy, legacyFlag, false, "")
+	flags.BoolVar(&f.make, makeFlag, false, "")
+	flags.BoolVar(&f.background, backgroundFlag, false, "")
+	for _, name := range []string{legacyFlag, makeFlag, backgroundFlag} {
+		_ = flags.MarkHidden(name)
+	}
+	return cmd
+}
+
+// addServeFlags gives cmd what can be said about a server.
+func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.DurationVar(&f.pinTimeout, "pintimeout", 30*time.Second, "time a client has to answer a pin before it is killed")
@@ -66,12 +88,10 @@ Without MOUNTPOINT the usual place is used, where clients look for it:
 	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
 	flags.BoolVar(&f.debug, "debug", false, "log more, and serve .wcfs/debug/")
 	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
-	flags.BoolVar(&f.legacy, legacyFlag, false, "")
-	_ = flags.MarkHidden(legacyFlag)
+	flags.StringVar(&f.logFile, "log-file", "", "append the log to this file")
 	for _, name := range glogFlags {
 		flags.AddGoFlag(flag.CommandLine.Lookup(name))
 	}
-	return cmd
 }
 
 func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
@@ -79,41 +99,56 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 		return &usageError{msg: fmt.Sprintf("expected 2 arguments, got %d", len(args)), text: "Usage: wcfs [OPTIONS] zurl mntpt"}
 	}
 	if len(args) < 1 || len(args) > 2 {
-		return &usageError{msg: fmt.Sprintf("serve: expected ZURL [MOUNTPOINT], got %d arguments", len(args)),
+		return &usageError{msg: fmt.Sprintf("%s: expected ZURL [MOUNTPOINT], got %d arguments", cmd.Name(), len(args)),
 			text: "Usage: wcfs " + cmd.Use}
 	}
 	for _, arg := range args {
 		if arg == "" {
-			return &usageError{msg: "serve: ZURL and MOUNTPOINT must not be empty"}
+			return &usageError{msg: cmd.Name() + ": ZURL and MOUNTPOINT must not be empty"}
 		}
 	}
 	if f.pinTimeout <= 0 {
-		return &usageError{msg: fmt.Sprintf("serve: -pintimeout must be positive, got %s", f.pinTimeout)}
+		return &usageError{msg: fmt.Sprintf("%s: -pintimeout must be positive, got %s", cmd.Name(), f.pinTimeout)}
 	}
 	if f.viewIdle < server.MinViewIdle {
-		return &usageError{msg: fmt.Sprintf("serve: --view-idle must be at least %s, got %s", server.MinViewIdle, f.viewIdle)}
+		return &usageError{msg: fmt.Sprintf("%s: --view-idle must be at least %s, got %s", cmd.Name(), server.MinViewIdle, f.viewIdle)}
 	}
 	return nil
 }
 
 func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 	terminal := term.IsTerminal(int(os.Stderr.Fd()))
-	closeLog, err := setupLog(cmd, f)
+	var back *background
+	if f.background {
+		back = newBackground()
+	}
+	out, err := setupLog(cmd, f)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	defer out.close()
 	opt, err := serveOptions(f, args)
 	if err != nil {
 		return err
 	}
-	if terminal {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	switch {
+	case back != nil:
+		opt.OnReady = func(dir string) {
+			out.leaveStderr()
+			if err := back.ready(dir); err != nil {
+				glog.Errorf("whoever started this is gone: %s", err)
+				cancel()
+			}
+		}
+	case terminal:
 		opt.OnReady = func(dir string) {
 			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
 		}
 	}
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
-	return server.Run(cmd.Context(), opt)
+	return server.Run(ctx, opt)
 }
 
 // serveOptions turns the command line into what the server understands.
@@ -133,7 +168,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		TraceFUSE:  f.traceFUSE,
 	}
 	if len(args) == 2 {
-		opt.Mountpoint = args[1]
+		opt.Mountpoint, opt.CreateMountpoint = args[1], f.make
 		return opt, nil
 	}
 	opt.CreateMountpoint = true

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -37,28 +38,20 @@ func isDead(dir string) bool {
 	if err != nil || len(entries) == 0 || entries[len(entries)-1].FSType != fsType {
 		return false
 	}
-	answer := make(chan error, 1)
-	// A server that hangs keeps the goroutine; Prepare fails then, and the
-	// process ends.
-	go func() {
-		var st unix.Statfs_t
-		answer <- unix.Statfs(dir, &st)
-	}()
-	select {
-	case err := <-answer:
-		return errors.Is(err, unix.ENOTCONN)
-	case <-time.After(answerTimeout):
-		return false
-	}
+	return errors.Is(Prober{Limit: answerTimeout}.statfs(context.Background(), dir), unix.ENOTCONN)
 }
 
-func detach(dir string) error {
+func detach(dir string) error { return unmount(dir, unix.MNT_DETACH) }
+
+// unmount takes off what is mounted on dir: root by itself, others through
+// fusermount3. The last element of dir is not followed, nor asked of the mount.
+func unmount(dir string, flags int) error {
 	if os.Geteuid() == 0 {
-		return unix.Unmount(dir, unix.MNT_DETACH)
+		return unix.Unmount(dir, unix.UMOUNT_NOFOLLOW|flags)
 	}
 	helper, err := findFusermount()
 	if err != nil {
 		return err
 	}
-	return runFusermountUnmount(helper, dir, unix.MNT_DETACH)
+	return runFusermountUnmount(helper, dir, flags)
 }

@@ -19,8 +19,12 @@
 // Mount returns a Device. Whoever serves it owns its descriptor; the mount goes
 // away by Unmount, by Detach, or by the death of the process. /proc/self/mountinfo
 // is asked what is mounted, since even stat(2) of a mount point may hang or fail.
-// Only to find out whether the server of a mount is dead is the mount itself
-// asked, by a goroutine that nobody waits for longer than a second.
+// A mount itself is only asked by the child of a Prober, within a limit. That
+// includes the mount of one's own: a process in which a thread waits for a mount
+// that the process serves cannot end.
+//
+// The same sources tell, without asking a mount, which mounts there are (List)
+// and who uses them (Finder).
 package mount
 
 import (

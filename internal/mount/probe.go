@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,7 +26,7 @@ const ProbeCommand = "__probe"
 // selfExe is this program, also after its file was replaced.
 const selfExe = "/proc/self/exe"
 
-// probeFailed is the exit code of a probe that prints an errno.
+// probeFailed is the exit code of a probe that prints an errno and a text.
 const probeFailed = 1
 
 // Prober asks questions of a mount that may never answer. Each is asked by a
@@ -70,6 +71,24 @@ func (p Prober) Stat(ctx context.Context, path string) (dev uint64, err error) {
 		return 0, fmt.Errorf("stat %s: strange answer of the probe: %w", path, err)
 	}
 	return dev, nil
+}
+
+// Unmount takes off what is mounted on dir; with lazy although it is used. The
+// child does it, because the kernel may not come back from that. The error says
+// IsBusy if somebody uses the mount; else errors are as of Read.
+func (p Prober) Unmount(ctx context.Context, dir string, lazy bool) error {
+	op := "unmount"
+	if lazy {
+		op = "detach"
+	}
+	_, err := p.ask(ctx, op, dir)
+	return err
+}
+
+// statfs asks the server of dir whatever the kernel has cached.
+func (p Prober) statfs(ctx context.Context, dir string) error {
+	_, err := p.ask(ctx, "statfs", dir)
+	return err
 }
 
 // probed is how a child ended.
@@ -134,8 +153,12 @@ func (end probed) answer(op, path string) ([]byte, error) {
 	}
 	var exit *exec.ExitError
 	if errors.As(end.err, &exit) && exit.ExitCode() == probeFailed {
-		if errno, err := strconv.ParseUint(string(end.out), 10, 16); err == nil {
+		number, text, _ := strings.Cut(string(end.out), " ")
+		switch errno, err := strconv.ParseUint(number, 10, 16); {
+		case err == nil && errno != 0:
 			return nil, &fs.PathError{Op: op, Path: path, Err: syscall.Errno(errno)}
+		case err == nil:
+			return nil, errors.New(text)
 		}
 	}
 	return nil, fmt.Errorf("%s %s: the probe failed: %w", op, path, end.err)
@@ -151,9 +174,9 @@ func Probe(op, path string, out io.Writer) (code int) {
 	if err == nil {
 		return 0
 	}
-	errno := syscall.EIO
+	var errno syscall.Errno // 0: the text has to do
 	errors.As(err, &errno)
-	fmt.Fprint(out, uint(errno))
+	fmt.Fprintf(out, "%d %s", uint(errno), err)
 	return probeFailed
 }
 
@@ -174,6 +197,13 @@ func probe(op, path string) ([]byte, error) {
 			return nil, err
 		}
 		return strconv.AppendUint(nil, st.Dev, 10), nil
+	case "statfs":
+		var st unix.Statfs_t
+		return nil, unix.Statfs(path, &st)
+	case "unmount":
+		return nil, unmount(path, 0)
+	case "detach":
+		return nil, unmount(path, unix.MNT_DETACH)
 	}
 	return nil, unix.EINVAL
 }

@@ -5,8 +5,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -43,11 +41,7 @@ func AllowRequestSize(want int) (size int, err error) {
 // mount. It must be called before the first file is opened, since the kernel
 // copies the figure at open.
 func (d *Device) SetReadAhead(bytes int) error {
-	var st unix.Stat_t
-	if err := unix.Lstat(d.Dir, &st); err != nil {
-		return fmt.Errorf("set read-ahead: stat %s: %w", d.Dir, err)
-	}
-	path := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
+	path := fmt.Sprintf("/sys/class/bdi/0:%d/read_ahead_kb", d.minor)
 	if err := os.WriteFile(path, []byte(strconv.Itoa(bytes/1024)), 0o644); err != nil {
 		return fmt.Errorf("set read-ahead: %w", err)
 	}

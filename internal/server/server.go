@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,6 @@ import (
 
 	"github.com/golang/glog"
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
@@ -144,7 +142,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	defer place.Remove()
 	if place.Cleared {
-		glog.Infof("mount point %s: the server of what was mounted there is dead; it is detached", place.Dir)
+		glog.Warningf("mount point %s: the server of what was mounted there is dead; it is detached", place.Dir)
 	}
 	store, at0, err := opt.Drivers.Open(ctx, opt.ZURL, opt.Storage)
 	if err != nil {
@@ -366,12 +364,11 @@ func (s *server) mount() (*fuse.Server, error) {
 }
 
 // checkReady asks the mount a real question, and then lets the kernel read
-// ahead whole blocks.
+// ahead whole blocks. A child asks: a server that waits for itself when a handler
+// of it panics could not end, not even by SIGKILL.
 func (s *server) checkReady() error {
-	var st unix.Stat_t
-	path := filepath.Join(s.place.Dir, ".wcfs", "zurl")
-	if err := unix.Stat(path, &st); err != nil {
-		return fmt.Errorf("the mount does not answer: stat %s: %w", path, err)
+	if err := s.probe.check(s.ctx); err != nil {
+		return fmt.Errorf("the mount does not answer: %w", err)
 	}
 	if err := s.device.SetReadAhead(fusefs.MaxRequest); err != nil {
 		glog.Infof("sequential reading takes more and smaller requests: %s", err)

@@ -1,0 +1,396 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/process"
+)
+
+// StopOptions says how a server is stopped.
+type StopOptions struct {
+	Prober  mount.Prober
+	Timeout time.Duration             // for everything
+	Logf    func(string, ...any)      // gets a line for everything that is out of the ordinary
+	Dump    func(why string, d *Dump) // gets what processes wait for, before they are ended
+}
+
+// shares of the timeout that the steps of stopping may take. Their sum is 1.
+const (
+	shareUnmount = 0.2
+	shareTerm    = 0.2
+	shareAbort   = 0.1
+	shareQuit    = 0.1
+	shareKill    = 0.1
+	shareClients = 0.1 // each of SIGTERM and SIGKILL
+	shareLast    = 0.1
+)
+
+// minWait is what every wait gets, also when the time is over: something that
+// was just ended needs a moment.
+const minWait = 100 * time.Millisecond
+
+// Stop ends the server that t means, and leaves no mount, no directory at the
+// usual place, no process of the server, and no client of the mount: whoever
+// went on with it would be cut off from the data. It takes at most the timeout,
+// and some seconds to look at processes, however the server is.
+//
+// It is fine if none is running. Errors are *Error of the kinds ClientsEnded,
+// LeftOver, Stuck, Foreign and Ambiguous, and others.
+func Stop(ctx context.Context, t Target, opt StopOptions) error {
+	s, err := t.Only()
+	var e *Error
+	if errors.As(err, &e) && e.Kind == NotRunning {
+		return stopUnmounted(ctx, t, opt)
+	}
+	if err != nil {
+		return err
+	}
+	if !s.mayControl() {
+		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s", s.Dir, userName(s.UID)),
+			Hint: "only they and root can stop it"}
+	}
+	stop := newStopper(ctx, s, opt)
+	defer stop.close()
+	return stop.run()
+}
+
+// stopUnmounted ends a server that has not mounted yet, or does not end.
+func stopUnmounted(ctx context.Context, t Target, opt StopOptions) error {
+	found := false
+	for _, dir := range t.points() {
+		if pid := starting(dir); pid != 0 {
+			found = true
+			opt.Logf("%s: pid %d starts or ends there; ending it", dir, pid)
+			stop := newStopper(ctx, Server{Entry: mount.Entry{Dir: dir}, PID: pid}, opt)
+			defer stop.close()
+			if stop.endServer(); !stop.ended() {
+				return stuckForGood(&stop.server)
+			}
+		}
+		mount.RemovePoint(dir)
+	}
+	if !found {
+		opt.Logf("%s: not running", t)
+	}
+	return nil
+}
+
+// stopper is one server being stopped.
+type stopper struct {
+	opt     StopOptions
+	ctx     context.Context // ends with the timeout
+	cancel  context.CancelFunc
+	server  Server
+	process *process.Handle // nil if there is none, or it has ended already
+	finder  *mount.Finder
+	users   map[int]mount.User // clients, as long as the mount is in the table
+	handles map[int]*process.Handle
+	gone    bool // the mount was found missing from the table
+}
+
+func newStopper(ctx context.Context, s Server, opt StopOptions) *stopper {
+	ctx, cancel := context.WithTimeout(ctx, opt.Timeout)
+	stop := &stopper{opt: opt, ctx: ctx, cancel: cancel, server: s, finder: mount.NewFinder(s.Entry),
+		users: map[int]mount.User{}, handles: map[int]*process.Handle{}}
+	if s.PID != 0 {
+		stop.process, _ = process.OfThread(s.PID) // gone since it was seen
+	}
+	return stop
+}
+
+func (stop *stopper) close() {
+	stop.cancel()
+	if stop.process != nil {
+		stop.process.Close()
+	}
+	for _, h := range stop.handles {
+		h.Close()
+	}
+}
+
+func (stop *stopper) run() error {
+	dir := stop.server.Dir
+	if err := stop.unmount(shareUnmount, false); err != nil {
+		stop.opt.Logf("%s", unmountText(dir, err))
+		stop.findUsers()
+		stop.logUsers()
+	}
+	stop.endServer()
+	ended := stop.endClients()
+	err := stop.unmount(shareLast, false)
+	if err != nil && stop.ended() {
+		stop.opt.Logf("%s; detaching it", unmountText(dir, err))
+		err = stop.unmount(shareLast, true)
+	}
+	if !stop.ended() {
+		return stuckForGood(&stop.server)
+	}
+	if err != nil {
+		return &Error{Kind: LeftOver, Msg: unmountText(dir, err), Hint: "try: umount -l " + dir, Err: err}
+	}
+	mount.RemovePoint(dir)
+	return stop.outcome(ended)
+}
+
+func stuckForGood(s *Server) error {
+	return &Error{Kind: Stuck, Msg: fmt.Sprintf("%s: pid %d does not end; it is stuck in the kernel", s.Dir, s.PID),
+		Hint: "only a reboot ends it"}
+}
+
+// outcome tells what became of the clients.
+func (stop *stopper) outcome(ended []mount.User) error {
+	if left := stop.stillUsing(); len(left) > 0 {
+		return &Error{Kind: LeftOver, Msg: fmt.Sprintf("%s: stopped, but what was mounted there is still used by %s", stop.server.Dir, userText(left[0])),
+			Hint: "it has to let go, as by: cd /"}
+	}
+	if len(ended) > 0 {
+		return &Error{Kind: ClientsEnded, Msg: fmt.Sprintf("%s: stopped, but clients had to be ended (%d)", stop.server.Dir, len(ended))}
+	}
+	return nil
+}
+
+// wait returns a context for a step that may take a share of the timeout.
+func (stop *stopper) wait(share float64) (context.Context, context.CancelFunc) {
+	d := time.Duration(share * float64(stop.opt.Timeout))
+	if end, ok := stop.ctx.Deadline(); ok {
+		d = min(d, time.Until(end))
+	}
+	if stop.ctx.Err() != nil {
+		d = 0
+	}
+	return context.WithTimeout(context.WithoutCancel(stop.ctx), max(d, minWait))
+}
+
+// mounted reports whether the mount is in the table.
+func (stop *stopper) mounted() bool {
+	_, ok := stop.entry()
+	return ok
+}
+
+// entry returns the mount, if it is in the table. Once it was not, what is there
+// is another one, although the kernel may have given it the same number.
+func (stop *stopper) entry() (mount.Entry, bool) {
+	if stop.gone {
+		return mount.Entry{}, false
+	}
+	entries, err := mount.List()
+	if err != nil {
+		return stop.server.Entry, true
+	}
+	for _, e := range entries {
+		if e.Device() == stop.server.Device() && e.Source == stop.server.Source && !stop.replaced(e) {
+			return e, true
+		}
+	}
+	stop.gone = true
+	return mount.Entry{}, false
+}
+
+// replaced reports whether another server has mounted e since ours ended.
+func (stop *stopper) replaced(e mount.Entry) bool {
+	return stop.process != nil && stop.ended() && fuseProcesses().serving(e) != 0
+}
+
+// unmount takes the mount off all its places.
+func (stop *stopper) unmount(share float64, lazy bool) error {
+	ctx, cancel := stop.wait(share)
+	defer cancel()
+	e, ok := stop.entry()
+	if !ok {
+		return nil
+	}
+	for _, dir := range e.Places() {
+		if err := stop.opt.Prober.Unmount(ctx, dir, lazy); err != nil && stop.mounted() {
+			return err
+		}
+	}
+	return nil
+}
+
+func unmountText(dir string, err error) string {
+	if mount.IsBusy(err) {
+		return dir + ": cannot be unmounted: it is in use"
+	}
+	return fmt.Sprintf("%s: cannot be unmounted: %s", dir, err)
+}
+
+// ended reports whether the process of the server has ended, as far as there is
+// one that can be seen.
+func (stop *stopper) ended() bool {
+	if stop.process == nil {
+		return true
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return stop.process.Wait(ctx) == nil
+}
+
+func (stop *stopper) waitEnded(share float64) bool {
+	if stop.process == nil {
+		return true
+	}
+	ctx, cancel := stop.wait(share)
+	defer cancel()
+	return stop.process.Wait(ctx) == nil
+}
+
+// endServer ends the process of the server, by harder and harder means.
+func (stop *stopper) endServer() {
+	if stop.process == nil {
+		if stop.mounted() && stop.server.PID == 0 {
+			stop.abort() // whoever serves it cannot be seen
+		}
+		return
+	}
+	stop.signal(syscall.SIGTERM)
+	if stop.waitEnded(shareTerm) {
+		return
+	}
+	stop.dump("the server does not end")
+	stop.abort()
+	if stop.waitEnded(shareAbort) {
+		return
+	}
+	for _, step := range []struct {
+		sig   syscall.Signal
+		share float64
+	}{{syscall.SIGQUIT, shareQuit}, {syscall.SIGKILL, shareKill}} {
+		stop.opt.Logf("pid %d: still running; sending %s", stop.server.PID, sigName(step.sig))
+		stop.signal(step.sig)
+		if stop.waitEnded(step.share) {
+			return
+		}
+	}
+	stop.dump("the server survives SIGKILL")
+}
+
+// signal sends sig to the server, also to one that was stopped: that would take
+// notice of nothing but SIGKILL.
+func (stop *stopper) signal(sig syscall.Signal) {
+	if err := stop.process.Signal(sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		stop.opt.Logf("pid %d: cannot send %s: %s", stop.server.PID, sigName(sig), err)
+	}
+	if state := statText(stop.server.PID, fieldState); state == "T" {
+		stop.opt.Logf("pid %d: was stopped by a signal; letting it go on, to end", stop.server.PID)
+		_ = stop.process.Signal(syscall.SIGCONT)
+	}
+}
+
+func sigName(sig syscall.Signal) string {
+	return map[syscall.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGQUIT: "SIGQUIT", syscall.SIGKILL: "SIGKILL"}[sig]
+}
+
+// abort frees whoever waits for the server.
+func (stop *stopper) abort() {
+	// The number of a connection that nobody can reach may be that of another one.
+	if !stop.mounted() && len(stop.stillUsing()) == 0 {
+		return
+	}
+	if err := stop.server.Abort(); err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			stop.opt.Logf("%s", err)
+		}
+		return
+	}
+	stop.opt.Logf("%s: the FUSE connection was aborted", stop.server.Dir)
+}
+
+func (stop *stopper) dump(why string) {
+	if stop.opt.Dump != nil {
+		stop.opt.Dump(fmt.Sprintf("%s: %s", stop.server.Dir, why), NewDump(stop.server))
+	}
+}
+
+// findUsers adds who uses the mount now.
+func (stop *stopper) findUsers() {
+	users := stop.finder.Users()
+	if !stop.mounted() {
+		return // its id may be that of another mount
+	}
+	for _, u := range users {
+		if _, known := stop.users[u.PID]; known || u.PID == stop.server.PID {
+			continue
+		}
+		if h, err := process.OfThread(u.PID); err == nil {
+			stop.users[u.PID], stop.handles[u.PID] = u, h
+		}
+	}
+}
+
+func (stop *stopper) logUsers() {
+	for _, u := range stop.stillUsing() {
+		stop.opt.Logf("used by %s", userText(u))
+	}
+}
+
+// stillUsing returns who of the users has not let go, by ascending pid.
+func (stop *stopper) stillUsing() (users []mount.User) {
+	for pid := range stop.users {
+		if now := stop.finder.User(pid); len(now.Uses) > 0 && !endsWithin(stop.handles[pid], 0) {
+			users = append(users, now)
+		}
+	}
+	slices.SortFunc(users, func(a, b mount.User) int { return a.PID - b.PID })
+	return users
+}
+
+func endsWithin(h *process.Handle, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return h.Wait(ctx) == nil
+}
+
+// endClients ends those who use the mount, but for the programs that this one
+// was started by, and returns who was ended.
+func (stop *stopper) endClients() (ended []mount.User) {
+	if stop.unmount(shareLast, false) != nil {
+		stop.findUsers()
+	}
+	ours := ancestors()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		var pids []string
+		var waiting []*process.Handle
+		for _, u := range stop.stillUsing() {
+			if slices.Contains(ours, u.PID) {
+				continue
+			}
+			pids = append(pids, fmt.Sprintf("%d (%s)", u.PID, u.Name))
+			waiting = append(waiting, stop.handles[u.PID])
+			if sig == syscall.SIGTERM {
+				ended = append(ended, u)
+			}
+			_ = stop.handles[u.PID].Signal(sig)
+		}
+		if len(pids) == 0 {
+			break
+		}
+		stop.opt.Logf("ending clients by %s: pid %s", sigName(sig), strings.Join(pids, ", "))
+		ctx, cancel := stop.wait(shareClients)
+		for _, h := range waiting {
+			_ = h.Wait(ctx)
+		}
+		cancel()
+	}
+	return ended
+}
+
+// ancestors returns the processes that this one was started by.
+func ancestors() (pids []int) {
+	for pid := os.Getppid(); pid > 0; {
+		pids = append(pids, pid)
+		parent, err := statField(pid, fieldParent)
+		if err != nil {
+			break
+		}
+		pid = parent
+	}
+	return pids
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/control"
+)
+
+// background is a server that mount has started: it tells when it is ready, and
+// then lets go of the terminal.
+type background struct{ to *os.File }
+
+// newBackground takes the descriptor that mount has given us. Programs that we
+// execute must not have it, since mount waits for its end.
+func newBackground() *background {
+	unix.CloseOnExec(control.ReadyFD)
+	return &background{os.NewFile(control.ReadyFD, "ready")}
+}
+
+// ready tells that dir is served. It fails if nobody waits for that any more.
+func (b *background) ready(dir string) error {
+	defer b.to.Close()
+	_, err := fmt.Fprintln(b.to, dir)
+	return err
+}
+
+// leaveStderr makes the descriptors 1 and 2 those of the log file, or of nothing.
+// What the runtime says when it has to end the process so gets into the log.
+func (out *logOutput) leaveStderr() {
+	target := out.file
+	if target == nil {
+		var err error
+		if target, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+			return // without /dev; whoever reads what we say goes away
+		}
+		defer target.Close()
+	}
+	out.both.Store(false)
+	for _, fd := range []int{1, 2} {
+		_ = unix.Dup3(int(target.Fd()), fd, 0)
+	}
+}

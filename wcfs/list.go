@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wcfs/wcfs/internal/control"
+)
+
+// controlVersion is the version of the JSON that list and status print. It
+// changes when something is taken away or means something else.
+const controlVersion = 1
+
+func newList() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list [--json]",
+		Short: "List the servers of this host",
+		Long: `List the servers of this host: where they are mounted, their process, how long
+that runs, the database, and a state: ok; dead: the process is gone and its mount
+is left; stuck: it does not answer; private: only another user can ask it;
+failing: it answers wrongly.
+
+Passwords in urls are not shown. A server that does not answer within ` + probeLimit.String() + ` is
+stuck; the command never hangs.`,
+		Example: `  wcfs list
+  wcfs list --json | jq -r '.servers[].mountpoint'`,
+		DisableFlagsInUseLine: true,
+		Args:                  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			servers, err := control.List(cmd.Context(), prober())
+			if err != nil {
+				return err
+			}
+			summaries := make([]control.Summary, len(servers))
+			for i, s := range servers {
+				summaries[i] = s.Summary()
+			}
+			if asJSON {
+				return printJSON(struct {
+					Version int               `json:"version"`
+					Servers []control.Summary `json:"servers"`
+				}{controlVersion, summaries})
+			}
+			return printList(summaries)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+func printList(servers []control.Summary) error {
+	if len(servers) == 0 {
+		fmt.Fprintln(os.Stderr, "wcfs: no server is running")
+		return nil
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MOUNTPOINT\tPID\tUPTIME\tDATABASE\tSTATE")
+	for _, s := range servers {
+		pid, uptime := "-", "-"
+		if s.PID != 0 {
+			pid = fmt.Sprint(s.PID)
+		}
+		if s.Started != nil {
+			uptime = time.Since(*s.Started).Truncate(time.Second).String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Mountpoint, pid, uptime, s.ZURL, s.State)
+	}
+	return w.Flush()
+}
+
+func printJSON(document any) error {
+	out := json.NewEncoder(os.Stdout)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	return out.Encode(document)
+}
+
+// noArgs refuses arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{msg: fmt.Sprintf("%s: expected no arguments, got %d", cmd.Name(), len(args)), text: "Usage: wcfs " + cmd.Use}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/wcfs/wcfs/internal/control"
+	"github.com/wcfs/wcfs/internal/mount"
+)
+
+const (
+	// probeLimit is how long a mount may take to answer a question.
+	probeLimit = 5 * time.Second
+
+	// startWait is how long mount waits for a server that somebody else starts at
+	// the same time.
+	startWait = 30 * time.Second
+)
+
+func newMount() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "mount [OPTIONS] ZURL [MOUNTPOINT]",
+		Short: "Start a server in the background",
+		Long: `Mount the database ZURL on MOUNTPOINT as wcfs serve does, but in the
+background. The command returns when the mount has answered, and prints where it
+is. If the server cannot start, its error and its exit code are those of this
+command, and nothing of it is left.
+
+There is one server for a database: if it runs already, also because of another
+start at the same time, its place is printed and the exit code is 3.
+
+Once the server runs its log goes to --log-file or -log_dir, and nowhere if
+neither is given.
+
+` + exitCodesHelp,
+		Example: `  wcfs mount data.fs
+  wcfs mount --log-file /var/log/wcfs.log file:///srv/data.fs /mnt/data
+  wcfs stop data.fs`,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkServeArgs(cmd, &f, args); err != nil {
+				return err
+			}
+			return startServer(cmd, &f, args)
+		},
+	}
+	addServeFlags(cmd, &f)
+	return cmd
+}
+
+func startServer(cmd *cobra.Command, f *serveFlags, args []string) error {
+	opt, err := startOptions(cmd, f, args)
+	if err != nil {
+		return err
+	}
+	err = control.Start(cmd.Context(), opt)
+	var e *control.Error
+	if err == nil || errors.As(err, &e) && e.Kind == control.AlreadyRunning {
+		fmt.Println(opt.Dir)
+	}
+	if err == nil && f.logFile == "" && !cmd.Flags().Changed("log_dir") && term.IsTerminal(int(os.Stderr.Fd())) {
+		fmt.Fprintln(os.Stderr, "wcfs: it serves in the background and logs nothing (see --log-file); stop with: wcfs stop", opt.Dir)
+	}
+	return err
+}
+
+func startOptions(cmd *cobra.Command, f *serveFlags, args []string) (opt control.StartOptions, err error) {
+	served, err := serveOptions(f, args)
+	if err != nil {
+		return opt, err
+	}
+	dir, err := filepath.Abs(served.Mountpoint)
+	if err == nil {
+		dir, err = control.RealDir(dir)
+	}
+	if err != nil {
+		return opt, fmt.Errorf("mount point %s: %w", served.Mountpoint, err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return opt, fmt.Errorf("find the program to start: %w", err)
+	}
+	// Clients know a server by its last two arguments.
+	line := append([]string{"serve", "--" + backgroundFlag}, sameFlags(cmd)...)
+	if served.CreateMountpoint {
+		line = append(line, "--"+makeFlag)
+	}
+	return control.StartOptions{
+		Exe:    exe,
+		Args:   append(line, "--", served.ZURL, dir),
+		ZURL:   served.ZURL,
+		Dir:    dir,
+		Prober: prober(),
+		Wait:   startWait,
+		Words:  os.Stderr,
+	}, nil
+}
+
+// sameFlags returns the flags that cmd was given. Paths come without relation to
+// the current directory, which a server in the background does not keep.
+func sameFlags(cmd *cobra.Command) (flags []string) {
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		value := flag.Value.String()
+		if flag.Name == "log-file" || flag.Name == "log_dir" {
+			if abs, err := filepath.Abs(value); err == nil && value != "" {
+				value = abs
+			}
+		}
+		flags = append(flags, "--"+flag.Name+"="+value)
+	})
+	return flags
+}
+
+// prober asks mounts questions through children that run this program.
+func prober() mount.Prober { return mount.Prober{Limit: probeLimit} }

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wcfs/wcfs/internal/control"
+)
+
+func newStatus() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [--json] [ZURL|MOUNTPOINT]",
+		Short: "Tell how servers are",
+		Long: `Examine the server of a database or on a mount point; all servers without an
+argument. One line says of each thing that was looked at whether it is ok. If a
+server does not answer within ` + probeLimit.String() + `, it follows what its threads wait for in the
+kernel and who uses the mount. The command itself never hangs.
+
+` + exitCodesHelp,
+		Example: `  wcfs status
+  wcfs status data.fs
+  wcfs status --json /mnt/data`,
+		DisableFlagsInUseLine: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return &usageError{msg: fmt.Sprintf("status: expected at most ZURL or MOUNTPOINT, got %d arguments", len(args)),
+					text: "Usage: wcfs " + cmd.Use}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return status(cmd, args, asJSON) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+func status(cmd *cobra.Command, args []string, asJSON bool) error {
+	servers, failed := serversFor(args)
+	var notRunning *control.Error
+	if failed != nil && !asNotRunning(failed, &notRunning) {
+		return failed
+	}
+	reports := make([]control.Report, len(servers))
+	for i, s := range servers {
+		reports[i] = control.Examine(cmd.Context(), prober(), s)
+		if err := cmd.Context().Err(); err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+		if !asJSON {
+			printReport(i, &reports[i])
+		}
+	}
+	if asJSON {
+		err := printJSON(struct {
+			Version int              `json:"version"`
+			Servers []control.Report `json:"servers"`
+		}{controlVersion, reports})
+		if err != nil {
+			return err
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return worst(reports)
+}
+
+// serversFor returns the servers that the user named: all without a name.
+func serversFor(args []string) ([]control.Server, error) {
+	if len(args) == 0 {
+		servers, err := control.Servers()
+		if err == nil && len(servers) == 0 {
+			err = &control.Error{Kind: control.NotRunning, Msg: "no server is running"}
+		}
+		return servers, err
+	}
+	target, err := newTarget(args[0])
+	if err != nil {
+		return nil, err
+	}
+	return target.Find()
+}
+
+// newTarget turns what a person typed for a server into what control understands.
+func newTarget(arg string) (control.Target, error) {
+	if arg == "" {
+		return control.Target{}, &usageError{msg: "ZURL or MOUNTPOINT must not be empty"}
+	}
+	zurl, err := resolveURL(arg)
+	if err != nil {
+		return control.Target{}, err
+	}
+	t := control.Target{ZURL: zurl}
+	if zurl != arg { // it has no scheme
+		t.Path = filepath.Clean(strings.TrimPrefix(zurl, "file://"))
+	}
+	return t, nil
+}
+
+func printReport(i int, r *control.Report) {
+	if i > 0 {
+		fmt.Println()
+	}
+	for _, c := range r.Checks {
+		verdict := "ok"
+		if !c.OK {
+			verdict = "fail"
+		}
+		line := verdict + " - " + c.Name
+		if c.Detail != "" {
+			line += ": " + c.Detail
+		}
+		fmt.Println(line)
+	}
+	if r.Dump != nil {
+		r.Dump.Print(os.Stdout)
+	}
+}
+
+// worst returns what is wrong with the server that is worst.
+func worst(reports []control.Report) (worst error) {
+	for i := range reports {
+		err := reports[i].Err()
+		if exitCode(err) == exitStuck || worst == nil {
+			worst = err
+		}
+	}
+	return worst
+}

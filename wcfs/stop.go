@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wcfs/wcfs/internal/control"
+)
+
+// minStop is the shortest time in which stopping makes sense.
+const minStop = time.Second
+
+func newStop() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "stop [OPTIONS] ZURL|MOUNTPOINT",
+		Short: "Stop a server, whatever state it is in",
+		Long: `Stop the server of a database or on a mount point, and leave nothing: no mount,
+no process of the server, and no client, since a client would go on without its
+data. It is fine if no server is running.
+
+The mount is taken away and the server is asked to end (SIGTERM). If it does not,
+the kernel is told to give up the connection to it, so that all who wait for it
+get free, and it is ended by SIGQUIT, which dumps its goroutines into its log, and
+by SIGKILL. Then clients that still use the mount are ended by SIGTERM and SIGKILL,
+and the exit code is 11. What is done is said on stderr.
+
+` + exitCodesHelp,
+		Example: `  wcfs stop data.fs
+  wcfs stop --timeout 1m /mnt/data`,
+		DisableFlagsInUseLine: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return &usageError{msg: fmt.Sprintf("stop: expected ZURL or MOUNTPOINT, got %d arguments", len(args)),
+					text: "Usage: wcfs " + cmd.Use}
+			}
+			if timeout < minStop {
+				return &usageError{msg: fmt.Sprintf("stop: --timeout must be at least %s, got %s", minStop, timeout)}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, err := newTarget(args[0])
+			if err != nil {
+				return err
+			}
+			return control.Stop(cmd.Context(), target, control.StopOptions{
+				Prober:  prober(),
+				Timeout: timeout,
+				Logf:    func(format string, args ...any) { fmt.Fprintf(os.Stderr, "wcfs: "+format+"\n", args...) },
+				Dump: func(why string, d *control.Dump) {
+					fmt.Fprintln(os.Stderr, "wcfs:", why)
+					d.Print(os.Stderr)
+				},
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 25*time.Second, "time that stopping may take")
+	return cmd
+}
+
+// asNotRunning is errors.As for the error that says that there is no server.
+func asNotRunning(err error, e **control.Error) bool {
+	return errors.As(err, e) && (*e).Kind == control.NotRunning
+}
