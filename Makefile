@@ -2,7 +2,7 @@
 
 GO      ?= go
 
-.PHONY: all build run test bench fuzz lint setup clean help
+.PHONY: all build demo run test bench fuzz lint setup clean help
 
 all: build
 
@@ -11,6 +11,9 @@ help: ## list the targets
 
 build: ## build bin/wcfs, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/wcfs ./wcfs
+
+demo: setup build ## show in a few seconds what this is for
+	@bin/wcfs demo
 
 run: setup build ## serve the sample database until Ctrl-C
 	@t/run.sh bin/wcfs t/testdata/basic.fs

@@ -31,9 +31,8 @@ keeps still until the client moves it forward, only changed blocks leave the pag
 cache, and the past is there as files.
 
 It needs what serve needs, ends by itself, and takes everything away again, also
-after Ctrl-C. The database takes some 50 MB in TMPDIR for that time.
-
-` + exitCodesHelp,
+after Ctrl-C. The database is in TMPDIR, with 12 MiB and 2 or 4 more for each
+commit. Exit codes are those of serve; 70 also if anything showed wrong data.`,
 		Example: `  wcfs demo
   wcfs demo --seconds 20
   wcfs demo --keep             # to look at the database afterwards`,
@@ -83,7 +82,7 @@ func runDemo(cmd *cobra.Command, f *demoFlags) error {
 		Keep:     f.keep,
 		Program:  os.Args[0],
 		Serve: func(database, dir string) *exec.Cmd {
-			serve := exec.Command(self, "serve", database, dir)
+			serve := exec.Command(self, "serve", "--autoexit", database, dir)
 			serve.Args[0] = os.Args[0] // as this was called, whatever links led to it
 			return serve
 		},

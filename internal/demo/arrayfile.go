@@ -38,27 +38,27 @@ func (f *arrayFile) read() ([]byte, error) {
 	return readFile(f.fd, f.path, nblk*blkSize)
 }
 
-// missing returns the blocks that are not completely in the page cache, and the
-// bytes that are missing.
-func (f *arrayFile) missing() (blks []int64, bytes int64, err error) {
+// missing returns how many bytes of the file are not in the page cache, and the
+// blocks of which nothing is.
+func (f *arrayFile) missing() (bytes int64, blks []int64, err error) {
 	page := os.Getpagesize()
 	cached := make([]byte, len(f.mem)/page)
 	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&f.mem[0])), uintptr(len(f.mem)), uintptr(unsafe.Pointer(&cached[0])))
 	if errno != 0 {
-		return nil, 0, fmt.Errorf("mincore %s: %w", f.path, errno)
+		return 0, nil, fmt.Errorf("mincore %s: %w", f.path, errno)
 	}
 	for blk := range int64(nblk) {
-		before := bytes
+		gone := int64(0)
 		for _, c := range cached[int(blk)*blkSize/page:][:blkSize/page] {
 			if c&1 == 0 {
-				bytes += int64(page)
+				gone += int64(page)
 			}
 		}
-		if bytes > before {
+		if bytes += gone; gone == blkSize {
 			blks = append(blks, blk)
 		}
 	}
-	return blks, bytes, nil
+	return bytes, blks, nil
 }
 
 // openFile opens a file of the mount. The descriptor is not that of an os.File,

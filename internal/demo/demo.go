@@ -29,7 +29,10 @@ type Options struct {
 	Program  string        // what people type for wcfs, for the commands to try next
 
 	// Serve returns the command that serves a database on an empty directory,
-	// until SIGINT. What it logs, and "wcfs: ..." if it fails, goes to stderr.
+	// until SIGINT or until the last client is gone: so the server ends as it
+	// should also when this process is killed. (A signal at the death of its
+	// parent would come once for each thread of that; the second one kills.)
+	// What it logs, and "wcfs: ..." if it fails, goes to stderr.
 	Serve func(database, dir string) *exec.Cmd
 }
 
@@ -78,9 +81,6 @@ func runIn(ctx context.Context, place *place, screen *screen, opt Options) (sum 
 	defer func() { err = errors.Join(err, server.stop()) }()
 	s := &story{opt: opt, screen: screen, writer: w, first: first}
 	err = s.tell(serving, server, place.point)
-	if err != nil && ctx.Err() == nil {
-		err = server.why(err)
-	}
 	return s.sum, stopped(ctx, err)
 }
 

@@ -16,8 +16,8 @@
 //
 // Run owns all of it and takes it away again: the viewer first, since a mount
 // that is in use cannot go, then the server, then the place. It does so however
-// it ends. What ends this process before Run has, as kill -9, ends the server in
-// an orderly way, and leaves the directory with the database.
+// it ends. If this process is killed the server notices that its last client is
+// gone, unmounts and ends; the directory with the database is left.
 //
 // Writer and viewer work in turns in the goroutine of Run. Another one waits for
 // the server, and a third one, when the context has ended, for the server to be
@@ -27,4 +27,7 @@
 //
 // The server must be another process: one that maps files that it serves itself
 // may hang, and cannot be killed then.
+//
+// A process that is killed before it has joined the server, some milliseconds
+// after it started that, leaves the server too.
 package demo

@@ -53,7 +53,7 @@ the number of the transaction that changed it last.
 
 // row shows a look after a commit.
 func (s *screen) row(at time.Duration, tid zodb.Tid, commit int64, l look) {
-	left := blockNames(l.uncached)
+	left := blockNames(l.dropped)
 	if left == "" && commit > 1 {
 		left = "none"
 	}
@@ -111,7 +111,10 @@ at head/ together read %s from the database.
 The client was told %d times to map a block from the past instead (a pin). Its
 memory was compared, byte by byte, after each transaction: nothing in it changed
 but when it moved forward.
-`, sum.commits, short(sum.followed), sum.changed, sum.cached, sum.dropped, size(sum.headBytes), sum.pins)
+`, sum.commits, short(sum.followed), sum.changed, sum.cached, sum.dropped, size(sum.read), sum.pins)
+	if sum.reclaimed > 0 {
+		s.printf("Of what was cached the kernel needed %s for other things meanwhile.\n", size(sum.reclaimed))
+	}
 }
 
 // removed says that nothing is left.

@@ -22,14 +22,14 @@ func showAll(s *screen) {
 	for commit := int64(2); commit <= MaxCommits+1; commit++ {
 		held := now
 		now = now.after(commit)
-		s.row(time.Duration(commit)*time.Second, tid, commit, look{head: now, snapshot: held, uncached: changedBy(commit)})
+		s.row(time.Duration(commit)*time.Second, tid, commit, look{head: now, snapshot: held, dropped: changedBy(commit)})
 	}
-	s.row(time.Minute, tid, 61, look{head: now, snapshot: now, uncached: []int64{0, 1, 2}})
+	s.row(time.Minute, tid, 61, look{head: now, snapshot: now, dropped: []int64{0, 1, 2}})
 	s.row(time.Minute, tid, 61, look{head: now, snapshot: now})
 	s.moved(1234*time.Microsecond, 0)
 	s.moved(12*time.Second, 4096)
 	s.past(tid, now)
-	s.summary(summary{commits: 61, followed: 123 * time.Millisecond, cached: 360, changed: 100, dropped: 360, pins: 100, headBytes: 720 << 20})
+	s.summary(summary{commits: 61, followed: 123 * time.Millisecond, cached: 360, changed: 100, dropped: 360, pins: 100, read: 720 << 20, reclaimed: 720 << 20})
 	s.removed()
 	s.next(opt, "/tmp/demo.fs")
 	opt.Keep = true
@@ -57,7 +57,7 @@ func TestEverythingFitsIntoATerminal(t *testing.T) {
 func TestWhatChangedIsBold(t *testing.T) {
 	var out bytes.Buffer
 	s := &screen{out: &out, styled: true}
-	s.row(0, 1, 2, look{head: state{1, 2, 1, 1, 1, 1}, snapshot: state{1, 1, 1, 1, 1, 1}, uncached: []int64{1}})
+	s.row(0, 1, 2, look{head: state{1, 2, 1, 1, 1, 1}, snapshot: state{1, 1, 1, 1, 1, 1}, dropped: []int64{1}})
 	require.Contains(t, out.String(), "  1 \x1b[1m 2\x1b[0m  1  1  1  1 ")
 	require.Contains(t, out.String(), "\x1b[2m  1  1  1  1  1  1\x1b[0m  #1\n")
 }

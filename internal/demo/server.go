@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,29 +42,16 @@ func startServer(ctx context.Context, cmd *exec.Cmd, ended func(error)) (*server
 	s := &server{cmd: cmd, exited: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, nil, &s.log
 	cmd.WaitDelay = crashWait // whoever else has its stderr is not waited for
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		// Ctrl-C in a terminal is for us: we leave the mount, and then stop it.
-		Setpgid: true,
-		// It unmounts and ends when this process is killed.
-		Pdeathsig: syscall.SIGTERM,
+	// Ctrl-C in a terminal is for us: we leave the mount, and then stop it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the server: %w", err)
 	}
-	started := make(chan error)
 	go func() {
-		// The signal above is sent when the thread ends that started the process.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
 		_ = cmd.Wait() // what it returns is in ProcessState too
 		close(s.exited)
 		ended(s.failure())
 	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start the server: %w", err)
-	}
 	context.AfterFunc(ctx, func() { _ = s.waitOrKill() })
 	return s, nil
 }
@@ -88,11 +74,12 @@ func (s *server) join(ctx context.Context, point string) (*client.WCFS, error) {
 }
 
 // why returns the reason behind err, which looking at the mount gave: if the
-// server is gone, that is what matters, however it was noticed.
-func (s *server) why(err error) error {
+// server is gone, that is what matters, however it was noticed. ctx ends with
+// the server.
+func (s *server) why(ctx context.Context, err error) error {
 	select {
-	case <-s.exited:
-		return s.failure()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-time.After(crashWait):
 		return err
 	}

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -41,11 +42,8 @@ func (s state) after(commit int64) state {
 
 // content returns a block whose elements all are value.
 func content(value int64) []byte {
-	data := make([]byte, blkSize)
-	for off := 0; off < len(data); off += elemSize {
-		binary.LittleEndian.PutUint64(data[off:], uint64(value))
-	}
-	return data
+	element := binary.LittleEndian.AppendUint64(nil, uint64(value))
+	return bytes.Repeat(element, blkSize/elemSize)
 }
 
 // check requires that all of data, the array as it was seen at some place, is as
@@ -57,12 +55,20 @@ func (s state) check(where string, data []byte) (seen state, err error) {
 	}
 	for blk, want := range s {
 		block := data[blk*blkSize:][:blkSize]
-		seen[blk] = int64(binary.LittleEndian.Uint64(block))
-		for off := 0; off < blkSize; off += elemSize {
-			if got := int64(binary.LittleEndian.Uint64(block[off:])); got != want {
-				return seen, &WrongError{Where: where, Block: blk, Element: off / elemSize, Got: got, Want: want}
-			}
+		seen[blk] = element(block, 0)
+		if bytes.Equal(block, content(want)) {
+			continue
 		}
+		i := 0
+		for element(block, i) == want {
+			i++
+		}
+		return seen, &WrongError{Where: where, Block: blk, Element: i, Got: element(block, i), Want: want}
 	}
 	return seen, nil
+}
+
+// element returns the element i of a block.
+func element(block []byte, i int) int64 {
+	return int64(binary.LittleEndian.Uint64(block[i*elemSize:]))
 }

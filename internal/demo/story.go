@@ -29,19 +29,29 @@ type summary struct {
 	changed   int           // blocks that the commits changed
 	dropped   int           // blocks of these that left it
 	pins      int
-	headBytes int64 // that head/ read from the database
+	read      int64 // bytes that head/ read from the database to show the commits
+	reclaimed int64 // and again, as the kernel had needed the memory
 }
 
 // tell joins the server and tells the story.
 func (s *story) tell(ctx context.Context, server *server, point string) (err error) {
 	w, err := server.join(ctx, point)
 	if err != nil {
-		return err
+		return server.why(ctx, err)
 	}
-	if s.viewer, err = newViewer(ctx, w, s.writer.file, s.first); err != nil {
-		return err
-	}
+	s.viewer = &viewer{w: w, file: s.writer.file}
 	defer func() { err = errors.Join(err, s.viewer.close()) }()
+	if err := s.play(ctx); err != nil {
+		return server.why(ctx, err) // now, since it ends when we close the viewer
+	}
+	return nil
+}
+
+// play is the story from its first line to the last.
+func (s *story) play(ctx context.Context) error {
+	if err := s.viewer.open(ctx, s.first); err != nil {
+		return err
+	}
 	s.screen.intro(s.viewer.path("head"), s.opt)
 	s.begin = time.Now()
 	s.held = s.writer.now
@@ -82,6 +92,11 @@ func (s *story) wait(ctx context.Context, tick <-chan time.Time) error {
 
 // commit changes something and shows what that does.
 func (s *story) commit(ctx context.Context) error {
+	reclaimed, err := s.viewer.warm(s.writer.now)
+	if err != nil {
+		return err
+	}
+	s.sum.reclaimed += reclaimed
 	tid, err := s.writer.commit(ctx)
 	if err != nil {
 		return err
@@ -97,13 +112,13 @@ func (s *story) row(ctx context.Context, tid zodb.Tid) error {
 	}
 	s.sum.commits++
 	s.sum.followed = max(s.sum.followed, l.followed)
-	s.sum.headBytes += l.headBytes
+	s.sum.read += l.missing
 	if tid == s.first {
-		l.uncached = nil // nothing has been cached yet
+		l.dropped = nil // nothing has been cached yet
 	} else {
 		s.sum.cached += nblk
 		s.sum.changed += len(changedBy(s.writer.last))
-		s.sum.dropped += len(l.uncached)
+		s.sum.dropped += len(l.dropped)
 	}
 	s.screen.row(time.Since(s.begin), tid, s.writer.last, l)
 	return nil

@@ -18,7 +18,7 @@ import (
 // followWait is how long the server may take to show what was committed.
 const followWait = 20 * time.Second
 
-// viewer looks at the array in the mount.
+// viewer looks at the array in the mount. It owns the WCFS.
 type viewer struct {
 	w    *client.WCFS
 	file zodb.Oid
@@ -27,33 +27,26 @@ type viewer struct {
 	conn *client.Conn // of the snapshot
 	mem  *client.Mapping
 
-	headBytes int64 // that head/ had to read from the database
-	pins      int   // that READs of head/ made the snapshot need
+	pins int // that READs of head/ made the snapshot need
 }
 
-// newViewer begins to look at commit 1. The viewer owns w.
-func newViewer(ctx context.Context, w *client.WCFS, file zodb.Oid, tid zodb.Tid) (v *viewer, err error) {
-	v = &viewer{w: w, file: file}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, v.close())
-		}
-	}()
+// open begins to look at commit 1. Also after an error the viewer must be closed.
+func (v *viewer) open(ctx context.Context, tid zodb.Tid) (err error) {
 	if err := v.waitHead(ctx, tid); err != nil {
-		return nil, err
+		return err
 	}
 	if v.head, err = openArray(v.path("head")); err != nil {
-		return nil, err
+		return err
 	}
-	if v.conn, err = w.Connect(ctx, client.Tid(tid)); err != nil {
-		return nil, err
+	if v.conn, err = v.w.Connect(ctx, client.Tid(tid)); err != nil {
+		return err
 	}
-	array, err := v.conn.Open(ctx, client.Oid(file))
+	array, err := v.conn.Open(ctx, client.Oid(v.file))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	v.mem, err = array.Mmap(ctx, 0, nblk)
-	return v, err
+	return err
 }
 
 // path returns where the array is in a view: head, or @tid.
@@ -61,14 +54,14 @@ func (v *viewer) path(view string) string {
 	return filepath.Join(v.w.Mountpoint(), view, "bigfile", v.file.String())
 }
 
-// close leaves the mount.
+// close leaves the mount, with what was opened of it.
 func (v *viewer) close() error {
+	if v.head != nil {
+		v.head.close()
+	}
 	err := v.w.Close()
 	if v.mem != nil {
 		err = errors.Join(err, v.mem.Unmap())
-	}
-	if v.head != nil {
-		v.head.close()
 	}
 	return err
 }
@@ -84,11 +77,22 @@ func (v *viewer) waitHead(ctx context.Context, tid zodb.Tid) error {
 
 // look is what was seen after a commit.
 type look struct {
-	followed  time.Duration // since the commit, until head/ showed it
-	uncached  []int64       // blocks of head/ that were not completely in the page cache then
-	head      state
-	snapshot  state
-	headBytes int64 // that head/ had to read from the database
+	followed time.Duration // since the commit, until head/ showed it
+	dropped  []int64       // blocks of head/ that were not in the page cache then
+	missing  int64         // bytes of head/ that were not
+	head     state
+	snapshot state
+}
+
+// warm reads what the kernel has taken out of the page cache since the last look,
+// for other uses of the memory: only then is what is missing after a commit what
+// left because of that. It returns how many bytes these were.
+func (v *viewer) warm(head state) (missing int64, err error) {
+	if missing, _, err = v.head.missing(); err != nil || missing == 0 {
+		return 0, err
+	}
+	_, err = v.readHead(head)
+	return missing, err
 }
 
 // look looks at everything after commit tid, and requires that the array is as
@@ -99,7 +103,7 @@ func (v *viewer) look(ctx context.Context, tid zodb.Tid, head, snapshot state) (
 		return l, err
 	}
 	l.followed = time.Since(begin)
-	if l.uncached, l.headBytes, err = v.head.missing(); err != nil {
+	if l.missing, l.dropped, err = v.head.missing(); err != nil {
 		return l, err
 	}
 	if l.head, err = v.readHead(head); err != nil {
@@ -148,7 +152,7 @@ func (v *viewer) move(ctx context.Context) (took time.Duration, missing int64, e
 		return 0, 0, err
 	}
 	took = time.Since(begin)
-	_, missing, err = v.head.missing()
+	missing, _, err = v.head.missing()
 	return took, missing, err
 }
 

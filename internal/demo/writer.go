@@ -8,7 +8,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/btree"
-	"github.com/wcfs/wcfs/internal/record"
+	"github.com/wcfs/wcfs/internal/ndarray"
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
@@ -30,21 +30,35 @@ func createDatabase(ctx context.Context, path string) (w *writer, tid zodb.Tid, 
 		return nil, 0, fmt.Errorf("create the database: %w", err)
 	}
 	w = &writer{db: db, last: 1, now: firstState()}
-	tid, err = w.transact(ctx, "create the array", func(txn *zwrite.Txn) (err error) {
-		if w.file, err = bigfile.NewFile(txn, blkSize); err != nil {
-			return err
-		}
-		ref := btree.Ref{Oid: w.file, Class: record.ZBigFile}
-		if err := zwrite.SetName(txn, arrayName, ref); err != nil {
-			return err
-		}
-		return w.write(ctx, txn, 0, 1, 2, 3, 4, 5)
-	})
+	tid, err = w.transact(ctx, "create the array", func(txn *zwrite.Txn) error { return w.create(ctx, txn) })
 	if err != nil {
 		_ = db.Close()
 		return nil, 0, err
 	}
 	return w, tid, nil
+}
+
+// create makes the array: a ZBigArray, which says how the bytes of its ZBigFile
+// are to be understood.
+func (w *writer) create(ctx context.Context, txn *zwrite.Txn) (err error) {
+	if w.file, err = bigfile.NewFile(txn, blkSize); err != nil {
+		return err
+	}
+	dtype, err := ndarray.ParseDType("<i8")
+	if err != nil {
+		return err
+	}
+	array := &ndarray.Array{DType: dtype, Shape: []int64{nelem}, Order: ndarray.RowMajor, File: w.file}
+	ref := btree.Ref{Oid: txn.New(), Class: ndarray.ClassZBigArray}
+	txn.Store(ref.Oid, ndarray.EncodeArray(array))
+	if err := zwrite.SetName(txn, arrayName, ref); err != nil {
+		return err
+	}
+	all := make([]int64, nblk)
+	for blk := range all {
+		all[blk] = int64(blk)
+	}
+	return w.write(ctx, txn, all...)
 }
 
 // commit changes some blocks.
