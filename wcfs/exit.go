@@ -111,7 +111,7 @@ func controlExitCode(kind control.Kind) int {
 	switch kind {
 	case control.NotRunning:
 		return exitNotRunning
-	case control.AlreadyRunning, control.Foreign:
+	case control.AlreadyRunning, control.Taken:
 		return exitMounted
 	case control.Stuck:
 		return exitStuck
@@ -120,7 +120,7 @@ func controlExitCode(kind control.Kind) int {
 	case control.Ambiguous:
 		return exitUsage
 	}
-	return exitOther // Unhealthy, LeftOver
+	return exitOther // Foreign, Unhealthy, LeftOver
 }
 
 func mountExitCode(reason mount.Reason) int {

@@ -32,7 +32,7 @@ func newLs() *cobra.Command {
 file of an array, that can be reached from the root object. No server is needed.
 
 NAME is the way there: a/b is the item b of the mapping a, or the attribute b of
-the object a. SIZE is that of the array, or of the file if it has no array. BLOCKS
+the object a. FILE is what a mount shows the data as: head/bigfile/FILE. SIZE is that of the array, or of the file if it has no array. BLOCKS
 are those that are stored; the others are zeros. CHANGED is when the data or the
 array itself changed last. A dash stands for what a file does not have, and a
 question mark for what cannot be read; then the exit code is not 0.`,
@@ -183,7 +183,7 @@ func (l *listing) print(out io.Writer) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tOID\tDTYPE\tSHAPE\tSIZE\tBLOCKS\tCHANGED (UTC)")
+	fmt.Fprintln(w, "NAME\tOID\tFILE\tDTYPE\tSHAPE\tSIZE\tBLOCKS\tCHANGED (UTC)")
 	for i := range l.Entries {
 		fmt.Fprintln(w, strings.Join(l.Entries[i].columns(), "\t"))
 	}
@@ -207,7 +207,7 @@ func (e *listEntry) columns() []string {
 		tid, _ := storage.ParseID(e.Rev)
 		changed = catalog.FormatTime(zodb.Tid(tid))[:len("2006-01-02 15:04:05")]
 	}
-	return []string{printable(e.Name), e.Oid, dtype, shape, size, blocks, changed}
+	return []string{printable(e.Name), e.Oid, cmp.Or(e.File, unknown), dtype, shape, size, blocks, changed}
 }
 
 // shapeCell returns a shape as Python writes it, and the order if that matters.

@@ -148,6 +148,7 @@ func TestNamesThatMayHaveBeenMeantAreSuggested(t *testing.T) {
 	for name, want := range map[string][]string{
 		"temprature":          {"temperature"},
 		"tempreature":         {"temperature"},
+		"temper":              {"temperature"},
 		"TEMPERATURE":         {"temperature"},
 		"pressure":            {"Pressure"},
 		"humidity":            {"station/north/humidity"},

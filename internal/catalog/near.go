@@ -21,7 +21,8 @@ type nearName struct {
 }
 
 // add considers a path: one that differs in case only is nearest, then one that
-// ends with the name, then those with few differences.
+// ends with the name, then one that begins with it, then those with few
+// differences.
 func (n *nearNames) add(path string) {
 	score, ok := nearness(n.name, strings.ToLower(path))
 	if !ok {
@@ -47,10 +48,13 @@ func nearness(name, path string) (score int, ok bool) {
 	case name != "" && strings.HasSuffix(path, "/"+name):
 		return 1, true
 	}
+	if len(name) > 1 && strings.HasPrefix(path, name) {
+		return 2, true
+	}
 	base := path[strings.LastIndexByte(path, '/')+1:]
 	limit := max(1, len(name)/3)
 	d := min(distance(name, path, limit), distance(name, base, limit))
-	return 2 + d, d <= limit && d < len(name)
+	return 3 + d, d <= limit && d < len(name)
 }
 
 // distance returns how many characters have to be put in, left out, replaced, or
