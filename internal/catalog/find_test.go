@@ -148,7 +148,7 @@ func TestNamesThatMayHaveBeenMeantAreSuggested(t *testing.T) {
 	for name, want := range map[string][]string{
 		"temprature":          {"temperature"},
 		"tempreature":         {"temperature"},
-		"temper":              {"temperature"},
+		"temper":              {"temperature", "station/north/temp"},
 		"TEMPERATURE":         {"temperature"},
 		"pressure":            {"Pressure"},
 		"humidity":            {"station/north/humidity"},
