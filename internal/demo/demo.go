@@ -74,13 +74,13 @@ func runIn(ctx context.Context, place *place, screen *screen, opt Options) (sum 
 	defer func() { err = errors.Join(err, w.close()) }()
 	serving, ended := context.WithCancelCause(ctx)
 	defer ended(nil)
-	server, err := startServer(serving, opt.Serve(place.database, place.point), ended)
+	server, err := startServer(serving, opt.Serve(place.database, place.point), place.point, ended)
 	if err != nil {
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
 	s := &story{opt: opt, screen: screen, writer: w, first: first}
-	err = s.tell(serving, server, place.point)
+	err = s.tell(serving, server)
 	return s.sum, stopped(ctx, err)
 }
 

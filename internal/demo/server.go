@@ -11,11 +11,15 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/client"
+	"github.com/wcfs/wcfs/internal/mount"
 )
 
 const (
 	// joinPoll is how often a server that starts is asked whether it is ready.
 	joinPoll = 5 * time.Millisecond
+
+	// startWait is how long a server may take until its mount answers.
+	startWait = 30 * time.Second
 
 	// stopWait is how long a server may take to stop, and how long after the
 	// end of the context it may go on, before it is killed.
@@ -31,15 +35,16 @@ const (
 // server is the process that serves the database.
 type server struct {
 	cmd    *exec.Cmd
+	point  string // mount point
 	log    logTail
 	exited chan struct{} // closed when it has been waited for
 }
 
-// startServer starts cmd. ended is called with a *ServerError when the process
+// startServer starts cmd, which serves at point. ended is called with a *ServerError when the process
 // has ended. When ctx has ended the server is killed after a while: that frees who
 // waits for an answer of the mount.
-func startServer(ctx context.Context, cmd *exec.Cmd, ended func(error)) (*server, error) {
-	s := &server{cmd: cmd, exited: make(chan struct{})}
+func startServer(ctx context.Context, cmd *exec.Cmd, point string, ended func(error)) (*server, error) {
+	s := &server{cmd: cmd, point: point, exited: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, nil, &s.log
 	cmd.WaitDelay = crashWait // whoever else has its stderr is not waited for
 	// Ctrl-C in a terminal is for us: we leave the mount, and then stop it.
@@ -57,11 +62,13 @@ func startServer(ctx context.Context, cmd *exec.Cmd, ended func(error)) (*server
 }
 
 // join waits until the mount answers.
-func (s *server) join(ctx context.Context, point string) (*client.WCFS, error) {
+func (s *server) join(ctx context.Context) (*client.WCFS, error) {
+	late := time.AfterFunc(startWait, s.kill)
+	defer late.Stop()
 	tick := time.NewTicker(joinPoll)
 	defer tick.Stop()
 	for {
-		w, err := client.JoinMount(ctx, point)
+		w, err := client.JoinMount(ctx, s.point)
 		if err == nil || !errors.Is(err, client.ErrNotRunning) {
 			return w, err
 		}
@@ -96,10 +103,28 @@ func (s *server) waitOrKill() error {
 	case <-s.exited:
 		return nil
 	case <-time.After(stopWait):
-		_ = s.cmd.Process.Kill()
-		<-s.exited
+		s.kill()
 		return fmt.Errorf("the server did not end within %s and was killed", stopWait)
 	}
+}
+
+// kill ends the server, whatever its state. A process that waits for an answer
+// of a mount may be one that even SIGKILL does not end; should the server be
+// one, or hang, giving up the connection frees it, and us.
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	select {
+	case <-s.exited:
+		return
+	case <-time.After(crashWait):
+	}
+	entries, _ := mount.List()
+	for _, e := range entries {
+		if e.Dir == s.point {
+			_ = e.Abort()
+		}
+	}
+	<-s.exited
 }
 
 // failure tells why the server ended. Requires: it has.

@@ -34,8 +34,8 @@ type summary struct {
 }
 
 // tell joins the server and tells the story.
-func (s *story) tell(ctx context.Context, server *server, point string) (err error) {
-	w, err := server.join(ctx, point)
+func (s *story) tell(ctx context.Context, server *server) (err error) {
+	w, err := server.join(ctx)
 	if err != nil {
 		return server.why(ctx, err)
 	}
