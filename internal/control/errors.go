@@ -10,7 +10,8 @@ const (
 	AlreadyRunning             // there is one already
 	Stuck                      // it does not answer, or does not go away
 	ClientsEnded               // it was stopped, but clients had to be ended for that
-	Foreign                    // it belongs to another user
+	Taken                      // the mount point is in use by the server of another user
+	Foreign                    // only another user may do that
 	Ambiguous                  // several servers are meant
 	Unhealthy                  // it answers wrongly
 	LeftOver                   // it was stopped, but something of it is still used
@@ -41,8 +42,8 @@ type ServeError struct {
 
 func (e *ServeError) Error() string { return e.Msg }
 
-func foreign(dir, zurl string, uid int) *Error {
-	return &Error{Kind: Foreign,
+func taken(dir, zurl string, uid int) *Error {
+	return &Error{Kind: Taken,
 		Msg:  fmt.Sprintf("%s: the server there belongs to %s, and nobody else can use it", dir, userName(uid)),
 		Hint: "choose a mount point of your own: wcfs mount " + zurl + " MOUNTPOINT"}
 }

@@ -59,8 +59,8 @@ type StartOptions struct {
 //
 // Errors are *ServeError when the server ended with one, and *Error: of kind
 // AlreadyRunning if the database is served there already, also if that is the
-// outcome of several starts at the same time; Stuck or Foreign if the server that
-// is there does not answer, or not to us.
+// outcome of several starts at the same time; Stuck or Taken if the server that is
+// there does not answer, or not to us.
 func Start(ctx context.Context, opt StartOptions) error {
 	deadline := time.Now().Add(opt.Wait)
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
@@ -104,7 +104,7 @@ func lookForServer(ctx context.Context, opt StartOptions) error {
 		return &Error{Kind: Stuck, Msg: s.Dir + ": there is a server that does not answer", Err: err,
 			Hint: "see wcfs status " + s.Dir + ", or stop it: wcfs stop " + s.Dir}
 	case state == StatePrivate:
-		return foreign(s.Dir, storage.Redact(opt.ZURL), s.UID)
+		return taken(s.Dir, storage.Redact(opt.ZURL), s.UID)
 	case state == StateOK && s.serves(opt.ZURL):
 		return &Error{Kind: AlreadyRunning, Msg: "already running at " + s.Dir}
 	}
@@ -202,13 +202,19 @@ func waitReady(ctx context.Context, opt StartOptions, ready *os.File, pid int) e
 		return err
 	}
 	s, ok, err := serverAt(opt.Dir)
-	if err != nil || !ok {
-		return errors.Join(fmt.Errorf("%s: the server says that it serves, but nothing is mounted there", opt.Dir), err)
+	if err != nil {
+		return err
 	}
-	if _, state, err := s.ask(ctx, opt.Prober); state != StateOK {
-		return fmt.Errorf("%s: the server says that it serves, but its mount does not answer as it should: %w", opt.Dir, err)
+	if ok {
+		if _, _, err = s.ask(ctx, opt.Prober); err == nil {
+			return nil
+		}
+		_, ok, _ = serverAt(opt.Dir)
 	}
-	return nil
+	if !ok {
+		return fmt.Errorf("%s: somebody has unmounted it as soon as it was ready", opt.Dir)
+	}
+	return fmt.Errorf("%s: the server says that it serves, but its mount does not answer as it should: %w", opt.Dir, err)
 }
 
 // readReady waits for what the server says when it is ready. A server that waited

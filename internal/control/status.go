@@ -115,7 +115,7 @@ func (r *Report) Err() error {
 		return &Error{Kind: NotRunning, Msg: r.Mountpoint + ": the server is dead, its mount is left",
 			Hint: "start it again, or clean up: wcfs stop " + r.Mountpoint}
 	case StatePrivate:
-		return foreign(r.Mountpoint, r.ZURL, r.UID)
+		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s, and answers nobody else", r.Mountpoint, userName(r.UID))}
 	}
 	return &Error{Kind: Unhealthy, Msg: r.Mountpoint + ": the server is not as it should be"}
 }

@@ -1,0 +1,81 @@
+package control
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// relayed returns what is handed on of a shell script, and how it ended.
+func relayed(t *testing.T, script string) (words string, err *ServeError) {
+	t.Helper()
+	r, w, errPipe := os.Pipe()
+	require.NoError(t, errPipe)
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Stderr = w
+	require.NoError(t, cmd.Start())
+	w.Close()
+	var out bytes.Buffer
+	relay := newRelay(&out)
+	relay.copy(r)
+	_ = cmd.Wait()
+	require.ErrorAs(t, relay.outcome(cmd.ProcessState), &err)
+	return out.String(), err
+}
+
+// TestRelayHandsOnWhatAServerSays: warnings as they are, its last words as the
+// error, and nothing of what only informs.
+func TestRelayHandsOnWhatAServerSays(t *testing.T) {
+	t.Parallel()
+	words, err := relayed(t, `exec >&2
+		echo 'I1120 11:35:01.618407    3910 server.go:208] start'
+		echo 'W1120 11:35:01.618407    3910 x.go:1] careful'
+		echo 'I think'
+		echo 'wcfs: first'; echo 'wcfs: it is so; do this'; exit 6`)
+	require.Equal(t, "W1120 11:35:01.618407    3910 x.go:1] careful\nI think\nwcfs: first\n", words)
+	require.Equal(t, &ServeError{Code: 6, Msg: "it is so; do this"}, err)
+
+	words, err = relayed(t, "exit 7")
+	require.Empty(t, words)
+	require.Equal(t, 7, err.Code)
+	require.Contains(t, err.Msg, "code 7")
+
+	_, err = relayed(t, "exit 0")
+	require.Equal(t, 1, err.Code, "a server that ends instead of serving has failed")
+
+	words, err = relayed(t, "echo 'wcfs: x' >&2; kill -9 $$")
+	require.Equal(t, "wcfs: x\n", words)
+	require.Equal(t, 1, err.Code)
+	require.Contains(t, err.Msg, "killed")
+}
+
+// TestRelayTakesAnyLine: one that never ends must not keep the server waiting.
+func TestRelayTakesAnyLine(t *testing.T) {
+	t.Parallel()
+	_, err := relayed(t, "head -c 1000000 /dev/zero | tr '\\0' x >&2; echo >&2; exit 5")
+	require.Equal(t, 5, err.Code)
+}
+
+func TestStartTimeIsWhenTheProcessStarted(t *testing.T) {
+	t.Parallel()
+	before := time.Now()
+	// A name with spaces and parentheses, as the kernel puts it between others.
+	exe := t.TempDir() + "/a) b ("
+	content, err := os.ReadFile("/bin/sleep")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(exe, content, 0o755))
+	cmd := exec.Command(exe, "1000")
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	require.WithinDuration(t, before, startTime(cmd.Process.Pid), 2*time.Second)
+	parent, err := statField(cmd.Process.Pid, fieldParent)
+	require.NoError(t, err)
+	require.Equal(t, os.Getpid(), parent)
+	require.Contains(t, ancestors(), os.Getppid())
+	require.True(t, startTime(0).IsZero())
+}

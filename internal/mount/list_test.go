@@ -1,0 +1,63 @@
+package mount
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestListHasOneEntryForEachServer: bind mounts belong to it, other filesystems
+// and other FUSE servers do not count.
+func TestListHasOneEntryForEachServer(t *testing.T) {
+	t.Parallel()
+	table := filepath.Join(t.TempDir(), "mountinfo")
+	require.NoError(t, os.WriteFile(table, []byte(
+		`22 27 0:21 / /proc rw,relatime - proc proc rw
+40 22 0:50 / /mnt/a\040b rw,nosuid - fuse.wcfs file:///data\040x.fs rw,user_id=1000,group_id=1000,max_read=2097152
+41 22 0:51 / /ssh rw - fuse.sshfs host: rw,user_id=1000
+42 22 0:52 / /other rw shared:7 - fuse.wcfs neo://c@a:1?key=x,y rw,user_id=0,group_id=0
+43 22 0:50 /head /srv/bind rw - fuse.wcfs file:///data\040x.fs rw,user_id=1000,group_id=1000
+44 22 0:53 / /odd rw - fuse.wcfs none rw
+`), 0o600))
+	entries, err := listFrom(table)
+	require.NoError(t, err)
+	require.Equal(t, []Entry{
+		{Dir: "/mnt/a b", Also: []string{"/srv/bind"}, Source: "file:///data x.fs", Minor: 50, UID: 1000},
+		{Dir: "/other", Source: "neo://c@a:1?key=x,y", Minor: 52, UID: 0},
+		{Dir: "/odd", Source: "none", Minor: 53, UID: -1},
+	}, entries)
+	require.Equal(t, []string{"/srv/bind", "/mnt/a b"}, entries[0].Places())
+	require.EqualValues(t, 50, entries[0].Device())
+	_, err = listFrom(table + "x")
+	require.Error(t, err)
+}
+
+func TestFDFieldIsWhatTheKernelTells(t *testing.T) {
+	t.Parallel()
+	f, err := os.Open("/proc/self/status")
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.Read(make([]byte, 10))
+	require.NoError(t, err)
+	fd := int(f.Fd())
+	require.Contains(t, FDs(os.Getpid()), fd)
+	pos, ok := FDField(os.Getpid(), fd, "pos")
+	require.True(t, ok)
+	require.Equal(t, 10, pos)
+	_, ok = FDField(os.Getpid(), fd, "fuse_connection")
+	require.False(t, ok)
+	_, ok = FDField(os.Getpid(), 1<<20, "pos")
+	require.False(t, ok)
+	require.Empty(t, FDs(1<<30))
+}
+
+// TestNobodyUsesWhatIsNotMounted, although memory that is no file has the device
+// number of nothing.
+func TestNobodyUsesWhatIsNotMounted(t *testing.T) {
+	t.Parallel()
+	f := NewFinder(Entry{Dir: "/nowhere"})
+	require.Empty(t, f.Users())
+	require.Empty(t, f.User(os.Getpid()).Uses)
+}

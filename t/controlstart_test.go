@@ -1,0 +1,292 @@
+package t
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// startIn starts a program that has dir as its current directory, until the test
+// ends.
+func startIn(t testing.TB, dir string) (pid int) {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, start(cmd))
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	})
+	return cmd.Process.Pid
+}
+
+// shellIn runs a shell script in dir and returns what it said.
+func shellIn(dir, script string, args ...string) (out string, err error) {
+	cmd := exec.Command("sh", append([]string{"-c", script}, args...)...)
+	cmd.Dir = dir
+	text, err := cmd.CombinedOutput()
+	return string(text), err
+}
+
+// TestMountLeavesTheTerminal: what it has started has a session of its own,
+// nothing of ours, and looks as clients expect.
+func TestMountLeavesTheTerminal(t *testing.T) {
+	t.Parallel()
+	b := MountBackground(t, "-pintimeout", "3s")
+	require.Equal(t, "3.0", content(t, filepath.Join(b.Dir, ".wcfs/pintimeout")))
+	require.Equal(t, b.ZURL, content(t, filepath.Join(b.Dir, ".wcfs/zurl")))
+	pid := b.Pid()
+	sid, err := unix.Getsid(pid)
+	require.NoError(t, err)
+	require.Equal(t, pid, sid)
+	args := strings.Split(content(t, fmt.Sprintf("/proc/%d/cmdline", pid)), "\x00")
+	require.Equal(t, []string{b.ZURL, b.Dir, ""}, args[len(args)-3:])
+	require.Equal(t, "wcfs\n", content(t, fmt.Sprintf("/proc/%d/comm", pid)))
+	for fd, want := range map[int]string{0: "/dev/null", 1: "/dev/null", 2: "/dev/null"} {
+		is, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+		require.NoError(t, err)
+		require.Equal(t, want, is)
+	}
+	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	require.NoError(t, err)
+	require.Equal(t, "/", cwd)
+	code, words := b.Stop()
+	require.Zero(t, code, words)
+	require.Empty(t, words)
+	b.requireNothing()
+}
+
+// TestMountHandsOnTheFailure: it says what serve says, with the same exit code,
+// and leaves nothing.
+func TestMountHandsOnTheFailure(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	junk, full := filepath.Join(dir, "junk"), filepath.Join(dir, "full")
+	require.NoError(t, os.WriteFile(junk, []byte("no database at all"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(full, "x"), 0o755))
+	good := CopyDatabase(t, "topo")
+	for _, c := range []struct {
+		code int
+		args []string
+	}{
+		{6, []string{dir + "/missing.fs"}},
+		{7, []string{junk}},
+		{5, []string{good, dir + "/missing"}},
+		{5, []string{good, full}},
+		{12, []string{"zeo://localhost:1", t.TempDir()}},
+		{2, []string{"-log_dir", dir + "/missing", good}},
+	} {
+		code, _, want := wcfs(t, append([]string{"serve"}, c.args...)...)
+		require.Equal(t, c.code, code, "%v", c.args)
+		code, out, words := wcfs(t, append([]string{"mount"}, c.args...)...)
+		require.Equal(t, c.code, code, "%v", c.args)
+		require.Empty(t, out)
+		require.Equal(t, want, words)
+		require.Regexp(t, `^wcfs: .*\n$`, words)
+		require.NoDirExists(t, defaultPoint("file://"+c.args[len(c.args)-1]))
+	}
+}
+
+// TestMountWhereItMayNot: the host lets nobody write at the usual place.
+func TestMountWhereItMayNot(t *testing.T) {
+	if os.Getuid() != 0 || exec.Command("unshare", "-m", "true").Run() != nil {
+		t.Skip("only root can have a mount namespace of its own")
+	}
+	t.Parallel()
+	b := NewBackground(t)
+	out, err := exec.Command("unshare", "-m", "sh", "-c",
+		`mount -t tmpfs -o ro none /dev/shm && exec "$0" mount "$1"`, binary, b.Path).CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 5, exit.ExitCode())
+	require.Equal(t, "wcfs: mount point /dev/shm/wcfs: mkdir /dev/shm/wcfs: read-only file system\n", string(out))
+}
+
+// TestHundredStartsGiveOneServer: whoever is too late says where it is.
+func TestHundredStartsGiveOneServer(t *testing.T) {
+	t.Parallel()
+	const starts = 100
+	b := NewBackground(t)
+	codes, outs, words := [starts]int{}, [starts]string{}, [starts]string{}
+	var all sync.WaitGroup
+	for i := range starts {
+		name := []string{b.Path, b.ZURL}[i%2]
+		all.Go(func() { codes[i], outs[i], words[i] = wcfs(t, "mount", name) })
+	}
+	all.Wait()
+	winners := 0
+	for i := range starts {
+		require.Equal(t, b.Dir+"\n", outs[i], words[i])
+		if codes[i] == 0 {
+			winners++
+			require.Empty(t, words[i])
+			continue
+		}
+		require.Equal(t, 3, codes[i], words[i])
+		require.Equal(t, "wcfs: already running at "+b.Dir+"\n", words[i])
+	}
+	require.Equal(t, 1, winners)
+	b.Pid()
+	b.requireServed()
+}
+
+// TestMountAfterACrash: the mount of the dead server is cleared, with one line.
+func TestMountAfterACrash(t *testing.T) {
+	t.Parallel()
+	b := MountBackground(t)
+	for range 3 {
+		b.Kill()
+		words := b.Mount()
+		require.Equal(t, 1, strings.Count(words, "\n"), words)
+		require.Contains(t, words, "is dead; it is detached")
+		b.requireServed()
+	}
+}
+
+// TestMountKeepsToTheMountPoint: it is given by any path, and stays after stop.
+func TestMountKeepsToTheMountPoint(t *testing.T) {
+	t.Parallel()
+	b := NewBackground(t)
+	dir := t.TempDir()
+	b.Dir = filepath.Join(dir, "mnt")
+	require.NoError(t, os.Mkdir(b.Dir, 0o755))
+	require.NoError(t, os.Symlink("mnt", filepath.Join(dir, "link")))
+	for i, name := range []string{"mnt", "link", "./mnt/", "../" + filepath.Base(dir) + "/link"} {
+		cmd := exec.Command(binary, "mount", b.Path, name)
+		cmd.Dir = dir
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		require.Equal(t, b.Dir+"\n", string(out))
+		b.requireServed()
+		stop := []string{b.Dir, filepath.Join(dir, "link"), b.Path, b.ZURL}[i]
+		code, _, words := wcfs(t, "stop", stop)
+		require.Zero(t, code, words)
+		require.Empty(t, b.Pids())
+		require.Empty(t, wcfsMounts(b.Dir))
+		require.DirExists(t, b.Dir)
+	}
+	require.NoError(t, os.Remove(b.Dir))
+}
+
+// TestMountNeedsNoEnvironment: mount(8) and supervisors give none.
+func TestMountNeedsNoEnvironment(t *testing.T) {
+	t.Parallel()
+	b := NewBackground(t)
+	dir, name := filepath.Split(b.Path)
+	for _, args := range [][]string{{"mount", name}, {"status", name}, {"list"}, {"stop", name}} {
+		cmd := exec.Command(binary, args...)
+		cmd.Dir, cmd.Env = dir, []string{}
+		var words bytes.Buffer
+		cmd.Stderr = &words
+		require.NoError(t, cmd.Run(), "%v: %s", args, words.String())
+	}
+	b.requireNothing()
+}
+
+// TestMountLogsIntoTheFile: all of it from the first line on, also what the
+// runtime says at the end.
+func TestMountLogsIntoTheFile(t *testing.T) {
+	t.Parallel()
+	b := NewBackground(t)
+	log := filepath.Join(t.TempDir(), "log")
+	require.NoError(t, os.WriteFile(log, []byte("before\n"), 0o600))
+	require.Empty(t, b.Mount("--log-file", log))
+	b.Signal(unix.SIGQUIT)
+	until(t, "it ended", func() bool { return len(b.Pids()) == 0 })
+	text := content(t, log)
+	require.True(t, strings.HasPrefix(text, "before\nI"), text)
+	require.Contains(t, text, fmt.Sprintf("start %q %q", b.Dir, b.ZURL))
+	require.Contains(t, text, "SIGQUIT: quit")
+	require.Contains(t, text, "goroutine ")
+
+	b.Mount("--log-file", log)
+	code, words := b.Stop()
+	require.Zero(t, code, words)
+	require.Contains(t, content(t, log), fmt.Sprintf("stop %q %q", b.Dir, b.ZURL))
+}
+
+// TestMountAutoExit: looking at a server does not end it, the last client does.
+func TestMountAutoExit(t *testing.T) {
+	t.Parallel()
+	b := MountBackground(t, "-autoexit")
+	for range 3 {
+		code, _, words := wcfs(t, "status", b.Path)
+		require.Zero(t, code, words)
+		_, _, _ = wcfs(t, "list")
+	}
+	client := StartHelper(t, "hold", filepath.Join(b.Dir, ".wcfs/zurl"))
+	require.Equal(t, "ready", client.Line())
+	b.requireServed()
+	client.Kill()
+	until(t, "the server ends", func() bool { return len(b.Pids()) == 0 })
+	b.requireNothing()
+}
+
+// TestInterruptedMountLeavesNothing: at whatever moment, by Ctrl-C or by death.
+// It has mounted, or nothing of it is left.
+func TestInterruptedMountLeavesNothing(t *testing.T) {
+	t.Parallel()
+	b := NewBackground(t)
+	for round := range 40 {
+		sig := []os.Signal{os.Interrupt, syscall.SIGKILL}[round%2]
+		delay := time.Duration(rand.Int64N(int64(60 * time.Millisecond)))
+		cmd := exec.Command(binary, "mount", b.Path)
+		require.NoError(t, start(cmd))
+		time.Sleep(delay) // any moment will do
+		_ = cmd.Process.Signal(sig)
+		_ = cmd.Wait()
+		if cmd.ProcessState.ExitCode() == 0 {
+			b.requireServed()
+		}
+		t.Logf("%s after %s: %s", sig, delay, cmd.ProcessState)
+		if sig == os.Interrupt && cmd.ProcessState.ExitCode() != 0 {
+			b.requireNothing()
+		}
+		until(t, "the server serves or is gone", func() bool {
+			return len(b.Pids()) == 0 || len(wcfsMounts(b.Dir)) == 1
+		})
+		code, words := b.Stop()
+		require.Zero(t, code, words)
+		b.requireNothing()
+	}
+}
+
+// TestMountOfAnotherUser: it says whose it is, and what to do.
+func TestMountOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	t.Parallel()
+	b := MountBackground(t)
+	for p := filepath.Dir(b.Path); strings.HasPrefix(p, os.TempDir()); p = filepath.Dir(p) {
+		require.NoError(t, os.Chmod(p, 0o755))
+	}
+	code, words := wcfsAs(t, 65534, "mount", b.Path)
+	require.Equal(t, 3, code, words)
+	require.Equal(t, fmt.Sprintf("wcfs: %s: the server there belongs to user root, and nobody else can use it; "+
+		"choose a mount point of your own: wcfs mount %s MOUNTPOINT\n", b.Dir, b.ZURL), words)
+	code, words = wcfsAs(t, 65534, "status", b.Path)
+	require.Equal(t, 1, code, words)
+	require.Contains(t, words, "belongs to user root")
+	code, words = wcfsAs(t, 65534, "stop", b.Path)
+	require.Equal(t, 1, code, words)
+	require.Contains(t, words, "only they and root can stop it")
+	b.requireServed()
+}
