@@ -2,7 +2,13 @@
 
 GO      ?= go
 
-.PHONY: all build demo run test bench fuzz lint setup clean help
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SBIN    ?= /sbin
+UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
+VERSION ?= 0.0.$(shell git rev-list --count HEAD 2>/dev/null || echo 0)
+
+.PHONY: all build demo run test bench fuzz lint setup install uninstall deb clean help
 
 all: build
 
@@ -35,6 +41,17 @@ bench: setup build ## run the benchmarks
 
 fuzz: ## fuzz every target for FUZZTIME (default 1m)
 	@t/fuzz.sh $${FUZZTIME:-1m}
+
+install: build ## install below $DESTDIR: program, mount helper, unit, manual, completion
+	@dist/install.sh bin/wcfs "$(DESTDIR)" "$(PREFIX)" "$(SBIN)" "$(UNITS)"
+
+uninstall: ## remove what install has put there
+	@dist/uninstall.sh "$(DESTDIR)" "$(PREFIX)" "$(SBIN)" "$(UNITS)"
+
+deb: build ## build a Debian package below bin/
+	@rm -rf bin/deb
+	@dist/install.sh bin/wcfs "$(CURDIR)/bin/deb" /usr /usr/sbin /usr/lib/systemd/system
+	@dist/deb.sh bin/deb "$(VERSION)" "bin/wcfs_$(VERSION)_$$(dpkg --print-architecture).deb"
 
 clean: ## remove what was built
 	rm -rf bin

@@ -1,8 +1,8 @@
 // Command wcfs serves the big arrays of a ZODB database as plain files.
 //
-//	wcfs serve ZURL [MOUNTPOINT]     in the foreground, until Ctrl-C
-//	wcfs [OPTIONS] ZURL MOUNTPOINT   the same; the form wendelin.core starts
-//	wcfs mount ZURL [MOUNTPOINT]     in the background; see also status, stop, list
+//	wcfs COMMAND ...                 see: wcfs --help
+//	wcfs [OPTIONS] ZURL MOUNTPOINT   wcfs serve, in the form wendelin.core starts
+//	mount.wcfs ZURL MOUNTPOINT ...   wcfs mount, in the form mount(8) starts
 //
 // This package only parses the command line, calls internal/..., and turns an
 // error into one line on stderr and an exit code. It is the only place that
@@ -24,10 +24,10 @@ import (
 	"github.com/wcfs/wcfs/internal/mount"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(run(os.Args[0], os.Args[1:])) }
 
 // run executes one command and returns the exit code.
-func run(args []string) int {
+func run(name string, args []string) int {
 	if len(args) == 3 && args[0] == mount.ProbeCommand {
 		return mount.Probe(args[1], args[2], os.Stdout) // a child of ours
 	}
@@ -39,9 +39,7 @@ func run(args []string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
-	root := newRoot()
-	root.SetArgs(withCommand(root, args))
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, name, args)
 	if err == nil {
 		return exitOK
 	}
@@ -51,6 +49,21 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, usage.text)
 	}
 	return exitCode(err)
+}
+
+// execute executes one command, or what mount(8) wants when it calls by that
+// name.
+func execute(ctx context.Context, name string, args []string) error {
+	if isMountHelper(name) {
+		var fake bool
+		var err error
+		if args, fake, err = helperArgs(args); err != nil || fake {
+			return err
+		}
+	}
+	root := newRoot()
+	root.SetArgs(withCommand(root, args))
+	return root.ExecuteContext(ctx)
 }
 
 // endSignals are what asks us to end. The terminal that goes away does, unless
@@ -69,9 +82,12 @@ func newRoot() *cobra.Command {
 		Short: "Serve the big arrays of a ZODB database as plain files",
 		Long: `wcfs mounts a ZODB database: every ZBigFile in it is a plain file that any
 program can read or map into memory, as of now and as of any past transaction.`,
-		Example: `  wcfs serve data.fs           # at the usual place under /dev/shm/wcfs
-  wcfs serve data.fs /mnt/data
-  cat /mnt/data/head/at        # the newest transaction`,
+		Example: `  wcfs demo                               # what this is for, in ten seconds
+  wcfs import temperature.npy data.fs temperature
+  wcfs mount data.fs /mnt/data            # in the background
+  cat /mnt/data/head/at                   # the newest transaction
+  wcfs ls data.fs                         # which file is which array
+  wcfs stop /mnt/data`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -88,8 +104,21 @@ program can read or map into memory, as of now and as of any past transaction.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{msg: err.Error(), text: "see: " + cmd.CommandPath() + " --help"}
 	})
-	root.AddCommand(newServe(), newMount(), newStatus(), newStop(), newList(), newDemo(), newImport(), newExport(), newLs(), newLog(), newDiff(), newCat())
+	addGroup(root, "Servers:", newServe(), newMount(), newList(), newStatus(), newStop())
+	addGroup(root, "Databases:", newImport(), newExport(), newLs(), newLog(), newDiff(), newCat())
+	addGroup(root, "More:", newDemo())
+	root.SetHelpCommandGroupID("More:")
+	root.AddCommand(newMan())
 	return root
+}
+
+// addGroup adds commands that belong together in the help.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, cmd := range commands {
+		cmd.GroupID = title
+		root.AddCommand(cmd)
+	}
 }
 
 // withCommand returns args with "serve" put before them when they are of the

@@ -1,0 +1,28 @@
+#!/bin/sh
+# install.sh BINARY DESTDIR PREFIX SBIN UNITS: copies what belongs to an
+# installation below DESTDIR. uninstall.sh removes the same files.
+set -eu
+binary=$1 root=$2 prefix=$3 sbin=$4 units=$5
+here=$(dirname "$0")
+umask 022
+
+install -D -m 755 "$binary" "$root$prefix/bin/wcfs"
+mkdir -p "$root$sbin"
+ln -sf "$prefix/bin/wcfs" "$root$sbin/mount.wcfs"
+install -d "$root$units" "$root/etc/wcfs"
+sed "s|/usr/bin/wcfs|$prefix/bin/wcfs|" "$here/wcfs@.service" > "$root$units/wcfs@.service"
+install -D -m 644 "$here/wcfs.tmpfiles" "$root$prefix/lib/tmpfiles.d/wcfs.conf"
+
+man=$root$prefix/share/man
+install -D -m 644 "$here/mount.wcfs.8" "$man/man8/mount.wcfs.8"
+install -d "$man/man1"
+"$binary" __man "$man/man1"
+
+share=$root$prefix/share
+install -d "$share/bash-completion/completions" "$share/zsh/site-functions" "$share/fish/vendor_completions.d"
+"$binary" completion bash > "$share/bash-completion/completions/wcfs"
+"$binary" completion zsh > "$share/zsh/site-functions/_wcfs"
+"$binary" completion fish > "$share/fish/vendor_completions.d/wcfs.fish"
+
+install -d "$share/doc/wcfs"
+install -m 644 "$here"/../doc/*.rst "$here/../README.rst" "$here/../LICENSE" "$here/../NOTICE" "$share/doc/wcfs"
