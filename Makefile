@@ -52,6 +52,7 @@ deb: build ## build a Debian package below bin/
 	@rm -rf bin/deb
 	@dist/install.sh bin/wcfs "$(CURDIR)/bin/deb" /usr /usr/sbin /usr/lib/systemd/system
 	@dist/deb.sh bin/deb "$(VERSION)" "bin/wcfs_$(VERSION)_$$(dpkg --print-architecture).deb"
+	@rm -rf bin/deb
 
 clean: ## remove what was built
 	rm -rf bin
