@@ -1,0 +1,314 @@
+package t
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// metrics returns the figures of .wcfs/metrics, by series without wcfs_.
+func (s *Server) metrics() map[string]float64 {
+	s.t.Helper()
+	return parseMetrics(s.t, content(s.t, s.Path(".wcfs/metrics")))
+}
+
+func parseMetrics(t testing.TB, text string) map[string]float64 {
+	t.Helper()
+	all := make(map[string]float64)
+	for line := range strings.Lines(text) {
+		if line[0] == '#' {
+			continue
+		}
+		i := strings.LastIndexByte(line, ' ')
+		value, err := strconv.ParseFloat(strings.TrimSpace(line[i:]), 64)
+		require.NoError(t, err, line)
+		all[strings.TrimPrefix(line[:i], "wcfs_")] = value
+	}
+	return all
+}
+
+// TestMetricsFollowWhatHappens: each step changes exactly the figures that tell of
+// it.
+func TestMetricsFollowWhatHappens(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 10
+	sc := newSceneOf(t, 0, size)
+	s := sc.s
+	problems, err := promlint.New(strings.NewReader(content(t, s.Path(".wcfs/metrics")))).Lint()
+	require.NoError(t, err)
+	require.Empty(t, problems)
+	last := s.metrics()
+	step := func(what string, want map[string]float64) {
+		t.Helper()
+		var now, got map[string]float64
+		for deadline := time.Now().Add(10 * time.Second); ; { // some is counted after the answer
+			now, got = s.metrics(), make(map[string]float64)
+			for series := range want {
+				got[series] = now[series] - last[series]
+			}
+			if maps.Equal(want, got) || time.Now().After(deadline) {
+				break
+			}
+		}
+		require.Equal(t, want, got, what)
+		last = now
+	}
+
+	require.EqualValues(t, 0, last["bigfiles"])
+	at := sc.commit(0)
+	step("a commit of what nobody has seen", map[string]float64{`invalidations_total{kind="tx"}`: 1,
+		`invalidations_total{kind="block"}`: 0, `invalidation_duration_seconds_count`: 1})
+	require.InDelta(t, float64(at.Time().UnixMicro())/1e6, last["head_tid"], 1e-3)
+	require.Zero(t, last["head_lag_seconds"])
+
+	read(t, sc.f.Path(s, "head"), 0, size)
+	step("a cold READ", map[string]float64{`bigfiles`: 1, `read_bytes_total{view="head"}`: size,
+		`read_bytes_total{view="rev"}`: 0, `block_loads_total{source="zodb"}`: 1, `served_blocks`: 1, `block_load_duration_seconds_count`: 1})
+	read(t, sc.f.Path(s, "head"), 0, size)
+	step("a warm READ", map[string]float64{`read_bytes_total{view="head"}`: 0, `block_loads_total{source="zodb"}`: 0})
+
+	before := sc.at[len(sc.at)-1]
+	sc.commit(0)
+	step("a commit of what the page cache has", map[string]float64{`invalidations_total{kind="tx"}`: 1,
+		`invalidations_total{kind="file"}`: 1, `invalidations_total{kind="block"}`: 1})
+	read(t, sc.f.Path(s, "@"+before.String()), 0, size)
+	step("a READ of a past view", map[string]float64{`revisions`: 1, `read_bytes_total{view="head"}`: 0})
+
+	read(t, sc.f.Path(s, "head"), 0, size)
+	w := s.watcher()
+	w.Watch(sc.f, before)
+	step("a watch that has to pin", map[string]float64{`watchlinks`: 1, `watches`: 1, `pinned_blocks`: 1, `pins_total`: 1, `pin_duration_seconds_count`: 1})
+	w.Close()
+	step("its end", map[string]float64{`watchlinks`: -1, `watches`: -1, `pinned_blocks`: -1, `clients_killed_total{reason="closed"}`: 0})
+
+	_, err = os.Stat(s.Path("nothing"))
+	require.ErrorIs(t, err, unix.EINVAL)
+	require.ErrorIs(t, os.Mkdir(s.Path("head/new"), 0o755), unix.EROFS)
+	last[`fuse_requests_total{errno="EROFS",op="mkdir"}`] = 0 // it was not there
+	step("what is refused", map[string]float64{`fuse_requests_total{errno="EINVAL",op="lookup"}`: 1, `fuse_requests_total{errno="EROFS",op="mkdir"}`: 1})
+	require.EqualValues(t, 0, last["eio_mode"]+last["panics_total"]+last[`storage_requests_total{driver="file",op="load",result="error"}`])
+	require.Positive(t, last[`storage_requests_total{driver="file",op="load",result="ok"}`])
+	require.Positive(t, last["process_open_fds"]+last["go_goroutines"])
+	require.InDelta(t, last["process_start_time_seconds"], last["start_time_seconds"], 60)
+}
+
+// TestMetricsAreOfOneMoment, however small the pieces they are read in, and there are
+// not too many of them in memory.
+func TestMetricsAreOfOneMoment(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	fd, err := openFile(s.Path(".wcfs/metrics"), unix.O_RDONLY)
+	require.NoError(t, err)
+	piece := func(off int64, n int) string {
+		data := make([]byte, n)
+		n, err := unix.Pread(fd, data, off)
+		require.NoError(t, err)
+		return string(data[:n])
+	}
+	whole := piece(0, 1<<20)
+	require.EqualValues(t, len(whole), stat(t, s.Path(".wcfs/metrics")).Size)
+	var text strings.Builder
+	for text.Len() < len(whole) {
+		_, err := os.Stat(s.Path("head/at"))
+		require.NoError(t, err)
+		text.WriteString(piece(int64(text.Len()), 1000))
+	}
+	require.Equal(t, whole, text.String())
+	require.Empty(t, piece(int64(len(whole)), 10))
+	require.Empty(t, piece(1<<60, 10))
+	unix.Close(fd)
+
+	var fds []int
+	for {
+		if fd, err = openFile(s.Path(".wcfs/metrics"), unix.O_RDONLY); err != nil {
+			break
+		}
+		fds = append(fds, fd)
+		require.Less(t, len(fds), 1000)
+	}
+	require.Equal(t, unix.EMFILE, err)
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	until(t, "there is room again", func() bool {
+		fd, err := openFile(s.Path(".wcfs/metrics"), unix.O_RDONLY)
+		unix.Close(fd)
+		return err == nil
+	})
+	_, err = openFile(s.Path(".wcfs/metrics"), unix.O_WRONLY)
+	require.Equal(t, unix.EROFS, err)
+}
+
+// traceFile is an open .wcfs/trace.
+type traceFile struct {
+	t    testing.TB
+	fd   int
+	data []byte // read, no full line yet
+}
+
+func (s *Server) openTrace() *traceFile {
+	s.t.Helper()
+	fd, err := openFile(s.Path(".wcfs/trace"), unix.O_RDONLY)
+	require.NoError(s.t, err)
+	tr := &traceFile{t: s.t, fd: fd}
+	s.t.Cleanup(tr.Close)
+	return tr
+}
+
+func (tr *traceFile) Close() {
+	if tr.fd >= 0 {
+		unix.Close(tr.fd)
+	}
+	tr.fd = -1
+}
+
+// Line returns the next line.
+func (tr *traceFile) Line() string {
+	tr.t.Helper()
+	for {
+		if line, rest, ok := strings.Cut(string(tr.data), "\n"); ok {
+			tr.data = []byte(rest)
+			return line
+		}
+		buf := make([]byte, 64<<10)
+		var n int
+		require.NoError(tr.t, uninterrupted(func() (err error) {
+			n, err = unix.Read(tr.fd, buf)
+			return err
+		}))
+		require.Positive(tr.t, n, "the trace ends")
+		tr.data = append(tr.data, buf[:n]...)
+	}
+}
+
+// traceLine takes apart what is there to check of a line: the level, what happened,
+// and the result.
+var traceLine = regexp.MustCompile(`^([IWE])\d{4} \d\d:\d\d:\d\d\.\d{6} (.*?)( pid=\d+ uid=(\d+) comm=(\S+)|( pid=\d+))?: (.*) <\d+\.\d{6}>$`)
+
+// Next returns the next line about what, as level, event and result.
+func (tr *traceFile) Next(what string) string {
+	tr.t.Helper()
+	for {
+		line := tr.Line()
+		require.NotContains(tr.t, line, ".wcfs/trace", "it does not tell about itself")
+		if !strings.Contains(line, what) {
+			continue
+		}
+		m := traceLine.FindStringSubmatch(line)
+		require.NotNil(tr.t, m, line)
+		if m[4] != "" && !strings.HasPrefix(m[2], "release ") { // the kernel does not tell who closed last
+			require.Equal(tr.t, fmt.Sprint(os.Getuid()), m[4], line)
+			require.Equal(tr.t, strings.TrimSpace(content(tr.t, "/proc/self/comm")), m[5], line)
+		}
+		return fmt.Sprintf("%s %s: %s", m[1], m[2], m[7])
+	}
+}
+
+// TestTraceTellsEveryOperation of a known sequence, in order.
+func TestTraceTellsEveryOperation(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 10
+	sc := newSceneOf(t, 0, size)
+	at1 := sc.commit(1)
+	s, tr := sc.s, sc.s.openTrace()
+	path, oid := "/head/bigfile/"+sc.f.Oid.String(), sc.f.Oid.String()
+	f := openRandom(t, s.Path(path))
+	_, err := unix.Pread(int(f.Fd()), make([]byte, 4096), size+4096)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	for _, want := range []string{
+		"I lookup /head/bigfile: OK",
+		"I lookup " + path + ": OK",
+		"I open " + path + ": OK",
+		fmt.Sprintf("I read %s off=%d size=4096: OK 4096", path, size+4096),
+	} {
+		require.Equal(t, want, tr.Next("/bigfile"))
+	}
+	_, err = os.Stat(s.Path("odd name\n\""))
+	require.ErrorIs(t, err, unix.EINVAL)
+	require.Equal(t, `W lookup "/odd name\n\"": EINVAL`, tr.Next("odd"))
+
+	at2 := sc.commit(1)
+	require.Equal(t, fmt.Sprintf("I commit @%s files=1 blocks=1: OK", at2), tr.Next("commit"))
+	read(t, s.Path(path), size, size)
+	w := s.manualWatcher()
+	request := w.Send(watchRequest(sc.f.Oid, at1))
+	w.Ack(w.Pin())
+	require.Equal(t, "ok", w.Reply(request))
+	require.Equal(t, fmt.Sprintf("I pin %s #1 @%s: ack", oid, at1), tr.Next("pin "))
+
+	bad := s.faulty()
+	bad.Write("1 watch " + oid + " @" + at1.String() + "\n")
+	require.Contains(t, bad.Read(), "pin "+oid)
+	bad.Refuse("2 no\n")
+	require.Equal(t, fmt.Sprintf("W pin %s #1 @%s: %q", oid, at1, `expect "ack"; got "no"`), tr.Next("pin "))
+	for line := ""; !strings.Contains(line, " kill "); line = tr.Line() {
+		require.NotContains(t, line, "lost")
+		if strings.HasPrefix(line, "E") {
+			require.Contains(t, line, fmt.Sprintf(" kill pid=%d: refused: ", bad.pid))
+			break
+		}
+	}
+	bad.Wait()
+	until(t, "the client is counted", func() bool { return s.metrics()[`clients_killed_total{reason="refused"}`] == 1 })
+	w.Close()
+}
+
+// TestSlowReaderOfTheTraceDelaysNobody: he loses lines, and is told how many.
+func TestSlowReaderOfTheTraceDelaysNobody(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	fd, err := openFile(s.Path("head/at"), unix.O_RDONLY)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	slow := s.openTrace()
+	const reads = 9000 // more than the queue holds
+	for range reads {
+		_, err := unix.Pread(fd, make([]byte, 16), 0)
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 1, s.metrics()["trace_readers"])
+	told, lost := 0, 0
+	for lost == 0 {
+		line := slow.Line()
+		if _, err := fmt.Sscanf(line[len("W0102 15:04:05.000000 "):], "lost %d lines", &lost); err != nil {
+			told++
+		}
+	}
+	require.GreaterOrEqual(t, told+lost, reads)
+	require.Greater(t, told, 1000)
+	_, err = unix.Pread(fd, make([]byte, 10), 3)
+	require.NoError(t, err)
+	for slow.Next("/head/at") != "I read /head/at off=3 size=10: OK 10" { // then it goes on
+	}
+	slow.Close()
+	until(t, "it is forgotten", func() bool { return s.metrics()["trace_readers"] == 0 })
+}
+
+// TestReadersOfTheTraceAreBounded.
+func TestReadersOfTheTraceAreBounded(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	var fds []int
+	var err error
+	for err == nil {
+		var fd int
+		if fd, err = openFile(s.Path(".wcfs/trace"), unix.O_RDONLY); err == nil {
+			fds = append(fds, fd)
+		}
+		require.Less(t, len(fds), 1000)
+	}
+	require.Equal(t, unix.EMFILE, err)
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
