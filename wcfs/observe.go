@@ -15,8 +15,8 @@ type observeFlags struct{ metrics, pprof string }
 
 func (f *observeFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.metrics, "metrics", "", "serve /metrics, /healthz and /readyz by HTTP at HOST:PORT or unix:PATH")
-	flags.StringVar(&f.pprof, "pprof", "", "serve profiles of the process by HTTP at HOST:PORT or unix:PATH")
+	flags.StringVar(&f.metrics, "metrics", "", "answer /metrics, /healthz and /readyz by HTTP at `ADDR`, HOST:PORT or unix:PATH")
+	flags.StringVar(&f.pprof, "pprof", "", "answer /debug/pprof/ by HTTP at `ADDR`; for those who may see all of the process")
 }
 
 // check returns what is wrong with the flags.

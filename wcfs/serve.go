@@ -40,6 +40,7 @@ type serveFlags struct {
 	pinTimeout time.Duration
 	viewIdle   time.Duration
 	logFile    string
+	observe    observeFlags
 	legacy     bool
 	make       bool // make the mount point
 	background bool // started by mount
@@ -89,6 +90,7 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags.BoolVar(&f.debug, "debug", false, "log more, and serve .wcfs/debug/")
 	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
 	flags.StringVar(&f.logFile, "log-file", "", "append the log to this file")
+	f.observe.add(cmd)
 	for _, name := range glogFlags {
 		flags.AddGoFlag(flag.CommandLine.Lookup(name))
 	}
@@ -113,7 +115,7 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 	if f.viewIdle < server.MinViewIdle {
 		return &usageError{msg: fmt.Sprintf("%s: --view-idle must be at least %s, got %s", cmd.Name(), server.MinViewIdle, f.viewIdle)}
 	}
-	return nil
+	return f.observe.check(cmd)
 }
 
 func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
@@ -166,6 +168,9 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		Debug:      f.debug,
 		AutoExit:   f.autoExit,
 		TraceFUSE:  f.traceFUSE,
+	}
+	if err := f.observe.fill(&opt); err != nil {
+		return server.Options{}, err
 	}
 	if len(args) == 2 {
 		opt.Mountpoint, opt.CreateMountpoint = args[1], f.make
