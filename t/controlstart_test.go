@@ -259,11 +259,10 @@ func TestInterruptedMountLeavesNothing(t *testing.T) {
 		if sig == os.Interrupt && cmd.ProcessState.ExitCode() != 0 {
 			b.requireNothing()
 		}
-		until(t, "the server serves or is gone", func() bool {
-			return len(b.Pids()) == 0 || len(wcfsMounts(b.Dir)) == 1
-		})
 		code, words := b.Stop()
 		require.Zero(t, code, words)
+		// A server that nobody waits for ends when it has noticed.
+		until(t, "the server is gone", func() bool { return len(b.Pids()) == 0 && len(wcfsMounts(b.Dir)) == 0 })
 		b.requireNothing()
 	}
 }

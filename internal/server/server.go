@@ -360,20 +360,28 @@ func (s *server) mount() (*fuse.Server, error) {
 		_ = s.device.Detach()
 		return nil, err
 	}
+	s.setReadAhead()
 	return fuseServer, nil
 }
 
-// checkReady asks the mount a real question, and then lets the kernel read
-// ahead whole blocks. A child asks: a server that waits for itself when a handler
-// of it panics could not end, not even by SIGKILL.
+// checkReady asks the mount a real question. A child asks: a server that waits
+// for itself when a handler of it panics could not end, not even by SIGKILL. A
+// mount that is gone again was taken away by somebody, which is no failure.
 func (s *server) checkReady() error {
-	if err := s.probe.check(s.ctx); err != nil {
-		return fmt.Errorf("the mount does not answer: %w", err)
+	err := s.probe.check(s.ctx)
+	if err == nil || !s.device.Mounted() {
+		return nil
 	}
+	return fmt.Errorf("the mount does not answer: %w", err)
+}
+
+// setReadAhead lets the kernel read ahead whole blocks. It has to come after
+// the kernel and the server have agreed on a figure, and before the first client:
+// files keep what was so when they were opened.
+func (s *server) setReadAhead() {
 	if err := s.device.SetReadAhead(fusefs.MaxRequest); err != nil {
 		glog.Infof("sequential reading takes more and smaller requests: %s", err)
 	}
-	return nil
 }
 
 // unmount takes the mount away and waits until it is not served any more. A
