@@ -114,7 +114,7 @@ func (o *observed) readOp(in *fuse.ReadIn) observe.Op {
 func (o *observed) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	r := o.beginIn(observe.Lookup, in, name)
 	status := o.RawFileSystem.Lookup(cancel, in, name, out)
-	if status.Ok() {
+	if status.Ok() && out.NodeId != 0 {
 		o.names.lookedUp(in.NodeId, name, out.NodeId)
 	}
 	return r.end(status)

@@ -54,7 +54,7 @@
 //
 // # Ownership and locking
 //
-// An Observer owns no goroutine. Begin and End take no lock, allocate nothing and
+// An Observer owns no goroutine; a check that does not return keeps one. Begin and End take no lock, allocate nothing and
 // take well below a microsecond. Lines go to the queue of each Reader under a lock
 // of its own that is held for copying only: a Reader who is slow loses lines, and
 // is told how many. Gauges are asked of those who know when somebody looks.

@@ -10,8 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -269,13 +271,36 @@ func TestReadyTellsWhatFails(t *testing.T) {
 			{Name: "a", Reason: `no "answer"`}, {Name: "b", OK: true}, {Name: "c", Reason: `no "answer"`}}}},
 	} {
 		w := httptest.NewRecorder()
-		ReadyHandler(c.checks).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		NewChecks(time.Second, c.checks...).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
 		require.Equal(t, c.status, w.Code)
 		require.Equal(t, "application/json", w.Header().Get("Content-Type"))
 		var got Health
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 		require.Equal(t, c.want, got)
 	}
+}
+
+// TestServerThatHangsCanSaySo: a check that does not return fails in time, others
+// are not touched, and it is not started again and again.
+func TestServerThatHangsCanSaySo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var started atomic.Int32
+		release := make(chan struct{})
+		checks := NewChecks(8*time.Second,
+			Check{"stuck", func(context.Context) error { started.Add(1); <-release; return nil }},
+			Check{"fine", func(context.Context) error { return nil }})
+		start := time.Now()
+		for range 3 {
+			require.Equal(t, Health{Checks: []CheckResult{
+				{Name: "stuck", Reason: "no answer within 8s"}, {Name: "fine", OK: true}}}, checks.Run(t.Context()))
+		}
+		require.Equal(t, 24*time.Second, time.Since(start))
+		require.EqualValues(t, 1, started.Load())
+		close(release)
+		synctest.Wait()
+		require.True(t, checks.Run(t.Context()).Ready)
+	})
 }
 
 // TestObservingARequestAllocatesNothing, since every READ is one.

@@ -67,8 +67,9 @@ func (t *trace) publish(line []byte) {
 //	E0802 12:34:56.123456 kill pid=77: timeout: pin #5 @03e1c2d0a0b0c0d0: ...
 //	W0802 12:34:56.123456 lost 4711 lines: they are read too slowly
 //
-// The time is that of the end; what is in <> is how long it took, in seconds. Words
-// that are not plain are quoted as in Go.
+// The time is that of the end; what is in <> is how long it took, in seconds. Of a
+// request, pid is the thread that made it, as the kernel tells; it is 0 for a release.
+// Words that are not plain are quoted as in Go.
 type Reader struct {
 	trace *trace
 	queue *queue

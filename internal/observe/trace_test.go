@@ -128,7 +128,7 @@ func TestReaderWaits(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		var got string
 		var reading sync.WaitGroup
-		for range 2 { // threads that share an open file
+		for range 3 { // threads that share an open file
 			reading.Go(func() {
 				buf := make([]byte, 1000)
 				n, err := r.Read(t.Context(), buf)
@@ -142,7 +142,7 @@ func TestReaderWaits(t *testing.T) {
 		synctest.Wait()
 		require.Contains(t, got, "open /a")
 		r.Close()
-		reading.Wait() // the other one is told the end
+		reading.Wait() // the others are told the end
 	})
 }
 

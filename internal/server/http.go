@@ -120,7 +120,7 @@ func listenHTTP(opt *Options) (*web, error) {
 }
 
 // serve starts to answer. The goroutines end with close.
-func (w *web) serve(observer *observe.Observer, checks []observe.Check) {
+func (w *web) serve(observer *observe.Observer, checks *observe.Checks) {
 	if w.metrics != nil {
 		w.start("metrics", w.metrics, metricsMux(observer, checks), metricsTimeout)
 	}
@@ -167,11 +167,11 @@ func (w *web) close() {
 	w.running.Wait()
 }
 
-func metricsMux(observer *observe.Observer, checks []observe.Check) http.Handler {
+func metricsMux(observer *observe.Observer, checks *observe.Checks) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", observer.Handler())
 	mux.Handle("GET /healthz", observe.AliveHandler())
-	mux.Handle("GET /readyz", observe.ReadyHandler(checks))
+	mux.Handle("GET /readyz", checks)
 	return mux
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang/glog"
@@ -42,6 +43,17 @@ func (s *server) tellStopping(err error) {
 		status += ": " + strings.ReplaceAll(err.Error(), "\n", " ")
 	}
 	s.tell("STOPPING=1", status)
+}
+
+// waitWatched is wait, with a supervisor who is told about it.
+func (s *server) waitWatched(ctx context.Context, served <-chan struct{}) error {
+	s.tellReady()
+	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watchdog sync.WaitGroup
+	watchdog.Go(func() { s.watchdog(watched) })
+	defer watchdog.Wait()
+	defer cancel()
+	return s.wait(ctx, served)
 }
 
 // watchdog gives signs of life until ctx ends, as long as the mount answers: a

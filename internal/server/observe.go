@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/wcfs/wcfs/internal/mount"
@@ -22,9 +21,14 @@ const (
 	// ask do not start many children.
 	probeFresh = 500 * time.Millisecond
 
-	// probeStuck is how long it does when there was no answer. A child that is
-	// stuck may be one that nothing can end, so there must not be many.
-	probeStuck = 30 * time.Second
+	// probeStuck is how long it does when there was no answer, and twice as long
+	// each time up to maxProbeStuck. A child that is stuck may be one that nothing
+	// can end, so there must not be many.
+	probeStuck    = 5 * time.Second
+	maxProbeStuck = 2 * time.Minute
+
+	// checkLimit is how long a server may take to say whether it is ready.
+	checkLimit = probeLimit + 3*time.Second
 
 	// maxLag is how long head/ may be behind the database. A commit takes
 	// milliseconds, unless the database or a client has to be waited for.
@@ -42,12 +46,11 @@ func (s *server) observe() {
 		Queue:   s.backlog,
 	}
 	s.observer.Watch(state)
-	s.checks = []observe.Check{
-		{Name: "serving", Test: s.checkPhase},
-		{Name: "mount", Test: s.probe.check},
-		{Name: "database", Test: func(context.Context) error { return checkLag(state) }},
-		{Name: "eio_mode", Test: s.checkDown},
-	}
+	s.checks = observe.NewChecks(checkLimit,
+		observe.Check{Name: "serving", Test: s.checkPhase},
+		observe.Check{Name: "mount", Test: s.probe.check},
+		observe.Check{Name: "database", Test: func(context.Context) error { return checkLag(state) }},
+		observe.Check{Name: "eio_mode", Test: s.checkDown})
 }
 
 // driverOf returns the name of the driver in metrics.
@@ -102,18 +105,36 @@ func (s *server) checkDown(context.Context) error {
 // mountProbe asks the mount whether it answers. One question is asked at a time,
 // whoever wants to know.
 type mountProbe struct {
-	prober mount.Prober
-	dir    string
-	busy   chan struct{} // of capacity 1: who has put something into it may ask
+	ask     func(ctx context.Context) error
+	stopped chan struct{} // closed when nothing is to be asked any more
+	busy    chan struct{} // of capacity 1: who has put something into it may ask
 
 	// What follows is guarded by busy.
-	last    time.Time // of the last answer
-	answer  error
-	stopped sync.Once
+	last   time.Time // of the last answer
+	answer error
+	stuck  int // times in a row that there was none
 }
 
+// newMountProbe returns the probe of the mount at dir.
 func newMountProbe(dir string) *mountProbe {
-	return &mountProbe{prober: mount.Prober{Limit: probeLimit}, dir: dir, busy: make(chan struct{}, 1)}
+	prober := mount.Prober{Limit: probeLimit}
+	// What is read is what no cache of the kernel can answer. It is not
+	// .wcfs/zurl, which clients open.
+	path := filepath.Join(dir, "head", "at")
+	return newProbe(func(ctx context.Context) error {
+		at, err := prober.Read(ctx, path)
+		if err != nil {
+			return err
+		}
+		if _, ok := storage.ParseID(strings.TrimSpace(string(at))); !ok {
+			return fmt.Errorf("%s says %.40q: something else is mounted there", path, at)
+		}
+		return nil
+	})
+}
+
+func newProbe(ask func(ctx context.Context) error) *mountProbe {
+	return &mountProbe{ask: ask, stopped: make(chan struct{}), busy: make(chan struct{}, 1)}
 }
 
 // check returns why the mount does not answer. It waits for a question that is
@@ -122,38 +143,39 @@ func (p *mountProbe) check(ctx context.Context) error {
 	select {
 	case p.busy <- struct{}{}:
 		defer func() { <-p.busy }()
+	case <-p.stopped:
+		return errors.New(string(stopping))
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	if time.Since(p.last) > p.validity() {
-		p.answer = p.ask(context.WithoutCancel(ctx))
-		p.last = time.Now()
+		p.note(p.ask(context.WithoutCancel(ctx)))
 	}
 	return p.answer
 }
 
-// validity is how long the last answer is good for.
-func (p *mountProbe) validity() time.Duration {
+// note takes an answer. Requires: busy.
+func (p *mountProbe) note(answer error) {
+	p.last, p.answer = time.Now(), answer
 	var stuck *mount.StuckError
-	if errors.As(p.answer, &stuck) {
-		return probeStuck
+	if errors.As(answer, &stuck) {
+		p.stuck++
+	} else {
+		p.stuck = 0
 	}
-	return probeFresh
 }
 
-// ask reads what no cache of the kernel can answer. It is not .wcfs/zurl, which
-// clients open.
-func (p *mountProbe) ask(ctx context.Context) error {
-	at, err := p.prober.Read(ctx, filepath.Join(p.dir, "head", "at"))
-	if err != nil {
-		return err
+// validity is how long the last answer is good for. Requires: busy.
+func (p *mountProbe) validity() time.Duration {
+	if p.stuck == 0 {
+		return probeFresh
 	}
-	if _, ok := storage.ParseID(strings.TrimSpace(string(at))); !ok {
-		return fmt.Errorf("head/at says %.40q: something else is mounted there", at)
-	}
-	return nil
+	return min(probeStuck<<min(p.stuck-1, 10), maxProbeStuck)
 }
 
 // stop waits until nothing is asked any more: a child in the mount would keep it
-// from being unmounted.
-func (p *mountProbe) stop() { p.stopped.Do(func() { p.busy <- struct{}{} }) }
+// from being unmounted. It is called once.
+func (p *mountProbe) stop() {
+	close(p.stopped)
+	p.busy <- struct{}{}
+}

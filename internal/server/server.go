@@ -124,7 +124,7 @@ type server struct {
 	observer *observe.Observer
 	backlog  func() int // transactions that wait; nil: not known
 	probe    *mountProbe
-	checks   []observe.Check
+	checks   *observe.Checks
 	phase    atomic.Value // of phase
 }
 
@@ -266,19 +266,6 @@ func (s *server) openView(at zodb.Tid) (*rev.View, error) {
 	return s.view(at), nil
 }
 
-// DownError says that the server had to stop since it cannot learn any more what
-// changes in the database.
-type DownError struct{ Err error }
-
-func (e *DownError) Error() string { return e.Err.Error() }
-func (e *DownError) Unwrap() error { return e.Err }
-
-// BugError says that the server had to stop because of a mistake in itself.
-type BugError struct{ Err error }
-
-func (e *BugError) Error() string { return e.Err.Error() }
-func (e *BugError) Unwrap() error { return e.Err }
-
 // panicked stops the server after a panic in a handler: nobody knows what
 // state it is in, and no data is better than wrong data.
 func (s *server) panicked(err error) { s.fail(&BugError{err}) }
@@ -293,17 +280,6 @@ func (s *server) fail(err error) {
 	case s.failed <- err:
 	default: // it is stopping already
 	}
-}
-
-// waitWatched is wait, with a supervisor who is told about it.
-func (s *server) waitWatched(ctx context.Context, served <-chan struct{}) error {
-	s.tellReady()
-	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var watchdog sync.WaitGroup
-	watchdog.Go(func() { s.watchdog(watched) })
-	defer watchdog.Wait()
-	defer cancel()
-	return s.wait(ctx, served)
 }
 
 // wait returns when the server has to stop, with the reason if it is an error.
