@@ -40,3 +40,29 @@ func hasTest(t *testing.T, pkg, name string) bool {
 	}
 	return false
 }
+
+// TestMetricsAreDocumented: operations.rst has every metric of a server, and no
+// other.
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	served := namesOf(`(?m)^# TYPE (wcfs_\w+) `, content(t, s.Path(".wcfs/metrics")))
+	table, _, _ := strings.Cut(content(t, "../doc/operations.rst"), "come on top")
+	documented := namesOf("``(wcfs_\\w+)", table)
+	require.NotEmpty(t, served)
+	for name := range served {
+		require.True(t, documented[name], "%s is not in operations.rst", name)
+	}
+	for name := range documented {
+		require.True(t, served[name], "%s is in operations.rst, but there is no such metric", name)
+	}
+}
+
+// namesOf returns what the first group of a pattern matches.
+func namesOf(pattern, text string) map[string]bool {
+	names := map[string]bool{}
+	for _, found := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		names[found[1]] = true
+	}
+	return names
+}
