@@ -1,0 +1,134 @@
+package t
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// installed puts an installation below a new directory.
+func installed(t *testing.T) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	out, err := exec.Command("../dist/install.sh", binary, root, "/usr", "/sbin", "/usr/lib/systemd/system").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return root
+}
+
+// script runs shell commands in a mount namespace of their own, where they may
+// mount what they like, with $ROOT and $WCFS.
+func script(t *testing.T, root, commands string) string {
+	t.Helper()
+	if os.Getuid() != 0 || exec.Command("unshare", "-m", "true").Run() != nil {
+		t.Skip("may not make mount namespaces")
+	}
+	cmd := exec.Command("unshare", "-m", "--propagation", "private", "timeout", "60", "sh", "-euc", commands)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "ROOT="+root, "WCFS="+binary)
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, start(cmd))
+	require.NoError(t, cmd.Wait(), "%s", &out)
+	return out.String()
+}
+
+// TestInstallationIsWholeAndGoesAway: every command has a manual page, the
+// completions are scripts, and uninstalling leaves nothing.
+func TestInstallationIsWholeAndGoesAway(t *testing.T) {
+	t.Parallel()
+	root := installed(t)
+	help, err := exec.Command(filepath.Join(root, "usr/bin/wcfs"), "--help").Output()
+	require.NoError(t, err)
+	commands := 0
+	for line := range strings.Lines(string(help)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(line, "  ") || strings.HasPrefix(name, "-") || name == "wcfs" || name == "help" || name == "cat" && strings.Contains(line, "/mnt") {
+			continue
+		}
+		commands++
+		require.FileExists(t, filepath.Join(root, "usr/share/man/man1/wcfs-"+name+".1"))
+	}
+	require.Greater(t, commands, 10)
+	completion := filepath.Join(root, "usr/share/bash-completion/completions/wcfs")
+	if bash, err := exec.LookPath("bash"); err == nil {
+		require.NoError(t, exec.Command(bash, "-n", completion).Run())
+	}
+	target, err := os.Readlink(filepath.Join(root, "sbin/mount.wcfs"))
+	require.NoError(t, err)
+	require.Equal(t, "/usr/bin/wcfs", target)
+
+	out, err := exec.Command("../dist/uninstall.sh", root, "/usr", "/sbin", "/usr/lib/systemd/system").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	left, err := exec.Command("find", root, "-not", "-type", "d").Output()
+	require.NoError(t, err)
+	require.Empty(t, string(left))
+}
+
+// TestUnitIsAccepted: systemd finds nothing wrong with the unit.
+func TestUnitIsAccepted(t *testing.T) {
+	t.Parallel()
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	unit := strings.ReplaceAll(content(t, "../dist/wcfs@.service"), "/usr/bin/wcfs", binary)
+	unit = strings.Replace(unit, "Documentation=man:wcfs(1)\n", "", 1) // it is not installed
+	path := filepath.Join(t.TempDir(), "wcfs@.service")
+	require.NoError(t, os.WriteFile(path, []byte(unit), 0o644))
+	out, err := exec.Command(analyze, "verify", path).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Empty(t, string(out))
+}
+
+// TestMountCallsTheHelper: mount(8) mounts by type, with options as in fstab, and
+// hands on what goes wrong.
+func TestMountCallsTheHelper(t *testing.T) {
+	t.Parallel()
+	root := installed(t)
+	out := script(t, root, `
+		mkdir mnt
+		cp `+CopyDatabase(t, "topo")+` data.fs
+		ln -sf $WCFS $ROOT/sbin/mount.wcfs
+		mount --bind $ROOT/sbin /sbin
+		trap '$WCFS stop $PWD/mnt' EXIT
+		mount -t wcfs -o _netdev,nofail,pintimeout=5s $PWD/data.fs $PWD/mnt
+		cat mnt/.wcfs/pintimeout; echo
+		cat mnt/.wcfs/zurl; echo
+		$WCFS stop $PWD/mnt
+		! mount -t wcfs $PWD/nothing.fs $PWD/mnt
+		! mount -t wcfs -o bogus $PWD/data.fs $PWD/mnt
+		ls -A mnt`)
+	require.Contains(t, out, "5.0\n")
+	require.Contains(t, out, "file:///")
+	require.Contains(t, out, "nothing.fs")
+	require.Contains(t, out, `unknown option "bogus"`)
+}
+
+// TestBareRootIsEnough: a root directory with the program and /proc, as in the
+// smallest container, runs the commands of README.
+func TestBareRootIsEnough(t *testing.T) {
+	t.Parallel()
+	out := script(t, installed(t), `
+		mkdir $ROOT/proc $ROOT/dev $ROOT/tmp $ROOT/tmp/climate
+		mount -t proc proc $ROOT/proc
+		mknod $ROOT/dev/fuse c 10 229
+		mknod $ROOT/dev/null c 1 3
+		printf 12345678 > $ROOT/tmp/raw
+		wcfs() { env -i /usr/sbin/chroot $ROOT /usr/bin/wcfs "$@"; }
+		wcfs import /tmp/raw /tmp/climate.fs temperature
+		wcfs mount /tmp/climate.fs /tmp/climate
+		trap 'wcfs stop /tmp/climate' EXIT
+		wcfs ls /tmp/climate.fs
+		oid=$(wcfs ls /tmp/climate.fs --json | sed -n 's/.*"file": "\(.*\)".*/\1/p')
+		head -c 8 $ROOT/tmp/climate/head/bigfile/$oid; echo
+		wcfs status /tmp/climate
+		wcfs stop /tmp/climate`)
+	require.Contains(t, out, "12345678\n")
+	require.Contains(t, out, "ok - read .wcfs/stats")
+}
