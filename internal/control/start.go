@@ -209,9 +209,9 @@ func waitReady(ctx context.Context, opt StartOptions, ready *os.File, pid int) e
 		if _, _, err = s.ask(ctx, opt.Prober); err == nil {
 			return nil
 		}
-		_, ok, _ = serverAt(opt.Dir)
+		s, ok, _ = serverAt(opt.Dir)
 	}
-	if !ok {
+	if !ok || fuseProcesses().serving(s.Entry) != pid {
 		return fmt.Errorf("%s: somebody has unmounted it as soon as it was ready", opt.Dir)
 	}
 	return fmt.Errorf("%s: the server says that it serves, but its mount does not answer as it should: %w", opt.Dir, err)

@@ -328,6 +328,9 @@ func (s *server) mount() (*fuse.Server, error) {
 	options.Debug = s.opt.TraceFUSE
 	options.Logger = log.New(glogWriter{}, "", 0)
 	fuseServer, err := fuse.NewServer(raw, s.device.FUSEPath(), options)
+	if err != nil && !s.device.Mounted() {
+		return nil, fmt.Errorf("mount point %s: somebody has unmounted it before the server was ready: %w", s.place.Dir, err)
+	}
 	if err != nil {
 		_ = s.device.Detach()
 		return nil, &mount.Error{Reason: mount.NoFeature, Dir: s.place.Dir, Msg: fmt.Sprintf("start FUSE: %s", err), Err: err}
