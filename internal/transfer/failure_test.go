@@ -127,6 +127,20 @@ func TestImportNeverReplaces(t *testing.T) {
 	require.Greater(t, db.Head(), head)
 }
 
+// TestImportNeverReplacesInOldRoots, which keep their items under another key.
+func TestImportNeverReplacesInOldRoots(t *testing.T) {
+	db := createDB(t, zwrite.Options{})
+	txn := begin(t, db)
+	txn.Store(zwrite.RootOid, []byte("cPersistence\nPersistentMapping\nq\x01."+
+		"}q\x02U\n_containerq\x03}q\x04U\x01aq\x05K\x01ss."))
+	commit(t, txn)
+	var exists *ExistsError
+	_, err := Import(ctx, db, source(t, []byte("ab"), false, Layout{}), "a", Options{})
+	require.ErrorAs(t, err, &exists)
+	_, err = Import(ctx, db, source(t, []byte("ab"), false, Layout{}), "b", Options{})
+	require.NoError(t, err)
+}
+
 // TestCancelledImportWritesNothing: at any time, also when it waits for data.
 func TestCancelledImportWritesNothing(t *testing.T) {
 	db := createDB(t, zwrite.Options{Buffer: 1000})

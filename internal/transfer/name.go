@@ -50,12 +50,18 @@ func checkFree(txn btree.Txn, name string) error {
 	if err != nil {
 		return &storage.CorruptError{Oid: zwrite.RootOid, Tid: serial, Err: err}
 	}
-	if outer, ok := state.(*pickle.Dict); ok {
-		inner, _ := outer.Get("data")
-		if items, ok := inner.(*pickle.Dict); ok {
-			if _, ok := items.Get(name); ok {
-				return &ExistsError{Name: name}
-			}
+	outer, ok := state.(*pickle.Dict)
+	if !ok {
+		return nil
+	}
+	for _, key := range []string{"data", "_container"} { // now, and in old databases
+		inner, _ := outer.Get(key)
+		items, ok := inner.(*pickle.Dict)
+		if !ok {
+			continue
+		}
+		if _, ok := items.Get(name); ok {
+			return &ExistsError{Name: name}
 		}
 	}
 	return nil
