@@ -25,18 +25,18 @@ func (w *Writer) putChunks(ctx context.Context, zblk zodb.Oid, state blockState,
 	var table *btree.Editor
 	var have map[int64]btree.Ref
 	var err error
+	changed := false
 	if isNew {
 		table = btree.NewTree(w.txn, btree.IO)
 	} else {
 		if table, err = btree.Edit(w.txn, btree.IO, state.chunks); err != nil {
 			return err
 		}
-		if have, err = w.oldChunks(ctx, table); err != nil {
+		if have, changed, err = w.oldChunks(ctx, table); err != nil {
 			return err
 		}
 	}
 	offsets := offsetsOf(have, len(data))
-	changed := false
 	for _, off := range offsets {
 		var piece []byte
 		if off < int64(len(data)) {
@@ -57,10 +57,10 @@ func (w *Writer) putChunks(ctx context.Context, zblk zodb.Oid, state blockState,
 
 // oldChunks returns the chunks of a table. If one of them is not as chunks are
 // written today, it clears the table and returns none.
-func (w *Writer) oldChunks(ctx context.Context, table *btree.Editor) (map[int64]btree.Ref, error) {
+func (w *Writer) oldChunks(ctx context.Context, table *btree.Editor) (_ map[int64]btree.Ref, cleared bool, err error) {
 	chunks := make(map[int64]btree.Ref)
 	odd := false
-	err := table.Items(func(off int64, ref btree.Ref) error {
+	err = table.Items(func(off int64, ref btree.Ref) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (w *Writer) oldChunks(ctx context.Context, table *btree.Editor) (map[int64]
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, ref := range chunks {
 		if odd {
@@ -79,15 +79,15 @@ func (w *Writer) oldChunks(ctx context.Context, table *btree.Editor) (map[int64]
 		}
 		data, err := w.chunkData(ref.Oid)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		odd = len(data) > chunkLen
 	}
 	if odd {
 		table.Clear()
-		return nil, nil
+		return nil, true, nil
 	}
-	return chunks, nil
+	return chunks, false, nil
 }
 
 // offsetsOf returns where chunks are or come, ascending.

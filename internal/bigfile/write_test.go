@@ -248,30 +248,40 @@ func TestOddChunksAreReplaced(t *testing.T) {
 		"negative":  {{-4096, "x"}},
 	} {
 		f := newWriting(t, 4*chunkLen)
-		f.commit(FormatZBlk1, 0, nil)
-		block, _, _ := f.w.table.Get(0)
-		state, err := f.w.blockState(block.Oid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := btree.Edit(f.txn, btree.IO, state.chunks)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range chunks {
-			oid := f.txn.New()
-			f.txn.Store(oid, encodeBytes(record.ZData, []byte(c.data)))
-			if err := e.Set(c.off, btree.Ref{Oid: oid, Class: record.ZData}); err != nil {
+		put := func() {
+			block, _, _ := f.w.table.Get(0)
+			state, err := f.w.blockState(block.Oid)
+			if err != nil {
 				t.Fatal(err)
 			}
+			e, err := btree.Edit(f.txn, btree.IO, state.chunks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range chunks {
+				oid := f.txn.New()
+				f.txn.Store(oid, encodeBytes(record.ZData, []byte(c.data)))
+				if err := e.Set(c.off, btree.Ref{Oid: oid, Class: record.ZData}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e.Flush()
 		}
-		e.Flush()
-		want := bytes.Repeat([]byte{7}, 2*chunkLen)
-		if got := f.commit(FormatZBlk1, 0, want); got != "map[IOBTree:1 ZBlk1:1 ZData:2]" {
-			t.Errorf("%s: stored %s", name, got)
-		}
-		if data, _ := f.read(0); !bytes.Equal(data, want) {
-			t.Errorf("%s: reads wrong", name)
+		for _, c := range []struct {
+			want   []byte
+			stored string
+		}{
+			{bytes.Repeat([]byte{7}, 2*chunkLen), "map[IOBTree:1 ZBlk1:1 ZData:2]"},
+			{nil, "map[IOBTree:1 ZBlk1:1]"}, // readers learn from the ZBlk1 that the chunks are gone
+		} {
+			f.commit(FormatZBlk1, 0, nil)
+			put()
+			if got := f.commit(FormatZBlk1, 0, c.want); got != c.stored {
+				t.Errorf("%s: stored %s", name, got)
+			}
+			if data, _ := f.read(0); !bytes.Equal(data, c.want) {
+				t.Errorf("%s: reads wrong", name)
+			}
 		}
 	}
 }
