@@ -48,7 +48,7 @@ those from N to before M, either of which may be left out.`,
 			return f.check(cmd)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCat(cmd.Context(), &f, args[0], args[1])
+			return orInterrupted(cmd.Context(), runCat(cmd.Context(), &f, args[0], args[1]))
 		},
 	}
 	flags := cmd.Flags()
@@ -124,7 +124,7 @@ func runCat(ctx context.Context, f *catFlags, database, name string) error {
 	bar := newProgress("cat "+name, n)
 	defer bar.Done()
 	// When who reads has had enough, SIGPIPE ends the process, as it should be.
-	return buffered(os.Stdout, func(w io.Writer) error {
+	return writeStdout(ctx, func(w io.Writer) error {
 		return transfer.Copy(ctx, store, at, entry.File, off, n, w, bar.Add)
 	})
 }

@@ -41,7 +41,7 @@ The exit code is 0 whether there is a difference or not.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runDiff(cmd.Context(), asJSON, args[0], args[1], [2]string{args[2], args[3]})
+			return orInterrupted(cmd.Context(), runDiff(cmd.Context(), asJSON, args[0], args[1], [2]string{args[2], args[3]}))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")

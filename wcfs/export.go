@@ -47,7 +47,7 @@ without --force.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runExport(cmd.Context(), &f, args[0], args[1])
+			return orInterrupted(cmd.Context(), runExport(cmd.Context(), &f, args[0], args[1]))
 		},
 	}
 	flags := cmd.Flags()
@@ -96,9 +96,9 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 		return transfer.Export(ctx, store, at, entry.Array, w, npy, bar.Add)
 	}
 	if toStdout {
-		return buffered(os.Stdout, write)
+		return writeStdout(ctx, write)
 	}
-	if err := writeFile(output, f.force, write); err != nil {
+	if err := writeFile(ctx, output, f.force, write); err != nil {
 		return err
 	}
 	bar.Done()

@@ -72,7 +72,7 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 	}
 	src, err := openSource(ctx, file, layout)
 	if err != nil {
-		return err
+		return nothingWritten(err)
 	}
 	defer src.Close()
 	t := target{path: path}

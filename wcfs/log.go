@@ -59,7 +59,9 @@ before or after it, as it is with what a pack has left of old transactions.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return runLog(cmd.Context(), &f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return orInterrupted(cmd.Context(), runLog(cmd.Context(), &f, args))
+		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false

@@ -48,7 +48,7 @@ question mark for what cannot be read; then the exit code is not 0.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runLs(cmd.Context(), args[0], at, asJSON)
+			return orInterrupted(cmd.Context(), runLs(cmd.Context(), args[0], at, asJSON))
 		},
 	}
 	flags := cmd.Flags()

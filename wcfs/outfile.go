@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,13 +27,13 @@ func (e *fileExistsError) Unwrap() error { return &transfer.ExistsError{Name: e.
 
 // writeFile has write write a file, which appears when it is complete and on the
 // disk. One that exists is replaced only by force. Devices and pipes are written
-// as they are.
-func writeFile(path string, force bool, write func(io.Writer) error) error {
+// as they are, until ctx ends.
+func writeFile(ctx context.Context, path string, force bool, write func(io.Writer) error) error {
 	switch fi, err := os.Stat(path); {
 	case err == nil && fi.IsDir():
 		return &usageError{msg: path + " is a directory; name a file in it"}
 	case err == nil && !fi.Mode().IsRegular():
-		return writeThrough(path, write)
+		return writeThrough(ctx, path, write)
 	case err == nil && !force:
 		return &fileExistsError{path}
 	}
@@ -79,16 +80,43 @@ func rename(from, to string, force bool) error {
 	return err
 }
 
-func writeThrough(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+func writeThrough(ctx context.Context, path string, write func(io.Writer) error) error {
+	f, err := transfer.OpenPipe(ctx, path)
 	if err != nil {
 		return err
 	}
 	return errors.Join(buffered(f, write), f.Close())
 }
 
+// writeStdout has write write the standard output. If that is a pipe, the end of
+// ctx ends waiting for who reads it.
+func writeStdout(ctx context.Context, write func(io.Writer) error) error {
+	var out io.Writer = os.Stdout
+	if fi, err := os.Stdout.Stat(); err == nil && fi.Mode()&fs.ModeNamedPipe != 0 {
+		// It is opened anew because other processes share the mode of ours.
+		if f, err := transfer.OpenPipe(ctx, "/proc/self/fd/1"); err == nil {
+			defer f.Close()
+			out = &stdoutPipe{f}
+		}
+	}
+	return buffered(out, write)
+}
+
+// stdoutPipe is the standard output, opened anew.
+type stdoutPipe struct{ f *os.File }
+
+// Write writes p. When nobody reads it any more, writing the standard output itself
+// has SIGPIPE end the process, as it should be.
+func (p *stdoutPipe) Write(b []byte) (int, error) {
+	n, err := p.f.Write(b)
+	if errors.Is(err, unix.EPIPE) {
+		return os.Stdout.Write(b[n:])
+	}
+	return n, err
+}
+
 // buffered puts small pieces together.
-func buffered(f *os.File, write func(io.Writer) error) error {
+func buffered(f io.Writer, write func(io.Writer) error) error {
 	w := bufio.NewWriterSize(f, 256<<10)
 	if err := write(w); err != nil {
 		return err

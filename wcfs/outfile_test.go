@@ -20,13 +20,13 @@ func TestWriteFileReplacesNothing(t *testing.T) {
 		return err
 	}
 	var exists *fileExistsError
-	require.ErrorAs(t, writeFile(path, false, other), &exists)
-	require.ErrorAs(t, writeFile(path, false, func(io.Writer) error {
+	require.ErrorAs(t, writeFile(t.Context(), path, false, other), &exists)
+	require.ErrorAs(t, writeFile(t.Context(), path, false, func(io.Writer) error {
 		t.Error("written in vain")
 		return nil
 	}), &exists)
 	requireOnly(t, path, "other")
-	require.NoError(t, writeFile(path, true, other))
+	require.NoError(t, writeFile(t.Context(), path, true, other))
 	requireOnly(t, path, "mine")
 }
 
@@ -34,7 +34,7 @@ func TestWriteFileThatFailsLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	broken := errors.New("broken")
 	for _, force := range []bool{false, true} {
-		require.ErrorIs(t, writeFile(path, force, func(w io.Writer) error {
+		require.ErrorIs(t, writeFile(t.Context(), path, force, func(w io.Writer) error {
 			_, _ = w.Write(make([]byte, 1<<20))
 			return broken
 		}), broken)

@@ -44,7 +44,10 @@ type Source struct {
 // The end of ctx ends reads that wait for data of a pipe. Errors: *InputError,
 // also for what the operating system says.
 func OpenSource(ctx context.Context, path string, layout Layout) (*Source, error) {
-	f, err := os.Open(path)
+	f, err := openFile(ctx, path)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, badInput(path, err)
 	}
