@@ -53,10 +53,10 @@ those from N to before M, either of which may be left out.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.at, "at", "", "view: a tid, a time, or a time ago such as -5m (default: now)")
-	flags.StringVar(&f.blocks, "block", "", "blocks to write: N or N:M (default: all)")
-	flags.Int64Var(&f.offset, "offset", 0, "first byte to write")
-	flags.Int64Var(&f.length, "length", 0, "how many bytes to write at most (default: all)")
+	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time, or a time ago such as -5m (default: now)")
+	flags.StringVar(&f.blocks, "block", "", "`BLOCKS` to write: N or N:M (default: all)")
+	flags.Int64Var(&f.offset, "offset", 0, "`BYTE` to begin with")
+	flags.Int64Var(&f.length, "length", 0, "how many `BYTES` to write at most (default: all)")
 	flags.BoolVar(&f.force, "force", false, "write to a terminal, too")
 	return cmd
 }

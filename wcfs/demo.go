@@ -46,7 +46,7 @@ commit. Exit codes are those of serve; 70 also if anything showed wrong data.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.IntVar(&f.seconds, "seconds", 8, fmt.Sprintf("how long the writer commits, %d to %d", demo.MinCommits, demo.MaxCommits))
+	flags.IntVar(&f.seconds, "seconds", 8, fmt.Sprintf("`N`: how long the writer commits, %d to %d", demo.MinCommits, demo.MaxCommits))
 	flags.BoolVar(&f.keep, "keep", false, "leave the database, and say where it is")
 	flags.DurationVar(&f.interval, "interval", time.Second, "")
 	_ = flags.MarkHidden("interval")

@@ -64,6 +64,7 @@ func exitCode(err error) int {
 		input    *transfer.InputError
 		exists   *transfer.ExistsError
 		locked   *zwrite.LockedError
+		unsure   *zwrite.UncertainError
 		damage   *zwrite.DamageError
 		corrupt  *storage.CorruptError
 		mountErr *mount.Error
@@ -89,6 +90,8 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.As(err, &damage), errors.As(err, &corrupt):
 		return exitDatabase
+	case errors.As(err, &unsure): // whatever the cause: it is committed
+		return exitOther
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return exitNoSpace
 	case errors.As(err, &mountErr):

@@ -195,7 +195,8 @@ func checkDataFile(path string) error {
 // close closes the database and returns the error of the import. What was created
 // for an import that failed is taken away again, while the lock is held.
 func (t *target) close(err error) error {
-	if err != nil && t.created {
+	var uncertain *zwrite.UncertainError
+	if err != nil && t.created && !errors.As(err, &uncertain) {
 		err = errors.Join(err, os.Remove(t.path))
 	}
 	if err != nil {
@@ -226,8 +227,8 @@ func nothingWritten(err error) error {
 // importReport is what --json prints.
 type importReport struct {
 	Name    string  `json:"name"`
-	Array   string  `json:"array"` // oid
-	File    string  `json:"file"`  // oid
+	Oid     string  `json:"oid"`  // of the array
+	File    string  `json:"file"` // oid
 	DType   string  `json:"dtype"`
 	Shape   []int64 `json:"shape"`
 	Order   string  `json:"order"`
@@ -239,11 +240,15 @@ type importReport struct {
 }
 
 func printImportJSON(name string, created bool, res *transfer.Result) error {
-	return printJSONLine(os.Stdout, importReport{
-		Name: name, Array: res.Oid.String(), File: res.Array.File.String(),
+	err := printJSONLine(os.Stdout, importReport{
+		Name: name, Oid: res.Oid.String(), File: res.Array.File.String(),
 		DType: res.Array.DType.String(), Shape: res.Array.Shape, Order: string(res.Array.Order),
 		Rows: res.Rows, Bytes: res.Bytes, Blocks: res.Blocks, Tid: res.Tid.String(), Created: created,
 	})
+	if err != nil { // it must not look as if nothing was written
+		return fmt.Errorf("imported %s in transaction %s, but cannot say so: %s", name, res.Tid, err)
+	}
+	return nil
 }
 
 func printImport(f *importFlags, name string, res *transfer.Result) {

@@ -40,7 +40,7 @@ type changeDoc struct {
 	Events  []string   `json:"events"`
 	Blocks  []blockDoc `json:"blocks"`
 	NBlocks int64      `json:"changed_blocks"`
-	BlkSize int64      `json:"block_size"`
+	BlkSize int64      `json:"blksize"`
 	OldSize int64      `json:"old_size"`
 	NewSize int64      `json:"new_size"`
 	Damage  string     `json:"damage,omitempty"`

@@ -32,10 +32,11 @@ func newLs() *cobra.Command {
 file of an array, that can be reached from the root object. No server is needed.
 
 NAME is the way there: a/b is the item b of the mapping a, or the attribute b of
-the object a. FILE is what a mount shows the data as: head/bigfile/FILE. SIZE is that of the array, or of the file if it has no array. BLOCKS
-are those that are stored; the others are zeros. CHANGED is when the data or the
-array itself changed last. A dash stands for what a file does not have, and a
-question mark for what cannot be read; then the exit code is not 0.`,
+the object a. FILE is what a mount shows the data as: head/bigfile/FILE. SIZE is
+that of the array, or of the file if it has no array. BLOCKS are those that are
+stored; the others are zeros. CHANGED is when the data or the array itself
+changed last. A dash stands for what a file does not have, and a question mark
+for what cannot be read; then the exit code is not 0.`,
 		Example: `  wcfs ls data.fs
   wcfs ls data.fs --at 2024-02-29T12:00:00Z
   wcfs ls data.fs --at -5m
@@ -53,7 +54,7 @@ question mark for what cannot be read; then the exit code is not 0.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&at, "at", "", "view: a tid, a time, or a time ago such as -5m (default: now)")
+	flags.StringVar(&at, "at", "", "`VIEW`: a tid, a time, or a time ago such as -5m (default: now)")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
