@@ -39,7 +39,7 @@ func NewDump(s Server) *Dump {
 	if n, err := s.Waiting(); err == nil {
 		d.Waiting = &n
 	}
-	for _, user := range mount.NewFinder(s.Entry).Users() {
+	for _, user := range s.Users() {
 		d.Users = append(d.Users, Waiter{user, threads(user.PID)})
 	}
 	return d

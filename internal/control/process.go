@@ -115,7 +115,7 @@ func (p fuseProcess) serves(e mount.Entry) bool {
 // nothing mounted there: it starts or ends. It is 0 if there is none.
 func starting(dir string) (pid int) {
 	for _, pid := range mount.Processes() {
-		if mount.Name(pid) != serverName || pid == os.Getpid() {
+		if mount.Name(pid) != serverName || isOperator(within(func() []string { return arguments(pid) })) {
 			continue
 		}
 		for _, fd := range mount.FDs(pid) {
@@ -125,6 +125,12 @@ func starting(dir string) (pid int) {
 		}
 	}
 	return 0
+}
+
+// isOperator reports whether the arguments of a wcfs say that it is no server, but
+// looks after one, as we do. Such a process has the directory open for a moment.
+func isOperator(args []string) bool {
+	return len(args) > 1 && slices.Contains([]string{"mount", "stop", "status", "list", mount.ProbeCommand}, args[1])
 }
 
 // serverName is how ps(1) shows servers.

@@ -128,8 +128,8 @@ func serverAt(dir string) (s Server, ok bool, err error) {
 // otherStarts reports whether the mount point has nothing, or a server of the
 // same database: somebody else is faster.
 func otherStarts(opt StartOptions) bool {
-	s, ok, err := serverAt(opt.Dir)
-	return err == nil && (ok && s.serves(opt.ZURL) || !ok && !mount.Occupied(opt.Dir))
+	fstype, source, err := mount.What(opt.Dir)
+	return err == nil && (fstype == "" || fstype == mount.FSType && sameDatabase(source, opt.ZURL))
 }
 
 // launch starts the server once and waits until its mount answers.
@@ -153,14 +153,14 @@ func launch(ctx context.Context, opt StartOptions) error {
 		waitFor(said, sayPatience)
 		return nil
 	}
+	if errors.Is(err, errEnded) && waitFor(ended, endPatience) {
+		return relay.outcome(cmd.ProcessState)
+	}
 	endServer(cmd.Process.Pid, ended, opt)
 	if ctx.Err() != nil {
 		return fmt.Errorf("start %s: %w", opt.Dir, ctx.Err())
 	}
-	if !errors.Is(err, errEnded) {
-		return err
-	}
-	return relay.outcome(cmd.ProcessState)
+	return err
 }
 
 // errEnded says that a server ended before it was ready.
@@ -205,13 +205,14 @@ func waitReady(ctx context.Context, opt StartOptions, ready *os.File, pid int) e
 	if err != nil {
 		return err
 	}
+	state := StateDead
 	if ok {
-		if _, _, err = s.ask(ctx, opt.Prober); err == nil {
+		if _, state, err = s.ask(ctx, opt.Prober); err == nil {
 			return nil
 		}
 		s, ok, _ = serverAt(opt.Dir)
 	}
-	if !ok || fuseProcesses().serving(s.Entry) != pid {
+	if !ok || state == StateDead || fuseProcesses().serving(s.Entry) != pid {
 		return fmt.Errorf("%s: somebody has unmounted it as soon as it was ready", opt.Dir)
 	}
 	return fmt.Errorf("%s: the server says that it serves, but its mount does not answer as it should: %w", opt.Dir, err)

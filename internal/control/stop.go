@@ -89,8 +89,7 @@ type stopper struct {
 	ctx     context.Context // ends with the timeout
 	cancel  context.CancelFunc
 	server  Server
-	process *process.Handle // nil if there is none, or it has ended already
-	finder  *mount.Finder
+	process *process.Handle    // nil if there is none, or it has ended already
 	users   map[int]mount.User // clients, as long as the mount is in the table
 	handles map[int]*process.Handle
 	gone    bool // the mount was found missing from the table
@@ -98,7 +97,7 @@ type stopper struct {
 
 func newStopper(ctx context.Context, s Server, opt StopOptions) *stopper {
 	ctx, cancel := context.WithTimeout(ctx, opt.Timeout)
-	stop := &stopper{opt: opt, ctx: ctx, cancel: cancel, server: s, finder: mount.NewFinder(s.Entry),
+	stop := &stopper{opt: opt, ctx: ctx, cancel: cancel, server: s,
 		users: map[int]mount.User{}, handles: map[int]*process.Handle{}}
 	if s.PID != 0 {
 		stop.process, _ = process.OfThread(s.PID) // gone since it was seen
@@ -196,7 +195,7 @@ func (stop *stopper) entry() (mount.Entry, bool) {
 
 // replaced reports whether another server has mounted e since ours ended.
 func (stop *stopper) replaced(e mount.Entry) bool {
-	return stop.process != nil && stop.ended() && fuseProcesses().serving(e) != 0
+	return stop.ended() && fuseProcesses().serving(e) != 0
 }
 
 // unmount takes the mount off all its places.
@@ -311,9 +310,9 @@ func (stop *stopper) dump(why string) {
 
 // findUsers adds who uses the mount now.
 func (stop *stopper) findUsers() {
-	users := stop.finder.Users()
+	users := stop.server.Users()
 	if !stop.mounted() {
-		return // its id may be that of another mount
+		return // its number may be that of another mount
 	}
 	for _, u := range users {
 		if _, known := stop.users[u.PID]; known || u.PID == stop.server.PID {
@@ -334,7 +333,7 @@ func (stop *stopper) logUsers() {
 // stillUsing returns who of the users has not let go, by ascending pid.
 func (stop *stopper) stillUsing() (users []mount.User) {
 	for pid := range stop.users {
-		if now := stop.finder.User(pid); len(now.Uses) > 0 && !endsWithin(stop.handles[pid], 0) {
+		if now := stop.server.User(pid); len(now.Uses) > 0 && !endsWithin(stop.handles[pid], 0) {
 			users = append(users, now)
 		}
 	}

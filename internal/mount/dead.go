@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fsType is how mountinfo shows our mounts.
-const fsType = "fuse.wcfs"
+// FSType is how mountinfo shows our mounts.
+const FSType = "fuse.wcfs"
 
 // answerTimeout is how long a mount may take to say that its server is alive.
 const answerTimeout = time.Second
@@ -35,7 +35,7 @@ func clearDead(dir string) (cleared bool, err error) {
 // isDead reports whether a mount of ours is on dir that nobody serves any more.
 func isDead(dir string) bool {
 	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
-	if err != nil || len(entries) == 0 || entries[len(entries)-1].FSType != fsType {
+	if err != nil || len(entries) == 0 || entries[len(entries)-1].FSType != FSType {
 		return false
 	}
 	return errors.Is(Prober{Limit: answerTimeout}.statfs(context.Background(), dir), unix.ENOTCONN)

@@ -44,9 +44,15 @@ func listFrom(table string) ([]Entry, error) {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
 	var entries []Entry
-	known := map[[2]int]int{} // device -> index of entries
+	// The table may change while it is read, and have a number twice that was given
+	// to another mount meanwhile. So the source counts, too.
+	type identity struct {
+		major, minor int
+		source       string
+	}
+	known := map[identity]int{} // -> index of entries
 	for _, info := range infos {
-		device := [2]int{info.Major, info.Minor}
+		device := identity{info.Major, info.Minor, info.Source}
 		if i, ok := known[device]; ok {
 			entries[i].Also = append(entries[i].Also, info.Mountpoint)
 			continue
@@ -64,7 +70,7 @@ func ours(table string) ([]*mountinfo.Info, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return mountinfo.GetMountsFromReader(f, mountinfo.FSTypeFilter(fsType))
+	return mountinfo.GetMountsFromReader(f, mountinfo.FSTypeFilter(FSType))
 }
 
 // userID returns the owner of a FUSE mount from its options, -1 if it is not
@@ -92,8 +98,12 @@ func RemovePoint(dir string) {
 	}
 }
 
-// Occupied reports whether anything is mounted on dir, of whatever kind.
-func Occupied(dir string) bool {
+// What returns the type and the source of what is mounted on dir, "" if nothing is.
+func What(dir string) (fstype, source string, err error) {
 	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
-	return err == nil && len(entries) > 0
+	if err != nil || len(entries) == 0 {
+		return "", "", err
+	}
+	top := entries[len(entries)-1]
+	return top.FSType, top.Source, nil
 }

@@ -24,7 +24,7 @@
 // that the process serves cannot end.
 //
 // The same sources tell, without asking a mount, which mounts there are (List)
-// and who uses them (Finder).
+// and who uses them (Entry.Users).
 package mount
 
 import (

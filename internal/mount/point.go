@@ -72,6 +72,9 @@ func Prepare(dir string, create bool) (*Place, error) {
 	}
 	if err != nil {
 		place.Remove()
+		if create && errors.Is(err, fs.ErrNotExist) { // it was there a moment ago
+			return nil, otherWCFS(dir, err)
+		}
 		return nil, err
 	}
 	return place, nil
@@ -98,9 +101,13 @@ func lockDir(dir string) (*os.File, error) {
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK || !isDir(f, dir) {
 		f.Close()
-		return nil, &Error{Reason: AlreadyMounted, Dir: dir, Msg: "another wcfs is starting or ending there", Hint: "try again", Err: err}
+		return nil, otherWCFS(dir, err)
 	}
 	return f, nil // filesystems that cannot lock are left to the check before mount(2)
+}
+
+func otherWCFS(dir string, err error) *Error {
+	return &Error{Reason: AlreadyMounted, Dir: dir, Msg: "another wcfs is starting or ending there", Hint: "try again", Err: err}
 }
 
 // isDir reports whether f is what dir names. It is not if a server that ended
@@ -155,7 +162,7 @@ func checkNotMounted(dir string) error {
 	}
 	top := entries[len(entries)-1]
 	hint := "choose another directory"
-	if top.FSType == fsType {
+	if top.FSType == FSType {
 		hint = "use it, or unmount it first: umount " + dir
 	}
 	return &Error{Reason: AlreadyMounted, Dir: dir,

@@ -30,33 +30,20 @@ type User struct {
 	Uses []string `json:"uses"` // cwd, root, exe, fd/N, mmap/RANGE
 }
 
-// Finder finds who uses a mount, also in containers and also after it was
-// detached, without ever touching it. Its methods are for one goroutine.
+// Users returns the processes that use the mount, by ascending pid, without this
+// one and probes. It sees those in containers too, and also those of a mount that
+// was detached; of processes of other users only root gets to know. The mount is
+// not touched. A process that cannot be looked at in time is left out.
 //
-// The kernel may give the id of a mount that is gone to another one. So once the
-// mount is not in the table any more, only those who were found before count.
-type Finder struct {
-	entry Entry
-	ids   map[string][]int // mount namespace -> ids of the mount there
-}
-
-// NewFinder returns a Finder for a mount that is there.
-func NewFinder(e Entry) *Finder {
-	f := &Finder{entry: e, ids: map[string][]int{}}
-	f.idsFor(os.Getpid())
-	return f
-}
-
-// Users returns the processes that use the mount, by ascending pid, without
-// this one and probes. Of processes of other users only root gets to know. A
-// process that cannot be looked at in time is left out.
-func (f *Finder) Users() []User {
+// The kernel may give the number of a mount that is gone to another one. Once
+// nobody uses it and it is not in the table, nothing can be said any more.
+func (e Entry) Users() []User {
 	var users []User
 	for _, pid := range Processes() {
 		if pid == os.Getpid() {
 			continue
 		}
-		if u := f.User(pid); len(u.Uses) > 0 {
+		if u := e.User(pid); len(u.Uses) > 0 {
 			users = append(users, u)
 		}
 	}
@@ -64,14 +51,13 @@ func (f *Finder) Users() []User {
 }
 
 // User returns what process pid uses of the mount: nothing if Uses is empty.
-func (f *Finder) User(pid int) User {
-	ids := f.idsFor(pid)
+func (e Entry) User(pid int) User {
 	found := make(chan User, 1)
 	// Whoever cannot be looked at keeps the goroutine; a fatal signal to this
 	// process ends it.
 	go func() {
 		u := User{PID: pid}
-		if u.Uses = f.uses(pid, ids); len(u.Uses) > 0 {
+		if u.Uses = e.uses(pid); len(u.Uses) > 0 {
 			u.Name, u.UID = Name(pid), owner(pid)
 			if isProbe(pid) {
 				u.Uses = nil
@@ -135,63 +121,34 @@ func isProbe(pid int) bool {
 	return len(args) > 2 && args[1] == ProbeCommand
 }
 
-// idsFor returns the ids that the mount has for process pid. They are kept, since
-// a mount that was detached is in no table any more.
-func (f *Finder) idsFor(pid int) []int {
-	space, err := os.Readlink(procPath(pid, "ns", "mnt"))
-	if err != nil {
+func (e Entry) uses(pid int) (uses []string) {
+	if e.Device() == 0 { // that of memory which is no file
 		return nil
 	}
-	if ids := f.ids[space]; len(ids) > 0 {
-		return ids
-	}
-	infos, err := ours(procPath(pid, "mountinfo"))
-	if err != nil {
-		return nil
-	}
-	var ids []int
-	for _, info := range infos {
-		if info.Major == f.entry.Major && info.Minor == f.entry.Minor {
-			ids = append(ids, info.ID)
-		}
-	}
-	f.ids[space] = ids
-	return ids
-}
-
-func (f *Finder) uses(pid int, ids []int) (uses []string) {
-	if len(ids) > 0 {
-		uses = append(usedLinks(pid, ids), usedFiles(pid, ids)...)
-	}
-	uses = append(uses, f.mapped(pid)...)
-	return uses[:min(len(uses), maxUses)]
-}
-
-// usedLinks returns which directories of the process and whether its program are
-// in the mount.
-func usedLinks(pid int, ids []int) (uses []string) {
 	for _, name := range []string{"cwd", "root", "exe"} {
-		// With O_PATH the kernel follows this link without asking a filesystem.
-		fd, err := unix.Open(procPath(pid, name), unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
-		id, ok := FDField(os.Getpid(), fd, "mnt_id")
-		unix.Close(fd)
-		if ok && slices.Contains(ids, id) {
+		if e.has(procPath(pid, name)) {
 			uses = append(uses, name)
 		}
 	}
-	return uses
-}
-
-func usedFiles(pid int, ids []int) (uses []string) {
 	for _, fd := range FDs(pid) {
-		if id, ok := FDField(pid, fd, "mnt_id"); ok && slices.Contains(ids, id) {
+		if e.has(procPath(pid, "fd", strconv.Itoa(fd))) {
 			uses = append(uses, fmt.Sprintf("fd/%d", fd))
 		}
 	}
-	return uses
+	uses = append(uses, e.mapped(pid)...)
+	return uses[:min(len(uses), maxUses)]
+}
+
+// has reports whether a link of /proc leads into the mount. Who asks for nothing
+// and accepts what is cached gets the device number without any filesystem being
+// asked, and also for a mount of another user.
+func (e Entry) has(link string) bool {
+	if path, err := os.Readlink(link); err != nil || !filepath.IsAbs(path) {
+		return false // a socket, for instance
+	}
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, 0, &st)
+	return err == nil && int(st.Dev_major) == e.Major && int(st.Dev_minor) == e.Minor
 }
 
 // FDs returns the descriptors of a process; none if that is not permitted.
@@ -221,16 +178,13 @@ func FDField(pid, fd int, name string) (value int, ok bool) {
 }
 
 // mapped returns the ranges of memory that are files of the mount.
-func (f *Finder) mapped(pid int) (uses []string) {
-	if f.entry.Device() == 0 { // that of memory which is no file
-		return nil
-	}
+func (e Entry) mapped(pid int) (uses []string) {
 	maps, err := os.Open(procPath(pid, "maps"))
 	if err != nil {
 		return nil
 	}
 	defer maps.Close()
-	device := fmt.Sprintf("%02x:%02x", f.entry.Major, f.entry.Minor)
+	device := fmt.Sprintf("%02x:%02x", e.Major, e.Minor)
 	lines := bufio.NewScanner(maps)
 	for lines.Scan() && len(uses) < maxUses {
 		// range, permissions, offset, device, inode, path

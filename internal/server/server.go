@@ -24,6 +24,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/golang/glog"
@@ -348,7 +349,8 @@ func (s *server) mount() (*fuse.Server, error) {
 // mount that is gone again was taken away by somebody, which is no failure.
 func (s *server) checkReady() error {
 	err := s.probe.check(s.ctx)
-	if err == nil || !s.device.Mounted() {
+	gone := errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
+	if err == nil || gone || !s.device.Mounted() {
 		return nil
 	}
 	return fmt.Errorf("the mount does not answer: %w", err)
