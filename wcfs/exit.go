@@ -56,41 +56,28 @@ func (e *usageError) Error() string { return e.msg }
 // exitCode maps an error to the exit code. It is the only place that does.
 func exitCode(err error) int {
 	var (
-		usage    *usageError
-		when     *catalog.TimeError
-		notFound *catalog.NotFoundError
-		kind     *catalog.WrongKindError
-		future   *storage.FutureViewError
-		input    *transfer.InputError
-		exists   *transfer.ExistsError
-		locked   *zwrite.LockedError
-		unsure   *zwrite.UncertainError
-		damage   *zwrite.DamageError
-		corrupt  *storage.CorruptError
 		mountErr *mount.Error
 		openErr  *storage.OpenError
-		bug      *server.BugError
-		served   *demo.ServerError
-		wrong    *demo.WrongError
 		operated *control.Error
 		ended    *control.ServeError
+		served   *demo.ServerError
 	)
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &usage), errors.As(err, &when):
+	case is[*usageError](err), is[*catalog.TimeError](err):
 		return exitUsage
-	case errors.As(err, &notFound), errors.As(err, &kind), errors.As(err, &future):
+	case is[*catalog.NotFoundError](err), is[*catalog.WrongKindError](err), is[*storage.FutureViewError](err):
 		return exitNotFound
-	case errors.As(err, &input):
+	case is[*transfer.InputError](err):
 		return exitInput
-	case errors.As(err, &exists):
+	case is[*transfer.ExistsError](err):
 		return exitExists
-	case errors.As(err, &locked):
+	case is[*zwrite.LockedError](err):
 		return exitLocked
-	case errors.As(err, &damage), errors.As(err, &corrupt):
+	case is[*zwrite.DamageError](err), is[*storage.CorruptError](err):
 		return exitDatabase
-	case errors.As(err, &unsure): // whatever the cause: it is committed
+	case is[*zwrite.UncertainError](err): // whatever the cause: it is committed
 		return exitOther
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return exitNoSpace
@@ -102,12 +89,18 @@ func exitCode(err error) int {
 		return controlExitCode(operated.Kind)
 	case errors.As(err, &ended):
 		return ended.Code // the server has mapped it
-	case errors.As(err, &bug), errors.As(err, &wrong):
-		return exitBug
 	case errors.As(err, &served) && served.Code > 0:
-		return served.Code // it is a wcfs as well
+		return served.Code // likewise
+	case is[*server.BugError](err), is[*demo.WrongError](err):
+		return exitBug
 	}
 	return exitOther
+}
+
+// is reports whether there is an E in the chain of err.
+func is[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
 }
 
 func controlExitCode(kind control.Kind) int {

@@ -30,8 +30,15 @@ const (
 const minProcs = 4
 
 // glogFlags are the flags of glog that serve takes, so that an operator can
-// say how much goes where.
-var glogFlags = []string{"logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "v", "vmodule"}
+// say how much goes where, and what they mean here.
+var glogFlags = []struct{ name, usage string }{
+	{"v", "log more the higher it is"},
+	{"vmodule", "the same for some source files: PATTERN=N,..."},
+	{"log_dir", "log to files in this directory, and not to stderr"},
+	{"alsologtostderr", "with -log_dir: log to stderr as well"},
+	{"stderrthreshold", "with -log_dir: log to stderr what is at least so severe: INFO, WARNING, ERROR"},
+	{"logtostderr", "log to stderr, as without any of these"},
+}
 
 type serveFlags struct {
 	debug      bool
@@ -91,8 +98,9 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
 	flags.StringVar(&f.logFile, "log-file", "", "append the log to this file")
 	f.observe.add(cmd)
-	for _, name := range glogFlags {
-		flags.AddGoFlag(flag.CommandLine.Lookup(name))
+	for _, f := range glogFlags {
+		flags.AddGoFlag(flag.CommandLine.Lookup(f.name))
+		flags.Lookup(f.name).Usage = f.usage
 	}
 }
 
