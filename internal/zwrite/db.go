@@ -26,7 +26,7 @@ type Options struct {
 	Now func() time.Time
 
 	// Buffer is how many bytes of records a transaction keeps in memory
-	// before it writes them behind the end of the file, 0 for 64 MiB.
+	// before it writes them behind the end of the file, 0 for 16 MiB.
 	Buffer int64
 
 	// Wrap, if not nil, returns what is used instead of the opened data file.
@@ -40,7 +40,7 @@ type Options struct {
 }
 
 const (
-	defaultBuffer    = 64 << 20
+	defaultBuffer    = 16 << 20  // more only takes memory out of the caches
 	defaultScanLimit = 256 << 20 // a second or less of scanning
 )
 
