@@ -113,7 +113,7 @@ func runCat(ctx context.Context, f *catFlags, database, name string) error {
 	if err != nil {
 		return err
 	}
-	entry, err := catalog.Find(ctx, store, at, name)
+	entry, err := findEntry(ctx, store, at, name)
 	if err != nil {
 		return err
 	}

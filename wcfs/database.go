@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/golang/glog"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/catalog"
 	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/storage/fs1"
 )
@@ -39,6 +42,17 @@ func openDatabase(ctx context.Context, arg string) (store storage.Storage, head 
 		return nil, 0, err
 	}
 	return drivers().Open(ctx, zurl, storageOptions())
+}
+
+// findEntry finds an array or file by name or oid. If there is none at a view of the
+// past the error says which view that was: there may be one now.
+func findEntry(ctx context.Context, db storage.Storage, at zodb.Tid, name string) (*catalog.Entry, error) {
+	e, err := catalog.Find(ctx, db, at, name)
+	var notFound *catalog.NotFoundError
+	if errors.As(err, &notFound) && at < db.Head() {
+		err = fmt.Errorf("as of %s (%s): %w", at, catalog.TimeOf(at).Format(time.RFC3339), err)
+	}
+	return e, err
 }
 
 // databasePath returns the path of the data file of a database that a person

@@ -69,10 +69,13 @@ func runDiff(ctx context.Context, asJSON bool, database, name string, texts [2]s
 	if err != nil {
 		return err
 	}
-	c, err := history.Diff(ctx, db, of.array, of.file, lo, hi)
+	bar := newProgress("look through "+database, -1)
+	defer bar.Done()
+	c, err := history.Diff(ctx, watchedHistory{watched{db, bar}, db}, of.array, of.file, lo, hi)
 	if err != nil {
 		return err
 	}
+	bar.Done()
 	if c.Empty() && c.Damage == nil && of.missing != nil {
 		return of.missing
 	}

@@ -72,7 +72,7 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	if err != nil {
 		return err
 	}
-	entry, err := catalog.Find(ctx, store, at, name)
+	entry, err := findEntry(ctx, store, at, name)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,11 @@ func runLog(ctx context.Context, f *logFlags, args []string) error {
 			return err
 		}
 	}
+	bar := newProgress("look through "+args[0], -1)
+	defer bar.Done()
+	db = watchedHistory{watched{db, bar}, db}
 	out := newHistoryOutput(f, os.Stdout)
+	out.bar = bar
 	if len(args) == 1 {
 		err = db.Iterate(ctx, lo+1, hi, func(txn *storage.Txn) error { return out.add(newTxnLine(txn)) })
 	} else {
@@ -120,6 +124,20 @@ func logOf(ctx context.Context, db historyDB, name string, lo, hi zodb.Tid, out 
 		return of.missing
 	}
 	return err
+}
+
+// watchedHistory is a historyDB whose transactions and loads move a progress bar.
+type watchedHistory struct {
+	watched
+	past storage.Iterator
+}
+
+// Iterate implements storage.Iterator.
+func (w watchedHistory) Iterate(ctx context.Context, lo, hi zodb.Tid, f func(*storage.Txn) error) error {
+	return w.past.Iterate(ctx, lo, hi, func(txn *storage.Txn) error {
+		w.bar.Add(0)
+		return f(txn)
+	})
 }
 
 // historyDB is a database that can list past transactions.
@@ -152,8 +170,8 @@ type subject struct {
 }
 
 // findSubject finds an array or file as of a view by name or oid.
-func findSubject(ctx context.Context, db storage.Loader, at zodb.Tid, name string) (*subject, error) {
-	e, err := catalog.Find(ctx, db, at, name)
+func findSubject(ctx context.Context, db storage.Storage, at zodb.Tid, name string) (*subject, error) {
+	e, err := findEntry(ctx, db, at, name)
 	if err == nil {
 		t := &subject{file: e.File}
 		if e.File != e.Oid {
@@ -174,6 +192,7 @@ func findSubject(ctx context.Context, db storage.Loader, at zodb.Tid, name strin
 type historyOutput struct {
 	f     *logFlags
 	w     *bufio.Writer
+	bar   *progress // nil if there is none; goes away before anything is printed
 	kept  []logLine // if lines cannot be printed at once; a ring of the newest if only so many are wanted
 	next  int       // in the ring, when it is full
 	lines int       // added
@@ -221,6 +240,9 @@ func (o *historyOutput) end() error {
 }
 
 func (o *historyOutput) print(l logLine) error {
+	if o.bar != nil {
+		o.bar.Done()
+	}
 	if o.note == nil && l.damage != nil {
 		o.note, o.noted = l.damage, l.tid
 	}
