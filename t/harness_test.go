@@ -96,7 +96,8 @@ type Server struct {
 	ZURL   string
 	cmd    *exec.Cmd
 	log    string        // path of what it printed on stderr
-	logged bool          // it can be asked to log a line; see Log
+	logged bool          // what it logs is printed on stderr
+	asked  bool          // it can be asked to log a line; see Log
 	marks  atomic.Int64  // lines it was asked for; see Log
 	exited chan struct{} // closed when the process was waited for
 	dev    uint64        // st_dev of the mount
@@ -173,6 +174,10 @@ func launch(t testing.TB, c Config) *Server {
 	}
 	s := &Server{t: t, Dir: c.Dir, ZURL: c.ZURL, exited: make(chan struct{})}
 	s.log = filepath.Join(t.TempDir(), "log")
+	elsewhere := func(option string) bool {
+		return strings.Contains(option, "log_dir") || strings.Contains(option, "log-file")
+	}
+	s.logged = c.Stderr == "" && !slices.ContainsFunc(c.Options, elsewhere)
 	s.spawn(args, c)
 	s.timer = time.AfterFunc(limit, func() {
 		t.Errorf("server did not end within %s; aborting it", limit)
@@ -245,7 +250,11 @@ func (s *Server) waitReady(join bool) (ready bool) {
 	var st unix.Stat_t
 	require.NoError(s.t, unix.Stat(s.Dir, &st))
 	s.dev = st.Dev
-	s.logged = s.printed() != "" // not if the log goes elsewhere
+	if s.logged {
+		// Until then the server asks its mount questions as well.
+		until(s.t, "the server is ready", func() bool { return !s.Running() || strings.Contains(s.printed(), "ready: ") })
+		s.asked = true
+	}
 	return true
 }
 
@@ -274,7 +283,7 @@ func (s *Server) Path(elem ...string) string {
 // that has been answered is part of that: lines are in order, so a server that
 // can be asked is asked for a last one.
 func (s *Server) Log() string {
-	if !s.logged || !s.Running() {
+	if !s.asked || !s.Running() {
 		return s.printed()
 	}
 	var st unix.Stat_t

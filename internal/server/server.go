@@ -235,6 +235,7 @@ func (s *server) serve(ctx context.Context) error {
 	glog.Infof("(built with %s)", runtime.Version())
 	err = s.checkReady()
 	if err == nil {
+		glog.Info("ready: the mount answers")
 		if s.opt.OnReady != nil {
 			s.opt.OnReady(s.place.Dir)
 		}
