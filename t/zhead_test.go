@@ -15,8 +15,8 @@ import (
 
 // ZHead is an open .wcfs/debug/zhead.
 type ZHead struct {
-	t     testing.TB
-	fd    int
+	t  testing.TB
+	fd int
 }
 
 // ZHead opens .wcfs/debug/zhead, of a server with -debug.
