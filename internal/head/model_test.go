@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"flag"
-	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,10 +12,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/bigfile"
-	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/head/headtest"
-	"github.com/wcfs/wcfs/internal/tail"
 )
 
 var (
@@ -44,62 +40,18 @@ func TestNoPageIsOlderThanHeadAt(t *testing.T) {
 	}
 }
 
-// schedule is one run. Sizes and times are drawn from its seed.
-type schedule struct {
-	*headtest.World
-	ctx    context.Context
-	objs   *tail.Objects
-	head   *head.Head
-	file   *head.File
-	loader *bigfile.Loader
-	kernel *headtest.Kernel
+// schedule is one run.
+type schedule struct{ *headtest.System }
 
-	mu  sync.Mutex
-	err error
-}
-
-func (s *schedule) fail(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = fmt.Errorf(format, args...)
-	}
-}
-
-func runSchedule(ctx context.Context, seed uint64) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s := &schedule{World: headtest.NewWorld(seed), ctx: ctx}
-	defer s.DB.Close()
-	if _, err := s.DB.NextEvent(ctx); err != nil {
+func runSchedule(ctx context.Context, seed uint64) error {
+	sys, err := headtest.NewSystem(ctx, seed, []int64{0, 12 << 10, 1 << 20}[seed%3])
+	if err != nil {
 		return err
 	}
-	slow := time.Duration(s.Intn(2)) * 30 * time.Millisecond
-	s.DB.OnLoad(func(context.Context, zodb.Xid) error {
-		s.Nap(slow)
-		return nil
-	})
-	first := s.Tids()[0]
-	s.objs = tail.NewObjects(ctx, s.DB, first, 1<<20)
-	defer s.objs.Close()
-	s.loader = bigfile.NewLoader(ctx, 1+s.Intn(8))
-	defer s.loader.Wait()
-	s.head = head.New(ctx, first, s.objs, s.DB, s.loader, head.Config{
-		MaxServed: 1000, PreserveBytes: []int64{0, s.BlkSize, 1 << 20}[s.Intn(3)],
-		Retry: time.Second, StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: func(string, ...any) {},
-	})
-	defer s.head.Close()
-	defer cancel()
-	if s.file, err = s.head.Open(ctx, headtest.File); err != nil {
-		return err
-	}
-	lag := time.Duration(s.Intn(3)) * 10 * time.Millisecond
-	s.kernel = headtest.NewKernel(s.file, func() { s.Nap(lag) })
-	s.run()
-	return s.err
+	defer sys.Close()
+	(&schedule{sys}).run()
+	return sys.Err()
 }
-
-func (s *schedule) pages() int { return headtest.Blks * int(s.BlkSize/s.kernel.Page) }
 
 // run has readers, reclaim, evictions and commits at the same time.
 func (s *schedule) run() {
@@ -111,42 +63,38 @@ func (s *schedule) run() {
 	all.Go(func() {
 		for !closed(done) {
 			time.Sleep(time.Duration(1+s.Intn(20)) * time.Millisecond)
-			s.kernel.Reclaim(int64(s.Intn(s.pages())))
+			s.Kernel.Reclaim(int64(s.Intn(s.Pages())))
 		}
 	})
 	all.Go(func() {
 		for !closed(done) {
 			time.Sleep(time.Duration(1+s.Intn(30)) * time.Millisecond)
-			s.file.Evict(int64(s.Intn(headtest.Blks)))
+			s.File.Evict(int64(s.Intn(headtest.Blks)))
 		}
 	})
 	s.commits()
 	close(done)
 	all.Wait()
-	s.loader.Wait()
-	if reads, stores, loads := s.file.Busy(); reads+stores+loads != 0 {
-		s.fail("%d READs, %d stores, %d blocks are left", reads, stores, loads)
+	s.Loader.Wait()
+	if reads, stores, loads := s.File.Busy(); reads+stores+loads != 0 {
+		s.Fail("%d READs, %d stores, %d blocks are left", reads, stores, loads)
 	}
 }
 
 func (s *schedule) commits() {
 	for range 3 + s.Intn(6) {
 		time.Sleep(time.Duration(s.Intn(40)) * time.Millisecond)
-		s.Transact()
-		event, err := s.DB.NextEvent(s.ctx)
-		if err == nil {
-			err = s.head.Commit(s.ctx, event)
-		}
+		event, err := s.Commit()
 		if err != nil {
-			s.fail("commit: %w", err)
+			s.Fail("commit: %w", err)
 			return
 		}
-		for i, data := range s.kernel.Cached() {
+		for i, data := range s.Kernel.Cached() {
 			s.checkPage(i, data, event.Tid, "is cached")
 		}
 		s.checkPreserved()
 		if tids := s.Tids(); s.Intn(3) == 0 {
-			s.objs.Forget(tids[s.Intn(len(tids))])
+			s.Objs.Forget(tids[s.Intn(len(tids))])
 		}
 	}
 }
@@ -165,19 +113,19 @@ func closed(done chan struct{}) bool {
 func (s *schedule) reader(done chan struct{}) {
 	for !closed(done) {
 		s.Nap(10 * time.Millisecond)
-		from := int64(s.Intn(s.pages()))
-		to := min(from+1+int64(s.Intn(5)), int64(s.pages()))
-		at := s.head.At()
+		from := int64(s.Intn(s.Pages()))
+		to := min(from+1+int64(s.Intn(5)), int64(s.Pages()))
+		at := s.Head.At()
 		if s.Intn(5) == 0 {
 			s.readDirect(from, to, at)
 			continue
 		}
-		if err := s.kernel.ReadPages(s.ctx, nil, 0, from, to); err != nil {
-			s.fail("read: %w", err)
+		if err := s.Kernel.ReadPages(s.Ctx, nil, 0, from, to); err != nil {
+			s.Fail("read: %w", err)
 			return
 		}
 		for i := from; i < to; i++ {
-			if data := s.kernel.PageAt(i); data != nil {
+			if data := s.Kernel.PageAt(i); data != nil {
 				s.checkPage(i, data, at, "read")
 			}
 		}
@@ -186,13 +134,13 @@ func (s *schedule) reader(done chan struct{}) {
 }
 
 func (s *schedule) readDirect(from, to int64, at zodb.Tid) {
-	data, err := s.kernel.ReadDirect(s.ctx, from, to)
+	data, err := s.Kernel.ReadDirect(s.Ctx, from, to)
 	if err != nil {
-		s.fail("read directly: %w", err)
+		s.Fail("read directly: %w", err)
 		return
 	}
 	for i := from; i < to; i++ {
-		s.checkPage(i, data[(i-from)*s.kernel.Page:][:s.kernel.Page], at, "read directly")
+		s.checkPage(i, data[(i-from)*s.Kernel.Page:][:s.Kernel.Page], at, "read directly")
 	}
 }
 
@@ -203,15 +151,15 @@ func (s *schedule) checkPage(i int64, data []byte, at zodb.Tid, how string) {
 			return
 		}
 	}
-	s.fail("page %d %s with head/at @%d is of @%d", i, how, at, binary.BigEndian.Uint64(data))
+	s.Fail("page %d %s with head/at @%d is of @%d", i, how, at, binary.BigEndian.Uint64(data))
 }
 
 // checkPreserved requires that what is preserved for a view is what it sees.
 func (s *schedule) checkPreserved() {
 	for _, view := range s.Tids() {
-		for blk, buf := range s.head.PreservedFor(s.ctx, headtest.File, view) {
+		for blk, buf := range s.Head.PreservedFor(s.Ctx, headtest.File, view) {
 			if !bytes.Equal(buf.Data, s.Block(view, blk)) {
-				s.fail("block %d preserved for @%d is of @%d", blk, view, binary.BigEndian.Uint64(buf.Data))
+				s.Fail("block %d preserved for @%d is of @%d", blk, view, binary.BigEndian.Uint64(buf.Data))
 			}
 			buf.Release()
 		}

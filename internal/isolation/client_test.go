@@ -105,7 +105,7 @@ func (p *fakeProcess) Wait(ctx context.Context) error {
 }
 
 func (s *schedule) newClient(thread int, b behaviour) *client {
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.Ctx)
 	c := &client{s: s, thread: thread, behaviour: b, ctx: ctx, bad: make(chan struct{}), answers: make(map[string]chan string)}
 	c.proc = &fakeProcess{c: c, cancel: cancel, ended: make(chan struct{})}
 	for i := range c.mapping {
@@ -177,8 +177,8 @@ func (c *client) request() {
 	msg, at := "-", zodb.Tid(0)
 	if tids := c.s.Tids(); c.s.Intn(5) > 0 {
 		at = tids[c.s.Intn(len(tids))]
-		if at = max(at, from); at > c.s.head.At() && c.s.Intn(2) == 0 {
-			at = max(c.s.head.At(), from)
+		if at = max(at, from); at > c.s.Head.At() && c.s.Intn(2) == 0 {
+			at = max(c.s.Head.At(), from)
 		}
 		msg = "@" + at.String()
 	}
@@ -196,7 +196,7 @@ func (c *client) request() {
 		}
 		c.mu.Unlock()
 	case answer != "" && !strings.Contains(answer, "too far away back"):
-		c.s.fail("client %d: %s: %s", c.thread, msg, answer)
+		c.s.Fail("client %d: %s: %s", c.thread, msg, answer)
 	}
 }
 
@@ -263,20 +263,20 @@ func (c *client) pin(id, msg string) bool {
 	var oid, rev string
 	var blk int
 	if _, err := fmt.Sscanf(msg, "pin %s #%d @%s", &oid, &blk, &rev); err != nil {
-		c.s.fail("client %d: %q: %s", c.thread, msg, err)
+		c.s.Fail("client %d: %q: %s", c.thread, msg, err)
 		return false
 	}
 	to := head.ToHead
 	if rev != "head" {
 		v, ok := storage.ParseID(rev)
 		if !ok {
-			c.s.fail("client %d: %q", c.thread, msg)
+			c.s.Fail("client %d: %q", c.thread, msg)
 		}
 		to = zodb.Tid(v)
 	}
 	c.mu.Lock()
 	if c.at != 0 && !c.asking && to != head.ToHead && to > c.at {
-		c.s.fail("client %d @%d: %q", c.thread, c.at, msg)
+		c.s.Fail("client %d @%d: %q", c.thread, c.at, msg)
 	}
 	c.mapping[blk] = to
 	c.mu.Unlock()
@@ -290,16 +290,16 @@ func (c *client) pin(id, msg string) bool {
 func (c *client) reader() {
 	for !c.s.isDone() && c.ctx.Err() == nil {
 		c.s.Nap(200 * time.Millisecond)
-		from := int64(c.s.Intn(c.s.pages()))
-		to := min(from+1+int64(c.s.Intn(3)), int64(c.s.pages()))
+		from := int64(c.s.Intn(c.s.Pages()))
+		to := min(from+1+int64(c.s.Intn(3)), int64(c.s.Pages()))
 		c.mu.Lock()
-		mapped := c.mapping[from*c.s.kernel.Page/c.s.BlkSize] == head.ToHead && c.ctx.Err() == nil
+		mapped := c.mapping[from*c.s.Kernel.Page/c.s.BlkSize] == head.ToHead && c.ctx.Err() == nil
 		if mapped {
 			c.proc.faults.Add(1)
 		}
 		c.mu.Unlock()
 		if mapped {
-			_ = c.s.kernel.ReadPages(c.s.ctx, c.ctx.Done(), c.thread, from, to) // EIO while it is being killed
+			_ = c.s.Kernel.ReadPages(c.s.Ctx, c.ctx.Done(), c.thread, from, to) // EIO while it is being killed
 			c.proc.faults.Done()
 		}
 		c.check()
@@ -309,17 +309,17 @@ func (c *client) reader() {
 
 // check looks at all that the client sees.
 func (c *client) check() {
-	for i := range int64(c.s.pages()) {
-		blk := i * c.s.kernel.Page / c.s.BlkSize
+	for i := range int64(c.s.Pages()) {
+		blk := i * c.s.Kernel.Page / c.s.BlkSize
 		c.mu.Lock()
 		at, from := c.at, c.mapping[blk]
 		if promised := at != 0 && !c.asking && c.ctx.Err() == nil; promised {
-			seen, ok := c.s.kernel.PageID(i) // with the mapping: it must not change in between
+			seen, ok := c.s.Kernel.PageID(i) // with the mapping: it must not change in between
 			if from != head.ToHead {
 				seen, ok = c.s.PageID(from, i), true
 			}
 			if ok && seen != c.s.PageID(at, i) {
-				c.s.fail("client %d @%d sees page %d as %x (mapped from %s)", c.thread, at, i, seen, revText(from))
+				c.s.Fail("client %d @%d sees page %d as %x (mapped from %s)", c.thread, at, i, seen, revText(from))
 			}
 		}
 		c.mu.Unlock()
@@ -333,6 +333,6 @@ func (c *client) checkFate() {
 	c.s.mu.Unlock()
 	deserved := c.behaviour == stalls || c.behaviour == refuses || c.behaviour == closes
 	if killed && !deserved {
-		c.s.fail("client %d (behaviour %d) was killed", c.thread, c.behaviour)
+		c.s.Fail("client %d (behaviour %d) was killed", c.thread, c.behaviour)
 	}
 }

@@ -13,10 +13,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/bigfile"
-	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/head/headtest"
-	"github.com/wcfs/wcfs/internal/tail"
 )
 
 var (
@@ -91,71 +88,33 @@ func shrink(t *testing.T, seed uint64, err error) (least limits, last error) {
 
 const pinTimeout = 3 * time.Second
 
-// schedule is one run. Sizes and times are drawn from its seed.
+// schedule is one run.
 type schedule struct {
-	*headtest.World
+	*headtest.System
 	limits limits
-	ctx    context.Context
 	engine *Engine
-	objs   *tail.Objects
-	head   *head.Head
-	file   *head.File
-	loader *bigfile.Loader
-	kernel *headtest.Kernel
 	done   chan struct{}  // closed when it is time to end
 	ends   sync.WaitGroup // processes that are ending
 
 	mu       sync.Mutex
-	err      error
-	watchers []*client
+	watchers []*client // guarded by mu
 }
 
-func (s *schedule) fail(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = fmt.Errorf(format, args...)
-	}
-}
-
-func runSchedule(ctx context.Context, seed uint64, l limits) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s := &schedule{World: headtest.NewWorld(seed), limits: l, ctx: ctx, done: make(chan struct{})}
-	defer s.DB.Close()
-	if _, err := s.DB.NextEvent(ctx); err != nil {
+func runSchedule(ctx context.Context, seed uint64, l limits) error {
+	sys, err := headtest.NewSystem(ctx, seed, 1<<20)
+	if err != nil {
 		return err
 	}
-	slow := time.Duration(s.Intn(2)) * 30 * time.Millisecond
-	s.DB.OnLoad(func(context.Context, zodb.Xid) error {
-		s.Nap(slow)
-		return nil
-	})
-	first := s.Tids()[0]
-	s.objs = tail.NewObjects(ctx, s.DB, first, 1<<20)
-	defer s.objs.Close()
-	s.loader = bigfile.NewLoader(ctx, 1+s.Intn(8))
-	defer s.loader.Wait()
+	defer sys.Close()
+	s := &schedule{System: sys, limits: l, done: make(chan struct{})}
 	quiet := func(string, ...any) {}
-	s.head = head.New(ctx, first, s.objs, s.DB, s.loader, head.Config{
-		MaxServed: 1000, PreserveBytes: 1 << 20, Retry: time.Second, StuckAfter: time.Hour,
-		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: quiet,
-	})
-	defer s.head.Close()
-	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: pinTimeout, Infof: quiet, Warnf: quiet, Errorf: quiet,
-		Fatal: func(err error) { s.fail("fatal: %w", err) }})
+	s.engine = NewEngine(s.Ctx, s.Head, Config{PinTimeout: pinTimeout, Infof: quiet, Warnf: quiet, Errorf: quiet,
+		Fatal: func(err error) { s.Fail("fatal: %w", err) }})
 	defer s.engine.Close()
-	defer cancel()
-	if s.file, err = s.head.Open(ctx, headtest.File); err != nil {
-		return err
-	}
-	lag := time.Duration(s.Intn(3)) * 10 * time.Millisecond
-	s.kernel = headtest.NewKernel(s.file, func() { s.Nap(lag) })
+	defer s.Cancel()
 	s.run()
-	return s.err
+	return s.Err()
 }
-
-func (s *schedule) pages() int { return headtest.Blks * int(s.BlkSize/s.kernel.Page) }
 
 func (s *schedule) isDone() bool {
 	select {
@@ -182,7 +141,7 @@ func (s *schedule) run() {
 	all.Go(func() {
 		for !s.isDone() {
 			time.Sleep(time.Duration(1+s.Intn(20)) * time.Millisecond)
-			s.kernel.Reclaim(int64(s.Intn(s.pages())))
+			s.Kernel.Reclaim(int64(s.Intn(s.Pages())))
 		}
 	})
 	all.Go(s.checker)
@@ -196,18 +155,14 @@ func (s *schedule) run() {
 func (s *schedule) commits() {
 	for range min(3+s.Intn(6), s.limits.Commits) {
 		time.Sleep(time.Duration(s.Intn(300)) * time.Millisecond)
-		s.Transact()
-		event, err := s.DB.NextEvent(s.ctx)
 		start := time.Now()
-		if err == nil {
-			err = s.head.Commit(s.ctx, event)
-		}
+		event, err := s.Commit()
 		if err != nil {
-			s.fail("commit: %w", err)
+			s.Fail("commit: %w", err)
 			return
 		}
 		if took := time.Since(start); took > pinTimeout/3 {
-			s.fail("commit @%s took %s", event.Tid, took)
+			s.Fail("commit @%s took %s", event.Tid, took)
 		}
 	}
 }
@@ -217,19 +172,19 @@ func (s *schedule) commits() {
 func (s *schedule) stranger() {
 	for !s.isDone() {
 		s.Nap(100 * time.Millisecond)
-		from := int64(s.Intn(s.pages()))
-		to := min(from+1+int64(s.Intn(4)), int64(s.pages()))
-		at, start := s.head.At(), time.Now()
-		if err := s.kernel.ReadPages(s.ctx, nil, 0, from, to); err != nil {
-			s.fail("read: %w", err)
+		from := int64(s.Intn(s.Pages()))
+		to := min(from+1+int64(s.Intn(4)), int64(s.Pages()))
+		at, start := s.Head.At(), time.Now()
+		if err := s.Kernel.ReadPages(s.Ctx, nil, 0, from, to); err != nil {
+			s.Fail("read: %w", err)
 			return
 		}
 		if took := time.Since(start); took > time.Duration(1+2*len(s.watchers))*2*pinTimeout {
-			s.fail("READ took %s", took)
+			s.Fail("READ took %s", took)
 		}
 		for i := from; i < to; i++ {
-			if id, ok := s.kernel.PageID(i); ok && !s.isOneOf(i, id, at) {
-				s.fail("page %d read with head/at @%d is %x", i, at, id)
+			if id, ok := s.Kernel.PageID(i); ok && !s.isOneOf(i, id, at) {
+				s.Fail("page %d read with head/at @%d is %x", i, at, id)
 			}
 		}
 		time.Sleep(time.Millisecond)
@@ -263,15 +218,15 @@ func (s *schedule) finish() {
 	}
 	for deadline := time.Now().Add(3 * pinTimeout); s.engine.Stats().WatchLink > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.fail("links are left: %+v", s.engine.Stats())
+			s.Fail("links are left: %+v", s.engine.Stats())
 			return
 		}
 	}
 	s.ends.Wait()
-	s.loader.Wait()
+	s.Loader.Wait()
 	stats := s.engine.Stats()
 	if stats.Watch != 0 || stats.PinnedBlk != 0 {
-		s.fail("watches are left: %+v", stats)
+		s.Fail("watches are left: %+v", stats)
 	}
 	for _, c := range s.watchers {
 		c.checkFate()

@@ -1,0 +1,107 @@
+package headtest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/tail"
+)
+
+// System is a World that is served: all that a model of head needs, of sizes and
+// times that its seed draws. Its methods may be called from any goroutine.
+type System struct {
+	*World
+	Ctx    context.Context
+	Objs   *tail.Objects
+	Head   *head.Head
+	File   *head.File
+	Loader *bigfile.Loader
+	Kernel *Kernel
+
+	cancel context.CancelFunc
+	mu     sync.Mutex
+	err    error
+}
+
+// NewSystem serves the world of a seed, and keeps so many bytes of old content.
+// The caller has to call Close.
+func NewSystem(ctx context.Context, seed uint64, preserve int64) (*System, error) {
+	s := &System{World: NewWorld(seed)}
+	s.Ctx, s.cancel = context.WithCancel(ctx)
+	first := s.Tids()[0]
+	s.Objs = tail.NewObjects(s.Ctx, s.DB, first, 1<<20)
+	s.Loader = bigfile.NewLoader(s.Ctx, 1+s.Intn(8))
+	s.Head = head.New(s.Ctx, first, s.Objs, s.DB, s.Loader, head.Config{
+		MaxServed: 1000, PreserveBytes: preserve, Retry: time.Second, StuckAfter: time.Hour,
+		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: func(string, ...any) {},
+	})
+	if err := s.start(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *System) start() (err error) {
+	if _, err := s.DB.NextEvent(s.Ctx); err != nil {
+		return err
+	}
+	slow := time.Duration(s.Intn(2)) * 30 * time.Millisecond
+	s.DB.OnLoad(func(context.Context, zodb.Xid) error {
+		s.Nap(slow)
+		return nil
+	})
+	if s.File, err = s.Head.Open(s.Ctx, File); err != nil {
+		return err
+	}
+	lag := time.Duration(s.Intn(3)) * 10 * time.Millisecond
+	s.Kernel = NewKernel(s.File, func() { s.Nap(lag) })
+	return nil
+}
+
+// Cancel ends all that is under way.
+func (s *System) Cancel() { s.cancel() }
+
+// Close takes the system down.
+func (s *System) Close() {
+	s.cancel()
+	s.Head.Close()
+	s.Loader.Wait()
+	s.Objs.Close()
+	s.DB.Close()
+}
+
+// Commit commits a random transaction and takes it in.
+func (s *System) Commit() (event storage.Event, err error) {
+	s.Transact()
+	if event, err = s.DB.NextEvent(s.Ctx); err != nil {
+		return event, err
+	}
+	return event, s.Head.Commit(s.Ctx, event)
+}
+
+// Pages returns how many pages the file has.
+func (s *System) Pages() int { return Blks * int(s.BlkSize/s.Kernel.Page) }
+
+// Fail notes what went wrong first.
+func (s *System) Fail(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = fmt.Errorf(format, args...)
+	}
+}
+
+// Err returns what went wrong first, or nil.
+func (s *System) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
