@@ -27,6 +27,8 @@ type dataFile struct {
 	f  *os.File
 	id fileID
 
+	ways waypoints // along chains of f
+
 	// The last transaction that is in the index; for the follower only.
 	last    zodb.Tid
 	lastPos int64

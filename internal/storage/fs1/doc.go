@@ -43,8 +43,8 @@
 //
 // Each pass runs in the follower, so what concerns the tail has no lock.
 // Storage.mu guards which files are served and the head; dataFile.mu guards an
-// index. Both are held for memory operations only. Close waits for the follower
-// and for an index rebuild.
+// index, and waypoints.mu what loads remember. All are held for memory operations
+// only. Close waits for the follower and for an index rebuild.
 //
 // # Caveats
 //

@@ -116,7 +116,7 @@ func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid) (buf *st
 		}
 		s.loaders.Put(ld)
 	}()
-	ld.f, ld.end = df.f, end
+	ld.f, ld.end, ld.ways = df.f, end, &df.ways
 	serial, err = ld.find(ctx, xid, pos)
 	if err != nil {
 		return nil, 0, err
@@ -127,10 +127,11 @@ func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid) (buf *st
 
 // loader is the state of one load. It is re-used to save allocations.
 type loader struct {
-	f   io.ReaderAt
-	end int64 // of the finished transactions
-	dh  fsfmt.DataHeader
-	b   [16]byte
+	f    io.ReaderAt
+	end  int64 // of the finished transactions
+	ways *waypoints
+	dh   fsfmt.DataHeader
+	b    [16]byte
 }
 
 // checkCtxEvery is how many steps of a chain are made without looking at ctx.
@@ -156,7 +157,11 @@ func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zod
 		if step%checkCtxEvery == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		if err := ld.dh.LoadPrevRev(ld.f); err != nil {
+		err := ld.dh.LoadPrevRev(ld.f)
+		if err == nil && step%waypointEvery == 0 {
+			err = ld.jump(xid, step == waypointEvery)
+		}
+		if err != nil {
 			return 0, asDamage(pos, err)
 		}
 	}
@@ -173,6 +178,27 @@ func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zod
 		}
 	}
 	return serial, nil
+}
+
+// jump is called at waypoints on the way to xid. At the first one it goes on from
+// ld.dh to the nearest record that is remembered, if there is one between; the
+// others it remembers.
+func (ld *loader) jump(xid zodb.Xid, first bool) error {
+	if !first {
+		ld.ways.add(xid.Oid, waypoint{ld.dh.Tid, ld.dh.Pos})
+		return nil
+	}
+	p, ok := ld.ways.near(xid.Oid, xid.At)
+	if !ok || p.pos >= ld.dh.Pos {
+		return nil
+	}
+	if err := ld.dh.Load(ld.f, p.pos); err != nil {
+		return err
+	}
+	if ld.dh.Oid != xid.Oid || ld.dh.Tid != p.tid {
+		return damagedRecord(p.pos, "it is not what it was")
+	}
+	return nil
 }
 
 // data reads the data of the record in ld.dh. Its length is compared with the

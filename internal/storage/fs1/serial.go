@@ -67,6 +67,6 @@ func (s *Storage) readSerial(ctx context.Context, df *dataFile, xid zodb.Xid) (s
 		}
 		s.loaders.Put(ld)
 	}()
-	ld.f, ld.end = df.f, end
+	ld.f, ld.end, ld.ways = df.f, end, &df.ways
 	return ld.find(ctx, xid, pos)
 }
