@@ -151,7 +151,8 @@ func parseHeader(text string) (*Header, error) {
 }
 
 // Encode returns the header as numpy.save writes it, in the oldest format that can
-// hold it. A sub-array type becomes more dimensions. The error is a *LayoutError or
+// hold it. A sub-array type becomes more dimensions. One dimension or none is in
+// row-major order, as numpy has what is in both. The error is a *LayoutError or
 // a *ShapeError.
 func (h *Header) Encode() ([]byte, error) {
 	if _, err := arrayBytes(h.DType.size, h.Shape); err != nil {
@@ -180,6 +181,9 @@ func (h *Header) Encode() ([]byte, error) {
 
 // flatten replaces a type that is a sub-array by what it is an array of.
 func (h *Header) flatten() (*Header, error) {
+	if h.Order == ColumnMajor && len(h.Shape) < 2 {
+		h = &Header{h.DType, h.Shape, RowMajor}
+	}
 	if !h.DType.isSub() {
 		return h, nil
 	}
