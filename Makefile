@@ -8,7 +8,7 @@ SBIN    ?= /sbin
 UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 VERSION ?= 0.0.$(shell git rev-list --count HEAD 2>/dev/null || echo 0)
 
-.PHONY: all build demo run test bench fuzz lint setup install uninstall deb clean help
+.PHONY: all build demo run test soak bench fuzz lint setup install uninstall deb clean help
 
 all: build
 
@@ -31,6 +31,11 @@ test: setup build lint ## run all tests: without a mount under -race, then with 
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 50000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/...
+
+soak: setup ## run the random tests for long: kills, appends, histories, schedules
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/transfer -kills 500 -appends 10000
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/tail -histories 100000
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/isolation -run EveryLiveClient -schedules 500000
 
 lint: ## what must hold of every file
 	@test -z "$$(gofmt -l wcfs internal client t)" || { echo "not gofmt-clean:"; gofmt -l wcfs internal client t; exit 1; }

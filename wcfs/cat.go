@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -104,19 +103,12 @@ func runCat(ctx context.Context, f *catFlags, database, name string) error {
 	if term.IsTerminal(int(os.Stdout.Fd())) && !f.force {
 		return &usageError{msg: "cat: the standard output is a terminal, which binary data may confuse; use a pipe, > FILE, or --force"}
 	}
-	store, head, err := openDatabase(ctx, database)
+	db, err := openEntry(ctx, database, f.at, name)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	at, err := catalog.View(f.at, time.Now(), head)
-	if err != nil {
-		return err
-	}
-	entry, err := findEntry(ctx, store, at, name)
-	if err != nil {
-		return err
-	}
+	defer db.Close()
+	entry := db.entry
 	off, n, err := f.extent(name, entry)
 	if err != nil {
 		return err
@@ -125,7 +117,7 @@ func runCat(ctx context.Context, f *catFlags, database, name string) error {
 	defer bar.Done()
 	// When who reads has had enough, SIGPIPE ends the process, as it should be.
 	return writeStdout(ctx, func(w io.Writer) error {
-		return transfer.Copy(ctx, store, at, entry.File, off, n, w, bar.Add)
+		return transfer.Copy(ctx, db, db.at, entry.File, off, n, w, bar.Add)
 	})
 }
 

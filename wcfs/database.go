@@ -55,6 +55,31 @@ func findEntry(ctx context.Context, db storage.Storage, at zodb.Tid, name string
 	return e, err
 }
 
+// opened is what a command works on: an array or file as of a view.
+type opened struct {
+	storage.Storage
+	at    zodb.Tid
+	entry *catalog.Entry
+}
+
+// openEntry opens a database, and finds an array or file in it as of the view
+// that a person named. The caller closes it.
+func openEntry(ctx context.Context, database, view, name string) (*opened, error) {
+	store, head, err := openDatabase(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	db := &opened{Storage: store}
+	if db.at, err = catalog.View(view, time.Now(), head); err == nil {
+		db.entry, err = findEntry(ctx, store, db.at, name)
+	}
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
 // databasePath returns the path of the data file of a database that a person
 // named, for writing.
 func databasePath(arg string) (string, error) {

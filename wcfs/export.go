@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -63,19 +62,12 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	if toStdout && term.IsTerminal(int(os.Stdout.Fd())) {
 		return &usageError{msg: "export: the standard output is a terminal; use -o FILE, or a pipe"}
 	}
-	store, head, err := openDatabase(ctx, database)
+	db, err := openEntry(ctx, database, f.at, name)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	at, err := catalog.View(f.at, time.Now(), head)
-	if err != nil {
-		return err
-	}
-	entry, err := findEntry(ctx, store, at, name)
-	if err != nil {
-		return err
-	}
+	defer db.Close()
+	entry := db.entry
 	if entry.ArrayErr != nil {
 		return fmt.Errorf("%s: %w; its file can be exported: %s", name, entry.ArrayErr, entry.File)
 	}
@@ -91,9 +83,9 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	defer bar.Done()
 	write := func(w io.Writer) error {
 		if entry.Array == nil {
-			return transfer.Copy(ctx, store, at, entry.File, 0, size, w, bar.Add)
+			return transfer.Copy(ctx, db, db.at, entry.File, 0, size, w, bar.Add)
 		}
-		return transfer.Export(ctx, store, at, entry.Array, w, npy, bar.Add)
+		return transfer.Export(ctx, db, db.at, entry.Array, w, npy, bar.Add)
 	}
 	if toStdout {
 		return writeStdout(ctx, write)
@@ -106,7 +98,7 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	if npy {
 		what = transfer.Describe(entry.Array)
 	}
-	fmt.Fprintf(os.Stderr, "wcfs: wrote %s: %s, %s, as of %s\n", output, what, sizeText(size), at)
+	fmt.Fprintf(os.Stderr, "wcfs: wrote %s: %s, %s, as of %s\n", output, what, sizeText(size), db.at)
 	return nil
 }
 

@@ -181,7 +181,7 @@ func findSubject(ctx context.Context, db storage.Storage, at zodb.Tid, name stri
 	}
 	var notFound *catalog.NotFoundError
 	var damage *storage.CorruptError
-	oid, ok := parseOid(name)
+	oid, ok := catalog.ParseOid(name)
 	if ok && (errors.As(err, &notFound) || errors.As(err, &damage)) {
 		return &subject{file: oid, missing: err}, nil
 	}

@@ -184,19 +184,6 @@ func plural(n int64, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// parseOid parses both text forms of an oid: 16 digits, and as Python shows it.
-func parseOid(text string) (zodb.Oid, bool) {
-	if id, ok := storage.ParseID(text); ok {
-		return zodb.Oid(id), true
-	}
-	digits, ok := strings.CutPrefix(text, "0x")
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.ParseUint(digits, 16, 64)
-	return zodb.Oid(id), err == nil
-}
-
 // printJSONLine prints a document on one line.
 func printJSONLine(w io.Writer, doc any) error {
 	out := json.NewEncoder(w)

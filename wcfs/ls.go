@@ -213,17 +213,7 @@ func (e *listEntry) columns() []string {
 
 // shapeCell returns a shape as Python writes it, and the order if that matters.
 func shapeCell(shape []int64, order string) string {
-	text := "("
-	for i, n := range shape {
-		if i > 0 {
-			text += ", "
-		}
-		text += strconv.FormatInt(n, 10)
-	}
-	if len(shape) == 1 {
-		text += ","
-	}
-	text += ")"
+	text := ndarray.ShapeText(shape)
 	if order != string(ndarray.RowMajor) && len(shape) > 1 {
 		text += " " + order
 	}

@@ -119,6 +119,20 @@ func (w *Writer) Len() (int64, error) {
 	return max(last+1, 0), nil
 }
 
+// ReadBlock returns the content of block blk as the transaction sees it, without
+// zeros at its end: nothing for a hole.
+func (w *Writer) ReadBlock(ctx context.Context, blk int64) ([]byte, error) {
+	zblk, exists, err := w.table.Get(blk)
+	var data []byte
+	if err == nil && exists {
+		data, err = w.content(ctx, zblk.Oid)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read block #%d: %w", blk, err)
+	}
+	return data, nil
+}
+
 // WriteBlock makes data, followed by zeros, the content of block blk. data is
 // copied. It must not be longer than a block; zeros at its end need not be
 // given. Blocks should be written in ascending order: that is what FormatAuto
@@ -208,7 +222,7 @@ func (w *Writer) blockState(zblk zodb.Oid) (blockState, error) {
 
 // content returns the data of block object zblk, without zeros at its end.
 func (w *Writer) content(ctx context.Context, zblk zodb.Oid) ([]byte, error) {
-	block, err := LoadBlock(ctx, txnLoader{w.txn}, zblk, zodb.TidMax, w.file.BlkSize)
+	block, err := LoadBlock(ctx, TxnLoader{w.txn}, zblk, zodb.TidMax, w.file.BlkSize)
 	if err != nil {
 		return nil, err
 	}
@@ -216,14 +230,14 @@ func (w *Writer) content(ctx context.Context, zblk zodb.Oid) ([]byte, error) {
 	return append([]byte(nil), block.Data...), nil
 }
 
-// txnLoader loads objects as a transaction sees them, whatever the view.
-type txnLoader struct{ txn btree.Txn }
+// TxnLoader loads objects as a transaction sees them, whatever the view.
+type TxnLoader struct{ Txn btree.Txn }
 
-func (l txnLoader) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+func (l TxnLoader) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
-	data, serial, err := l.txn.Load(xid.Oid)
+	data, serial, err := l.Txn.Load(xid.Oid)
 	if err != nil {
 		return nil, 0, err
 	}

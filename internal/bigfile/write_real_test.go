@@ -85,7 +85,7 @@ func testSameAsReal(t *testing.T, stor storage.Storage, file oracle.File, format
 	w.Flush()
 	for _, blk := range blks {
 		wantData, wantClass := readBlock(t, stor, file.Oid, txn.Tid, blk)
-		data, class := readBlock(t, txnLoader{mine}, file.Oid, 1, blk)
+		data, class := readBlock(t, TxnLoader{mine}, file.Oid, 1, blk)
 		if !bytes.Equal(data, wantData) || class != wantClass {
 			t.Errorf("@%s %s: block %d: %s of %d bytes; want %s of %d", txn.Tid, format, blk, class, len(data), wantClass, len(wantData))
 		}
@@ -127,7 +127,7 @@ func checkChunks(t *testing.T, mine *writeTxn, stor storage.Storage, tid zodb.Ti
 		}
 		return text
 	}
-	got := chunks(txnLoader{mine}, state.chunks, 1, func(oid zodb.Oid) bool { return mine.stored[oid] })
+	got := chunks(TxnLoader{mine}, state.chunks, 1, func(oid zodb.Oid) bool { return mine.stored[oid] })
 	want := chunks(stor, realState.chunks, tid, func(oid zodb.Oid) bool {
 		_, serial, err := stor.Load(ctx, zodb.Xid{At: tid, Oid: oid})
 		return err == nil && serial == tid

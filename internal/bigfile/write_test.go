@@ -110,7 +110,7 @@ func (f *writing) commit(format Format, blk int64, data []byte) string {
 // read returns a block as readers see it, and the class of its object.
 func (f *writing) read(blk int64) (data []byte, class string) {
 	f.Helper()
-	return readBlock(f, txnLoader{f.txn}, f.oid, 1, blk)
+	return readBlock(f, TxnLoader{f.txn}, f.oid, 1, blk)
 }
 
 func readBlock(t testing.TB, loader storage.Loader, oid zodb.Oid, at zodb.Tid, blk int64) (data []byte, class string) {

@@ -30,7 +30,7 @@ func Find(ctx context.Context, src storage.Loader, at zodb.Tid, name string) (*E
 	label := name
 	o, err := r.resolve(ctx, name)
 	if err == nil && o == nil {
-		oid, ok := parseOid(name)
+		oid, ok := ParseOid(name)
 		if !ok {
 			return nil, r.notFound(ctx, name)
 		}
@@ -57,8 +57,8 @@ func Find(ctx context.Context, src storage.Loader, at zodb.Tid, name string) (*E
 	return e, nil
 }
 
-// parseOid parses both text forms of an oid.
-func parseOid(text string) (zodb.Oid, bool) {
+// ParseOid parses both text forms of an oid: 16 digits, and as Python shows it.
+func ParseOid(text string) (zodb.Oid, bool) {
 	if id, ok := storage.ParseID(text); ok {
 		return zodb.Oid(id), true
 	}

@@ -119,7 +119,7 @@ func newSub(base *DType, shape []int64) (*DType, error) {
 		return nil, &DTypeError{Msg: "a sub-array of " + err.Error()}
 	}
 	if size > maxItem {
-		return nil, &DTypeError{Msg: fmt.Sprintf("a sub-array of shape %s has more than %d bytes", clip(shapeText(shape)), maxItem)}
+		return nil, &DTypeError{Msg: fmt.Sprintf("a sub-array of shape %s has more than %d bytes", clip(ShapeText(shape)), maxItem)}
 	}
 	return &DType{kind: 'V', order: '|', size: size, align: base.align, base: base, shape: slices.Clone(shape)}, nil
 }

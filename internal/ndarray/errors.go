@@ -57,7 +57,7 @@ type ShapeError struct {
 }
 
 func (e *ShapeError) Error() string {
-	return fmt.Sprintf("shape %s: %s", clip(shapeText(e.Shape)), e.Msg)
+	return fmt.Sprintf("shape %s: %s", clip(ShapeText(e.Shape)), e.Msg)
 }
 
 // ArrayError says what is unusual in the state of a ZBigArray.

@@ -148,7 +148,8 @@ func appendShape(b []byte, shape []int64) []byte {
 	return append(b, ')')
 }
 
-func shapeText(shape []int64) string { return string(appendShape(nil, shape)) }
+// ShapeText returns a shape as Python writes it: (3, 700), (3,), ().
+func ShapeText(shape []int64) string { return string(appendShape(nil, shape)) }
 
 // appendRepr appends text as repr of Python 3 shows it.
 func appendRepr(b []byte, s string) []byte {

@@ -175,7 +175,7 @@ func TestHeadersOfOthers(t *testing.T) {
 	} {
 		h, err := ReadHeader(strings.NewReader(row.file))
 		require.NoError(t, err, row.file)
-		require.Equal(t, row.want, h.DType.String()+" "+shapeText(h.Shape)+" "+string(rune(h.Order)))
+		require.Equal(t, row.want, h.DType.String()+" "+ShapeText(h.Shape)+" "+string(rune(h.Order)))
 	}
 }
 

@@ -115,7 +115,7 @@ func (a *Array) checkStrides(v any) error {
 	for i := range want {
 		if got[i] != want[i] && a.Shape[i] > 1 {
 			return fmt.Errorf("%s, but shape %s of %d bytes in %c order has %s",
-				clip(shapeText(got)), clip(shapeText(a.Shape)), a.DType.size, a.Order, clip(shapeText(want)))
+				clip(ShapeText(got)), clip(ShapeText(a.Shape)), a.DType.size, a.Order, clip(ShapeText(want)))
 		}
 	}
 	return nil

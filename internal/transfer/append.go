@@ -7,6 +7,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/catalog"
 	"github.com/wcfs/wcfs/internal/ndarray"
 	"github.com/wcfs/wcfs/internal/pickle"
@@ -109,7 +110,7 @@ func sameRows(a, b *ndarray.Array) bool {
 // open loads the array of that name, which must be one that can be written anew
 // without loss.
 func (res *Result) open(ctx context.Context, txn *zwrite.Txn, name string) (*ndarray.Array, error) {
-	entry, err := catalog.Find(ctx, txnLoader{txn}, zodb.TidMax, name)
+	entry, err := catalog.Find(ctx, bigfile.TxnLoader{Txn: txn}, zodb.TidMax, name)
 	if err != nil {
 		return nil, err
 	}

@@ -4,17 +4,11 @@ import (
 	"bytes"
 	"context"
 
-	"lab.nexedi.com/kirr/neo/go/zodb"
-
 	"github.com/wcfs/wcfs/internal/bigfile"
-	"github.com/wcfs/wcfs/internal/btree"
-	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // filler puts data into the blocks of a file.
 type filler struct {
-	txn      btree.Txn
-	file     zodb.Oid
 	w        *bigfile.Writer
 	end      int64 // number of blocks that were there before
 	src      *Source
@@ -57,7 +51,7 @@ func (f *filler) run(ctx context.Context, off int64) error {
 // what it was.
 func (f *filler) block(ctx context.Context, blk int64, data []byte, from int64) error {
 	if blk < f.end && (from > 0 || int64(len(data)) < f.w.BlkSize()) {
-		old, err := f.old(ctx, blk)
+		old, err := f.w.ReadBlock(ctx, blk)
 		if err != nil {
 			return err
 		}
@@ -68,40 +62,4 @@ func (f *filler) block(ctx context.Context, blk int64, data []byte, from int64) 
 	}
 	f.blocks++
 	return f.w.WriteBlock(ctx, blk, data)
-}
-
-// old returns the content of a block before this transaction, without zeros at its
-// end.
-func (f *filler) old(ctx context.Context, blk int64) ([]byte, error) {
-	src := txnLoader{f.txn}
-	file, _, err := bigfile.Direct{Direct: btree.Direct{Loader: src}}.File(ctx, zodb.Xid{Oid: f.file, At: zodb.TidMax})
-	if err != nil {
-		return nil, err
-	}
-	found, err := btree.Lookup(ctx, strictNodes{src}, file.Table, zodb.TidMax, blk)
-	if err != nil || !found.OK {
-		return nil, err
-	}
-	block, err := bigfile.LoadBlock(ctx, src, found.Value, zodb.TidMax, file.BlkSize)
-	if err != nil {
-		return nil, err
-	}
-	defer block.Release()
-	return bytes.Clone(block.Data), nil
-}
-
-// txnLoader loads objects as a transaction sees them, whatever the view.
-type txnLoader struct{ txn btree.Txn }
-
-func (l txnLoader) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, 0, err
-	}
-	data, serial, err := l.txn.Load(xid.Oid)
-	if err != nil {
-		return nil, 0, err
-	}
-	buf := storage.NewBuf(len(data))
-	copy(buf.Data, data)
-	return buf, serial, nil
 }

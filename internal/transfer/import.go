@@ -126,7 +126,7 @@ func (res *Result) write(ctx context.Context, txn *zwrite.Txn, src *Source, file
 	if w.BlkSize() > MaxBlkSize {
 		return errBlkSize
 	}
-	f := filler{txn: txn, file: file, w: w, src: src, progress: opt.Progress}
+	f := filler{w: w, src: src, progress: opt.Progress}
 	if f.end, err = w.Len(); err != nil {
 		return err
 	}

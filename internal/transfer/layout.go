@@ -31,24 +31,9 @@ func Describe(a *ndarray.Array) string {
 	if a.Shape == nil {
 		return a.DType.String()
 	}
-	text := fmt.Sprintf("%s %s", a.DType, shapeText(a.Shape))
+	text := fmt.Sprintf("%s %s", a.DType, ndarray.ShapeText(a.Shape))
 	if a.Order == ndarray.ColumnMajor && len(a.Shape) > 1 {
 		text += " in Fortran order"
 	}
 	return text
-}
-
-// shapeText returns a shape as Python writes it.
-func shapeText(shape []int64) string {
-	text := "("
-	for i, n := range shape {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprint(n)
-	}
-	if len(shape) == 1 {
-		text += ","
-	}
-	return text + ")"
 }
