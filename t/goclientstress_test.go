@@ -33,7 +33,6 @@ type goStress struct {
 	v       versions
 	stop    atomic.Bool
 	checks  atomic.Int64
-	faulted atomic.Int64 // reads that were slow, as faults are which need pins
 }
 
 // helperGoStress has two Conns: one stays where it is, the other one follows.

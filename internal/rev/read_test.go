@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -248,6 +247,6 @@ func TestParallelLoadsAreBounded(t *testing.T) {
 		close(gate)
 		require.NoError(t, <-done)
 		loader.Wait()
-		require.EqualValues(t, limit, most.Load(), fmt.Sprint("loads at a time"))
+		require.EqualValues(t, limit, most.Load(), "loads at a time")
 	})
 }
