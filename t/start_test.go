@@ -60,6 +60,23 @@ func TestLogThatCannotBeWrittenEndsNobody(t *testing.T) {
 	require.NoError(t, reader.Close())
 }
 
+// TestLogThatNobodyTakesDelaysNobody: a terminal that was paused, or a pipe whose
+// reader hangs, must not make clients wait, nor the end of the server.
+func TestLogThatNobodyTakesDelaysNobody(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, unix.Mkfifo(fifo, 0o600))
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	require.NoError(t, err)
+	defer reader.Close()
+	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Stderr: fifo, Options: []string{"-trace.fuse"}})
+	for range 2000 { // some hundred bytes each: more than both pipes take
+		_, err := os.Stat(s.Path("head/at"))
+		require.NoError(t, err)
+	}
+	s.Stop()
+}
+
 // TestBadNamesDoNotFloodTheLog: who asks for many of them must not fill the disk.
 func TestBadNamesDoNotFloodTheLog(t *testing.T) {
 	t.Parallel()

@@ -8,11 +8,15 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/golang/glog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
+
+// lastWords is how long a server that ends waits until its log is taken.
+const lastWords = 2 * time.Second
 
 // setupLog makes glog write to stderr or to the log file, unless the user wants
 // the files of glog. Those in the temporary directory, glog's own default, are
@@ -48,7 +52,8 @@ func setupLog(cmd *cobra.Command, f *serveFlags) (*logOutput, error) {
 // logOutput is where the log goes: stderr or a file. It is behind a pipe that is
 // stderr for all others. glog ends the process when a line cannot be written, and
 // so does SIGPIPE: a full disk or a log reader that is gone would take the mount
-// of all clients away. Here such lines are lost.
+// of all clients away. glog also waits with all who log for a reader that is slow,
+// and clients would wait with it. Here such lines are lost.
 type logOutput struct {
 	stderr  *os.File
 	journal *journal    // what stderr is, or nil
@@ -66,39 +71,47 @@ func (out *logOutput) shield() error {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	os.Stderr = w
-	copied := make(chan struct{})
+	queue, copied := newLogQueue(maxLogQueue), make(chan struct{})
+	go queue.fill(r)
 	go func() {
 		defer close(copied)
-		out.copyAll(r)
+		out.copyAll(queue)
 	}()
 	out.close = func() {
 		glog.Flush()
 		os.Stderr = out.stderr
 		w.Close()
-		<-copied
+		select {
+		case <-copied:
+		case <-time.After(lastWords):
+			out.giveUp()
+		}
 		signal.Stop(broken)
 	}
 	return nil
 }
 
-// copyAll copies src to where the log goes until src ends, whether that takes it
-// or not.
-func (out *logOutput) copyAll(src io.Reader) {
+// giveUp makes stderr one that nobody has to wait for.
+func (out *logOutput) giveUp() {
+	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+		os.Stderr = null
+	}
+}
+
+// copyAll copies the log to where it goes until it ends, whether that takes it or
+// not.
+func (out *logOutput) copyAll(queue *logQueue) {
 	buf := make([]byte, 64<<10)
-	for {
-		n, err := src.Read(buf)
+	for n := queue.take(buf); n > 0; n = queue.take(buf) {
 		if out.file != nil {
 			_, _ = out.file.Write(buf[:n])
 		}
 		if out.file == nil || out.both.Load() {
 			_, _ = out.people().Write(buf[:n])
 		}
-		if err != nil {
-			if out.journal != nil {
-				_ = out.journal.Flush()
-			}
-			return
-		}
+	}
+	if out.journal != nil {
+		_ = out.journal.Flush()
 	}
 }
 

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// maxLogQueue is how many bytes of the log may wait for whoever takes it.
+const maxLogQueue = 1 << 20
+
+// logQueue is the log on its way to somebody who may be slow, as a terminal that
+// was paused, a pipe that nobody reads, or a disk far away. Whoever logs never
+// waits for that: what finds no room is lost, and counted.
+type logQueue struct {
+	max  int
+	mu   sync.Mutex // held for copying only
+	more *sync.Cond
+	data bytes.Buffer
+	lost int // bytes, since there was room
+	end  bool
+}
+
+func newLogQueue(max int) *logQueue {
+	q := &logQueue{max: max}
+	q.more = sync.NewCond(&q.mu)
+	return q
+}
+
+// fill puts what src gives into the queue, until src ends.
+func (q *logQueue) fill(src io.Reader) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := src.Read(buf)
+		q.put(buf[:n], err != nil)
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (q *logQueue) put(data []byte, end bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.data.Len()+len(data) > q.max {
+		q.lost += len(data)
+	} else {
+		q.noteLost()
+		q.data.Write(data)
+	}
+	q.end = q.end || end
+	q.more.Signal()
+}
+
+// noteLost tells how much was lost. Requires: q.mu.
+func (q *logQueue) noteLost() {
+	if q.lost > 0 {
+		fmt.Fprintf(&q.data, "W%s %7d logqueue.go] %d bytes of the log are lost: they were not taken in time\n",
+			time.Now().Format("0102 15:04:05.000000"), os.Getpid(), q.lost)
+		q.lost = 0
+	}
+}
+
+// take waits for something and returns up to len(buf) bytes of it, 0 at the end.
+func (q *logQueue) take(buf []byte) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.data.Len() == 0 && q.lost == 0 && !q.end {
+		q.more.Wait()
+	}
+	if q.data.Len() == 0 {
+		q.noteLost()
+	}
+	n, _ := q.data.Read(buf)
+	return n
+}
