@@ -73,6 +73,26 @@ func TestMountLeavesTheTerminal(t *testing.T) {
 	b.requireNothing()
 }
 
+// TestMountInATemporaryPlaceOfAScript: paths of options are those of where the command
+// is typed, and the server keeps nothing that the script has open.
+func TestMountInATemporaryPlaceOfAScript(t *testing.T) {
+	t.Parallel()
+	b := NewBackground(t)
+	dir := t.TempDir()
+	out, err := shellIn(dir, `exec 9> lock 7< "$1"; "$0" mount --metrics unix:m.sock --pprof unix:./p.sock --log-file log "$1"`, binary, b.Path)
+	require.NoError(t, err, out)
+	require.Equal(t, b.Dir+"\n", out)
+	for _, name := range []string{"m.sock", "p.sock", "log"} {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		require.NoError(t, err)
+	}
+	fds := fmt.Sprintf("/proc/%d/fd", b.Pid())
+	for _, fd := range list(t, fds) {
+		is, _ := os.Readlink(filepath.Join(fds, fd)) // it may be gone
+		require.NotEqual(t, filepath.Join(dir, "lock"), is)
+	}
+}
+
 // TestMountHandsOnTheFailure: it says what serve says, with the same exit code,
 // and leaves nothing.
 func TestMountHandsOnTheFailure(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,8 +35,9 @@ background. The command returns when the mount has answered, and prints where it
 is. If the server cannot start, its error and its exit code are those of this
 command, and nothing of it is left.
 
-There is one server for a database: if it runs already, also because of another
-start at the same time, its place is printed and the exit code is 3.
+There is one server for a database at a mount point, and so one at the usual place:
+if it runs already, also because of another start at the same time, its place is
+printed and the exit code is 3.
 
 Once the server runs its log goes to --log-file or -log_dir, and nowhere if
 neither is given.
@@ -109,14 +111,25 @@ func startOptions(cmd *cobra.Command, f *serveFlags, args []string) (opt control
 func sameFlags(cmd *cobra.Command) (flags []string) {
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
 		value := flag.Value.String()
-		if flag.Name == "log-file" || flag.Name == "log_dir" {
-			if abs, err := filepath.Abs(value); err == nil && value != "" {
-				value = abs
+		switch flag.Name {
+		case "log-file", "log_dir":
+			value = absolute(value)
+		case "metrics", "pprof":
+			if path, ok := strings.CutPrefix(value, "unix:"); ok {
+				value = "unix:" + absolute(path)
 			}
 		}
 		flags = append(flags, "--"+flag.Name+"="+value)
 	})
 	return flags
+}
+
+// absolute returns path without relation to the current directory, if it is one.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil && path != "" {
+		return abs
+	}
+	return path
 }
 
 // prober asks mounts questions through children that run this program.

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -166,7 +169,9 @@ func launch(ctx context.Context, opt StartOptions) error {
 // errEnded says that a server ended before it was ready.
 var errEnded = errors.New("the server ended")
 
-// spawn starts the program in a session of its own.
+// spawn starts the program in a session of its own. It gets nothing that we were
+// given by accident, as the lock of a script or the end of its pipe: whoever waits
+// for that would wait for the server.
 func spawn(opt StartOptions) (words, ready *os.File, cmd *exec.Cmd, err error) {
 	words, theirWords, err := os.Pipe()
 	if err != nil {
@@ -179,6 +184,7 @@ func spawn(opt StartOptions) (words, ready *os.File, cmd *exec.Cmd, err error) {
 		return nil, nil, nil, err
 	}
 	defer theirReady.Close()
+	_ = unix.CloseRange(ReadyFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) // Linux 5.11
 	cmd = exec.Command(opt.Exe, opt.Args...)
 	cmd.Stdout, cmd.Stderr = theirWords, theirWords
 	cmd.ExtraFiles = []*os.File{theirReady} // ReadyFD
