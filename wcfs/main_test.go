@@ -31,7 +31,7 @@ func TestCommandLine(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata",
-		Deadline:      time.Now().Add(time.Minute), // a server that starts against expectation stays
+		Deadline:      time.Now().Add(4 * time.Minute), // a server that starts against expectation stays
 		UpdateScripts: os.Getenv("UPDATE") != "",
 		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
