@@ -152,6 +152,30 @@ func TestStopTakesAllPlaces(t *testing.T) {
 	require.Empty(t, wcfsMounts(place))
 }
 
+// TestStopLeavesWhatIsMountedOnTop of the server, and the server with it.
+func TestStopLeavesWhatIsMountedOnTop(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount a tmpfs")
+	}
+	t.Parallel()
+	b := MountBackground(t)
+	require.NoError(t, unix.Mount("none", b.Dir, "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(b.Dir, unix.UMOUNT_NOFOLLOW) })
+	precious := filepath.Join(b.Dir, "precious")
+	require.NoError(t, os.WriteFile(precious, nil, 0o600))
+	for _, name := range []string{b.Path, b.Dir} {
+		code, _, words := wcfs(t, "stop", name)
+		require.Equal(t, 1, code, words)
+		require.Contains(t, words, "something else (tmpfs none) is mounted on top of the server; unmount that first: umount "+b.Dir)
+		require.FileExists(t, precious)
+		b.Pid()
+	}
+	b.Signal(unix.SIGTERM)
+	until(t, "it ends", func() bool { return len(b.Pids()) == 0 })
+	require.FileExists(t, precious)
+	require.NoError(t, unix.Unmount(b.Dir, 0))
+}
+
 // TestStopOfSeveralAsksWhich, unless one of them is at the usual place.
 func TestStopOfSeveralAsksWhich(t *testing.T) {
 	t.Parallel()

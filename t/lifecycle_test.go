@@ -19,7 +19,7 @@ import (
 // mountEntry returns the entry of the mount table for a mount point.
 func mountEntry(t testing.TB, dir string) *mountinfo.Info {
 	t.Helper()
-	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	entries, err := mountinfo.GetMounts(func(info *mountinfo.Info) (skip, stop bool) { return info.Mountpoint != dir, false })
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "mounts on %s", dir)
 	return entries[0]

@@ -116,7 +116,7 @@ func controlExitCode(kind control.Kind) int {
 	case control.Ambiguous:
 		return exitUsage
 	}
-	return exitOther // Foreign, Unhealthy, LeftOver
+	return exitOther // Foreign, Unhealthy, LeftOver, Covered
 }
 
 func mountExitCode(reason mount.Reason) int {

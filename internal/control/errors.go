@@ -15,6 +15,7 @@ const (
 	Ambiguous                  // several servers are meant
 	Unhealthy                  // it answers wrongly
 	LeftOver                   // it was stopped, but something of it is still used
+	Covered                    // something else is mounted on top of it
 )
 
 // Error says what is the matter with a server, and what to do.

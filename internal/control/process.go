@@ -17,7 +17,9 @@ import (
 // fuseProcess is a process that has a FUSE device open.
 type fuseProcess struct {
 	pid    int
+	start  string // when it was started, in ticks: with pid it tells processes apart
 	parent int
+	name   string
 	conns  []int    // numbers of the connections; none before Linux 6.15
 	dirs   []string // directories that it has open: our servers keep theirs
 	args   []string
@@ -37,7 +39,7 @@ func fuseProcesses() fuseProcessList {
 }
 
 func lookAtFiles(pid int) *fuseProcess {
-	p := &fuseProcess{pid: pid}
+	p := &fuseProcess{pid: pid, start: statText(pid, fieldStart)}
 	found := p.look(pid)
 	if !found && statText(pid, fieldState) == "Z" {
 		// The first thread has ended. Others may wait for the server that they are.
@@ -49,6 +51,7 @@ func lookAtFiles(pid int) *fuseProcess {
 		return nil
 	}
 	p.parent, _ = statField(pid, fieldParent)
+	p.name = mount.Name(pid)
 	p.args = within(func() []string { return arguments(pid) })
 	return p
 }
@@ -82,9 +85,9 @@ func threadIDs(pid int) (tids []int) {
 	return tids
 }
 
-// serving returns the process that serves the mount e, 0 if there is none. A
-// child that such a process is about to execute something in does not count.
-func (list fuseProcessList) serving(e mount.Entry) (pid int) {
+// serving returns the process that serves the mount e, one with pid 0 if there is
+// none. A child that such a process is about to execute something in does not count.
+func (list fuseProcessList) serving(e mount.Entry) fuseProcess {
 	var matches []fuseProcess
 	for _, p := range list {
 		if p.serves(e) {
@@ -94,37 +97,40 @@ func (list fuseProcessList) serving(e mount.Entry) (pid int) {
 	for _, p := range matches {
 		child := slices.ContainsFunc(matches, func(q fuseProcess) bool { return q.pid == p.parent })
 		if !child {
-			return p.pid
+			return p
 		}
 	}
-	return 0
+	return fuseProcess{}
 }
 
 // serves reports whether the process serves the mount e. Where the kernel does
 // not tell, the server is known by the directory below its mount, which it has
-// locked, or by its last two arguments.
+// locked, or by its last two arguments. The directory alone would do for a server
+// of another filesystem that shows the files of e elsewhere, as bindfs does.
 func (p fuseProcess) serves(e mount.Entry) bool {
 	if len(p.conns) > 0 {
 		return slices.Contains(p.conns, e.Minor)
 	}
 	n := len(p.args)
-	return slices.Contains(p.dirs, e.Dir) || n >= 2 && p.args[n-2] == e.Source && p.args[n-1] == e.Dir
+	return p.name == serverName && slices.Contains(p.dirs, e.Dir) ||
+		n >= 2 && p.args[n-2] == e.Source && p.args[n-1] == e.Dir
 }
 
 // starting returns the wcfs that has the directory of a mount point open but
-// nothing mounted there: it starts or ends. It is 0 if there is none.
-func starting(dir string) (pid int) {
+// nothing mounted there: it starts or ends. pid is 0 if there is none.
+func starting(dir string) (pid int, start string) {
 	for _, pid := range mount.Processes() {
+		start := statText(pid, fieldStart)
 		if mount.Name(pid) != serverName || isOperator(within(func() []string { return arguments(pid) })) {
 			continue
 		}
 		for _, fd := range mount.FDs(pid) {
 			if path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd)); err == nil && path == dir {
-				return pid
+				return pid, start
 			}
 		}
 	}
-	return 0
+	return 0, ""
 }
 
 // isOperator reports whether the arguments of a wcfs say that it is no server, but

@@ -34,6 +34,8 @@ type Server struct {
 	PID     int       // 0 if the process is gone or cannot be seen
 	Started time.Time // of the process; zero if that is not known
 	State   State
+
+	start string // of the process; see fuseProcess
 }
 
 // Servers returns the mounts of all servers of the host, and their processes as
@@ -46,7 +48,8 @@ func Servers() ([]Server, error) {
 	processes := fuseProcesses()
 	servers := make([]Server, len(entries))
 	for i, e := range entries {
-		servers[i] = Server{Entry: e, PID: processes.serving(e)}
+		p := processes.serving(e)
+		servers[i] = Server{Entry: e, PID: p.pid, start: p.start}
 		servers[i].Started = startTime(servers[i].PID)
 	}
 	return servers, nil

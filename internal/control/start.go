@@ -141,6 +141,7 @@ func launch(ctx context.Context, opt StartOptions) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", opt.Exe, err)
 	}
+	started := Server{PID: cmd.Process.Pid, start: statText(cmd.Process.Pid, fieldStart)}
 	said, ended := make(chan struct{}), make(chan struct{})
 	relay := newRelay(opt.Words)
 	go func() {
@@ -159,7 +160,7 @@ func launch(ctx context.Context, opt StartOptions) error {
 	if errors.Is(err, errEnded) && waitFor(ended, endPatience) {
 		return relay.outcome(cmd.ProcessState)
 	}
-	endServer(cmd.Process.Pid, ended, opt)
+	endServer(started, ended, opt)
 	if ctx.Err() != nil {
 		return fmt.Errorf("start %s: %w", opt.Dir, ctx.Err())
 	}
@@ -218,7 +219,7 @@ func waitReady(ctx context.Context, opt StartOptions, ready *os.File, pid int) e
 		}
 		s, ok, _ = serverAt(opt.Dir)
 	}
-	if !ok || state == StateDead || fuseProcesses().serving(s.Entry) != pid {
+	if !ok || state == StateDead || fuseProcesses().serving(s.Entry).pid != pid {
 		return fmt.Errorf("%s: somebody has unmounted it as soon as it was ready", opt.Dir)
 	}
 	return fmt.Errorf("%s: the server says that it serves, but its mount does not answer as it should: %w", opt.Dir, err)
@@ -249,12 +250,11 @@ func readReady(ctx context.Context, ready *os.File, pid int) error {
 }
 
 // endServer ends a server that is not wanted any more, and takes its mount away.
-func endServer(pid int, ended <-chan struct{}, opt StartOptions) {
-	s, ok, _ := serverAt(opt.Dir)
-	if !ok || fuseProcesses().serving(s.Entry) != pid {
-		s = Server{Entry: mount.Entry{Dir: opt.Dir}}
+func endServer(s Server, ended <-chan struct{}, opt StartOptions) {
+	s.Entry = mount.Entry{Dir: opt.Dir}
+	if at, ok, _ := serverAt(opt.Dir); ok && fuseProcesses().serving(at.Entry).pid == s.PID {
+		s.Entry = at.Entry
 	}
-	s.PID = pid
 	stop := newStopper(context.Background(), s, StopOptions{Prober: opt.Prober, Timeout: endPatience,
 		Logf: func(format string, args ...any) { fmt.Fprintf(opt.Words, errorPrefix+format+"\n", args...) }})
 	defer stop.close()

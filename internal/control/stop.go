@@ -43,7 +43,7 @@ const minWait = 100 * time.Millisecond
 // and some seconds to look at processes, however the server is.
 //
 // It is fine if none is running. Errors are *Error of the kinds ClientsEnded,
-// LeftOver, Stuck, Foreign and Ambiguous, and others.
+// LeftOver, Stuck, Foreign, Ambiguous and Covered, and others.
 func Stop(ctx context.Context, t Target, opt StopOptions) error {
 	s, err := t.Only()
 	var e *Error
@@ -57,19 +57,34 @@ func Stop(ctx context.Context, t Target, opt StopOptions) error {
 		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s", s.Dir, userName(s.UID)),
 			Hint: "only they and root can stop it"}
 	}
+	if err := s.uncovered(); err != nil {
+		return err
+	}
 	stop := newStopper(ctx, s, opt)
 	defer stop.close()
 	return stop.run()
+}
+
+// uncovered returns an error if something else is mounted on top of the mount: to
+// unmount would hit that.
+func (s *Server) uncovered() error {
+	for _, dir := range s.Places() {
+		if top, ok := s.CoveredAt(dir); ok {
+			return &Error{Kind: Covered, Msg: fmt.Sprintf("%s: something else (%s) is mounted on top of the server", dir, top),
+				Hint: "unmount that first: umount " + dir}
+		}
+	}
+	return nil
 }
 
 // stopUnmounted ends a server that has not mounted yet, or does not end.
 func stopUnmounted(ctx context.Context, t Target, opt StopOptions) error {
 	found := false
 	for _, dir := range t.points() {
-		if pid := starting(dir); pid != 0 {
+		if pid, start := starting(dir); pid != 0 {
 			found = true
 			opt.Logf("%s: pid %d starts or ends there; ending it", dir, pid)
-			stop := newStopper(ctx, Server{Entry: mount.Entry{Dir: dir}, PID: pid}, opt)
+			stop := newStopper(ctx, Server{Entry: mount.Entry{Dir: dir}, PID: pid, start: start}, opt)
 			defer stop.close()
 			if stop.endServer(); !stop.ended() {
 				return stuckForGood(&stop.server)
@@ -100,9 +115,23 @@ func newStopper(ctx context.Context, s Server, opt StopOptions) *stopper {
 	stop := &stopper{opt: opt, ctx: ctx, cancel: cancel, server: s,
 		users: map[int]mount.User{}, handles: map[int]*process.Handle{}}
 	if s.PID != 0 {
-		stop.process, _ = process.OfThread(s.PID) // gone since it was seen
+		stop.process = hold(s.PID, s.start)
 	}
 	return stop
+}
+
+// hold returns a handle of the process that was seen with that start time, nil if
+// it has ended since. Another one may have its number.
+func hold(pid int, start string) *process.Handle {
+	h, err := process.OfThread(pid)
+	if err != nil {
+		return nil
+	}
+	if statText(pid, fieldStart) != start {
+		h.Close()
+		return nil
+	}
+	return h
 }
 
 func (stop *stopper) close() {
@@ -193,9 +222,14 @@ func (stop *stopper) entry() (mount.Entry, bool) {
 	return mount.Entry{}, false
 }
 
-// replaced reports whether another server has mounted e since ours ended.
+// replaced reports whether another server has mounted e: on other directories, or
+// since ours ended, which has kept others off the directory until then.
 func (stop *stopper) replaced(e mount.Entry) bool {
-	return stop.ended() && fuseProcesses().serving(e) != 0
+	known := stop.server.Places()
+	if !slices.ContainsFunc(e.Places(), func(dir string) bool { return slices.Contains(known, dir) }) {
+		return true
+	}
+	return stop.ended() && fuseProcesses().serving(e).pid != 0
 }
 
 // unmount takes the mount off all its places.
@@ -206,11 +240,15 @@ func (stop *stopper) unmount(share float64, lazy bool) error {
 	if !ok {
 		return nil
 	}
+	if err := (&Server{Entry: e}).uncovered(); err != nil {
+		return err
+	}
 	for _, dir := range e.Places() {
 		if err := stop.opt.Prober.Unmount(ctx, dir, lazy); err != nil && stop.mounted() {
 			return err
 		}
 	}
+	stop.gone = true // its number is free for others, as soon as nobody uses it
 	return nil
 }
 
@@ -330,12 +368,15 @@ func (stop *stopper) logUsers() {
 	}
 }
 
-// stillUsing returns who of the users has not let go, by ascending pid.
+// stillUsing returns who of the users has not let go, by ascending pid. Whoever has
+// may use another mount by now, and that have the number of ours.
 func (stop *stopper) stillUsing() (users []mount.User) {
 	for pid := range stop.users {
-		if now := stop.server.User(pid); len(now.Uses) > 0 && !endsWithin(stop.handles[pid], 0) {
-			users = append(users, now)
+		now := stop.server.User(pid)
+		if len(now.Uses) == 0 || endsWithin(stop.handles[pid], 0) || !stop.mounted() && stop.server.Renumbered(pid) {
+			continue
 		}
+		users = append(users, now)
 	}
 	slices.SortFunc(users, func(a, b mount.User) int { return a.PID - b.PID })
 	return users

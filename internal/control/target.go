@@ -62,7 +62,7 @@ func (t Target) Only() (Server, error) {
 func (t Target) among(servers []Server) (found []Server) {
 	if t.Path != "" {
 		path := resolveLinks(t.Path, func(path string) bool { return isPlace(servers, path) })
-		for _, s := range servers {
+		for _, s := range slices.Backward(servers) { // what is on top comes last
 			if slices.Contains(s.Places(), path) {
 				return []Server{s}
 			}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,8 +33,8 @@ func clearDead(dir string) (cleared bool, err error) {
 
 // isDead reports whether a mount of ours is on dir that nobody serves any more.
 func isDead(dir string) bool {
-	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
-	if err != nil || len(entries) == 0 || entries[len(entries)-1].FSType != FSType {
+	fstype, _, err := What(dir)
+	if err != nil || fstype != FSType {
 		return false
 	}
 	return errors.Is(Prober{Limit: answerTimeout}.statfs(context.Background(), dir), unix.ENOTCONN)

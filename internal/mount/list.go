@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // Entry is a mount of wcfs, as the mount table has it.
@@ -31,6 +34,33 @@ func (e Entry) Places() []string {
 		places = append([]string{dir}, places...)
 	}
 	return places
+}
+
+// CoveredAt returns what is mounted on top of the mount at dir, one of its places,
+// as a type and a source.
+func (e Entry) CoveredAt(dir string) (top string, ok bool) {
+	info, err := topmost(dir)
+	if err != nil || info == nil {
+		return "", false
+	}
+	return info.FSType + " " + storage.Redact(info.Source), info.Major != e.Major || info.Minor != e.Minor
+}
+
+// Renumbered reports whether the number of the mount, which is not in the table any
+// more, was given to another one that this process or process pid can see. Then
+// nobody uses the mount any more, and uses that seem to be of it are of the other.
+func (e Entry) Renumbered(pid int) bool {
+	sameNumber := func(info *mountinfo.Info) (skip, stop bool) {
+		return info.Major != e.Major || info.Minor != e.Minor, false
+	}
+	if infos, err := mountinfo.GetMounts(sameNumber); err == nil && len(infos) > 0 {
+		return true
+	}
+	infos, err := mountinfo.PidMountInfo(pid)
+	return err == nil && slices.ContainsFunc(infos, func(info *mountinfo.Info) bool {
+		skip, _ := sameNumber(info)
+		return !skip && (info.FSType != FSType || info.Source != e.Source)
+	})
 }
 
 // List returns the mounts of wcfs that the mount table shows, one for each
@@ -100,10 +130,19 @@ func RemovePoint(dir string) {
 
 // What returns the type and the source of what is mounted on dir, "" if nothing is.
 func What(dir string) (fstype, source string, err error) {
-	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
-	if err != nil || len(entries) == 0 {
+	top, err := topmost(dir)
+	if err != nil || top == nil {
 		return "", "", err
 	}
-	top := entries[len(entries)-1]
 	return top.FSType, top.Source, nil
+}
+
+// topmost returns what is mounted on dir, on top of whatever else is there; nil if
+// nothing is.
+func topmost(dir string) (*mountinfo.Info, error) {
+	infos, err := mountinfo.GetMounts(func(info *mountinfo.Info) (skip, stop bool) { return info.Mountpoint != dir, false })
+	if err != nil || len(infos) == 0 {
+		return nil, err
+	}
+	return infos[len(infos)-1], nil
 }

@@ -34,7 +34,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -134,11 +133,11 @@ func (d *Device) Mounted() bool {
 
 // mountedMinor returns the minor device number of what is mounted on dir.
 func mountedMinor(dir string) (minor int, ok bool) {
-	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
-	if err != nil || len(entries) == 0 {
+	top, err := topmost(dir)
+	if err != nil || top == nil {
 		return 0, false
 	}
-	return entries[len(entries)-1].Minor, true
+	return top.Minor, true
 }
 
 // Unmount takes the mount off its directory. It fails with unix.EBUSY in the

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/storage"
@@ -153,14 +152,13 @@ func makeRoot() error {
 }
 
 func checkNotMounted(dir string) error {
-	entries, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	top, err := topmost(dir)
 	if err != nil {
 		return fmt.Errorf("mount point %s: read mountinfo: %w", dir, err)
 	}
-	if len(entries) == 0 {
+	if top == nil {
 		return nil
 	}
-	top := entries[len(entries)-1]
 	hint := "choose another directory"
 	if top.FSType == FSType {
 		hint = "use it, or unmount it first: umount " + dir
