@@ -123,7 +123,7 @@ func RemovePoint(dir string) {
 		return
 	}
 	if lock, err := lockDir(dir); err == nil {
-		_ = os.Remove(dir) // not empty or mounted again: somebody else's
+		_ = unix.Rmdir(dir) // not empty or mounted again: somebody else's
 		lock.Close()
 	}
 }

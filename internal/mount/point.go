@@ -33,7 +33,7 @@ func Point(zurl string) (string, error) {
 type Place struct {
 	Dir     string // absolute
 	Cleared bool   // of the mount of a server that is dead
-	created bool   // by Prepare, to be removed again
+	remove  bool   // Dir at the end, since Prepare has made it
 	lock    *os.File
 }
 
@@ -59,12 +59,14 @@ func Prepare(dir string, create bool) (*Place, error) {
 		}
 	}
 	place := &Place{Dir: dir, Cleared: cleared}
+	made := false
 	if create {
-		if place.created, err = makeDir(dir); err != nil {
+		if made, err = makeDir(dir); err != nil {
 			return nil, err
 		}
 	}
 	if place.lock, err = lockDir(dir); err == nil {
+		place.remove = made // without the lock it is the place of somebody else by now
 		if err = checkNotMounted(dir); err == nil {
 			err = checkEmptyDir(dir)
 		}
@@ -79,10 +81,10 @@ func Prepare(dir string, create bool) (*Place, error) {
 	return place, nil
 }
 
-// Remove removes the directory if Prepare made it, and lets others mount there.
+// Remove removes the directory if Prepare has made it, and lets others mount there.
 func (p *Place) Remove() {
-	if p.created {
-		_ = os.Remove(p.Dir) // not empty or mounted again: somebody else's now
+	if p.remove {
+		_ = unix.Rmdir(p.Dir) // not empty or mounted again: somebody else's now
 	}
 	if p.lock != nil {
 		p.lock.Close()
@@ -117,7 +119,7 @@ func isDir(f *os.File, dir string) bool {
 	return err == nil && errNamed == nil && os.SameFile(is, named)
 }
 
-func makeDir(dir string) (created bool, err error) {
+func makeDir(dir string) (made bool, err error) {
 	if filepath.Dir(dir) == Root {
 		if err := makeRoot(); err != nil {
 			return false, badDir(Root, err)

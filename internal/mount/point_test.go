@@ -1,11 +1,16 @@
 package mount
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // TestPointIsWhereEveryClientLooks has paths computed by sha1sum(1).
@@ -44,4 +49,38 @@ func TestPrepareLeavesNothingOfWhatItRefuses(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "the file")
+}
+
+// TestOneAtATimeHasAPlace: of many that prepare, use and remove the same directory,
+// which is made and removed all the time. Nobody removes that of another one.
+func TestOneAtATimeHasAPlace(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "place")
+	var holders, had atomic.Int64
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 200 {
+				if lock, err := lockDir(dir); err == nil { // as RemovePoint does
+					_ = unix.Rmdir(dir)
+					lock.Close()
+				}
+				place, err := Prepare(dir, true)
+				var e *Error
+				if errors.As(err, &e) && e.Reason == AlreadyMounted {
+					continue
+				}
+				if !assert.NoError(t, err) {
+					return
+				}
+				had.Add(1)
+				assert.EqualValues(t, 1, holders.Add(1))
+				assert.DirExists(t, dir)
+				holders.Add(-1)
+				place.Remove()
+			}
+		})
+	}
+	all.Wait()
+	require.Positive(t, had.Load())
 }
