@@ -58,10 +58,13 @@ func (b *Background) Mount(options ...string) (words string) {
 
 // Pids returns the servers that run for the mount point, also if nothing is
 // mounted there.
-func (b *Background) Pids() (pids []int) {
+func (b *Background) Pids() (pids []int) { return b.pidsOf("serve", b.Dir) }
+
+// pidsOf returns the processes of a command by its last argument.
+func (b *Background) pidsOf(command, last string) (pids []int) {
 	for _, dir := range serversLeft() {
 		args, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if words := strings.Split(string(args), "\x00"); len(words) > 3 && words[1] == "serve" && words[len(words)-2] == b.Dir {
+		if words := strings.Split(string(args), "\x00"); len(words) > 3 && words[1] == command && words[len(words)-2] == last {
 			pid, err := strconv.Atoi(filepath.Base(dir))
 			require.NoError(b.t, err)
 			pids = append(pids, pid)

@@ -98,6 +98,8 @@ func TestMountCallsTheHelper(t *testing.T) {
 		mount --bind $ROOT/sbin /sbin
 		trap '$WCFS stop $PWD/mnt' EXIT
 		mount -t wcfs -o _netdev,nofail,pintimeout=5s $PWD/data.fs $PWD/mnt
+		mount -t wcfs $PWD/data.fs $PWD/mnt # as mount -a does again
+		test $(grep -c " $PWD/mnt fuse.wcfs " /proc/mounts) = 1
 		cat mnt/.wcfs/pintimeout; echo
 		cat mnt/.wcfs/zurl; echo
 		$WCFS stop $PWD/mnt

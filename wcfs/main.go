@@ -55,12 +55,16 @@ func run(name string, args []string) int {
 // name.
 func execute(ctx context.Context, name string, args []string) error {
 	if isMountHelper(name) {
-		var fake bool
-		var err error
-		if args, fake, err = helperArgs(args); err != nil || fake {
+		args, fake, err := helperArgs(args)
+		if err != nil || fake {
 			return err
 		}
+		return asMount(executeArgs(ctx, args))
 	}
+	return executeArgs(ctx, args)
+}
+
+func executeArgs(ctx context.Context, args []string) error {
 	root := newRoot()
 	root.SetArgs(withCommand(root, args))
 	return root.ExecuteContext(ctx)

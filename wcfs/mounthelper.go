@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wcfs/wcfs/internal/control"
 )
 
 // mountHelperName is what mount(8) calls for filesystems of type wcfs; see
@@ -13,7 +16,7 @@ const mountHelperName = "mount.wcfs"
 
 // helperIgnored are the words of mount(8) and fstab(5) that mean nothing here.
 var helperIgnored = []string{"defaults", "ro", "rw", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group",
-	"exec", "noexec", "suid", "nosuid", "dev", "nodev", "async", "atime", "noatime", "nodiratime", "relatime"}
+	"exec", "noexec", "suid", "nosuid", "dev", "nodev", "async", "sync", "atime", "noatime", "nodiratime", "relatime"}
 
 // helperFlags are the options of wcfs mount that may be given by -o.
 var helperFlags = []string{"pintimeout", "view-idle", "log_dir", "autoexit", "debug"}
@@ -56,6 +59,16 @@ func helperArgs(args []string) (mountArgs []string, fake bool, err error) {
 		return nil, false, err
 	}
 	return append(append([]string{"mount"}, flags...), places...), fake, nil
+}
+
+// asMount returns err, but nil if it says that the database is served there already.
+// mount -a does not notice that itself, since our mounts show urls and fstab paths.
+func asMount(err error) error {
+	var e *control.Error
+	if errors.As(err, &e) && e.Kind == control.AlreadyRunning {
+		return nil
+	}
+	return err
 }
 
 // helperOptions turns the words of -o into flags.
