@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,10 @@ const (
 	// lookLimit is how long looking at one process may take. Reading about the
 	// memory of a process waits for its page faults, and those for a server.
 	lookLimit = time.Second
+
+	// maxLooking is how many processes are looked at at a time: when a server does
+	// not answer, many of its clients may be such that keep whoever looks waiting.
+	maxLooking = 64
 
 	// maxUses bounds what is told about one process.
 	maxUses = 100
@@ -38,16 +43,19 @@ type User struct {
 // The kernel may give the number of a mount that is gone to another one. Once
 // nobody uses it and it is not in the table, nothing can be said any more.
 func (e Entry) Users() []User {
-	var users []User
-	for _, pid := range Processes() {
-		if pid == os.Getpid() {
-			continue
-		}
-		if u := e.User(pid); len(u.Uses) > 0 {
-			users = append(users, u)
-		}
+	pids := slices.DeleteFunc(Processes(), func(pid int) bool { return pid == os.Getpid() })
+	users := make([]User, len(pids))
+	var looking sync.WaitGroup
+	turn := make(chan struct{}, maxLooking)
+	for i, pid := range pids {
+		turn <- struct{}{}
+		looking.Go(func() {
+			users[i] = e.User(pid)
+			<-turn
+		})
 	}
-	return users
+	looking.Wait()
+	return slices.DeleteFunc(users, func(u User) bool { return len(u.Uses) == 0 })
 }
 
 // User returns what process pid uses of the mount: nothing if Uses is empty.
