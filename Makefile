@@ -27,8 +27,9 @@ run: setup build ## serve the sample database until Ctrl-C
 setup: ## check what mounting and testing need; install or name what is missing
 	@t/setup.sh
 
-test: setup build lint ## run all tests: without a mount under -race, then with real mounts
+test: setup build lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 50000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/...
 

@@ -36,6 +36,7 @@ func TestCommandLine(t *testing.T) {
 		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SAMPLE", sample)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every command takes a second
 			return nil
 		},
 		Condition: func(name string) (bool, error) {

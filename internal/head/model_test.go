@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 5000, "how many random schedules to run")
+	schedules = flag.Int("schedules", defaultSchedules, "how many random schedules to run")
 	firstSeed = flag.Uint64("seed", 0, "seed of the first random schedule")
 )
 

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 10000, "how many random histories to check")
+	histories = flag.Int("histories", defaultHistories, "how many random histories to check")
 	firstSeed = flag.Uint64("seed", 0, "seed of the first random history")
 )
 
