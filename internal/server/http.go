@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/golang/glog"
+	"golang.org/x/net/netutil"
 
 	"github.com/wcfs/wcfs/internal/observe"
 )
@@ -28,6 +29,7 @@ const (
 	closeTimeout   = time.Second      // for requests that are being answered at the end
 	maxHeaderBytes = 16 << 10
 	maxSocketPath  = 107 // sockaddr_un
+	maxConnections = 64  // to one address; more wait
 )
 
 // Address is where to listen for HTTP.
@@ -144,7 +146,7 @@ func (w *web) start(what string, l net.Listener, handler http.Handler, timeout t
 	defer w.mu.Unlock()
 	w.servers = append(w.servers, srv)
 	w.running.Go(func() {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.Serve(netutil.LimitListener(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			glog.Errorf("%s at %s: %s", what, l.Addr(), err)
 		}
 	})
