@@ -19,16 +19,12 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/golang/glog"
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
@@ -152,36 +148,7 @@ func Run(ctx context.Context, opt Options) error {
 	defer store.Close()
 
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &server{opt: opt, place: place, at0: at0, ctx: work,
-		clients: newClientCount(), failed: make(chan error, 1),
-		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), probe: newMountProbe(place.Dir)}
-	s.phase.Store(starting)
-	s.store = s.observer.Storage(driverOf(opt.ZURL), store)
-	s.objs = tail.NewObjects(work, s.store, at0, nodeCacheBytes)
-	s.loader = bigfile.NewLoader(work, parallelLoads)
-	s.loader.OnLoad(s.observer.Loaded)
-	s.head = head.New(work, at0, s.objs, s.store, s.loader, s.headConfig())
-	s.links = isolation.NewEngine(work, s.head, isolation.Config{
-		PinTimeout: opt.PinTimeout,
-		Fatal:      func(err error) { s.fail(&DownError{err}) },
-		Pinned:     s.observer.Pinned,
-		Killed:     s.observer.Killed,
-		Infof:      glog.Infof,
-		Warnf:      glog.Warningf,
-		Errorf:     glog.Errorf,
-	})
-	s.tree = fusefs.New(s.ctx, fusefs.Options{
-		ZURL:       s.opt.ZURL,
-		PinTimeout: s.opt.PinTimeout,
-		Head:       s.head,
-		Isolation:  s.links,
-		Observer:   s.observer,
-		Debug:      s.opt.Debug,
-		View:       s.openView,
-		OnClient:   s.clients.add,
-		OnPanic:    s.panicked,
-	})
-	s.observe()
+	s := newServer(work, opt, place, store, at0)
 	web.serve(s.observer, s.checks)
 	var follower sync.WaitGroup
 	follower.Go(s.follow)
@@ -194,6 +161,41 @@ func Run(ctx context.Context, opt Options) error {
 		s.objs.Close()
 	}()
 	return s.serve(ctx)
+}
+
+// newServer puts a server together, whose work for clients ends with ctx.
+func newServer(ctx context.Context, opt Options, place *mount.Place, store storage.Storage, at0 zodb.Tid) *server {
+	s := &server{opt: opt, place: place, at0: at0, ctx: ctx,
+		clients: newClientCount(), failed: make(chan error, 1),
+		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), probe: newMountProbe(place.Dir)}
+	s.phase.Store(starting)
+	s.store = s.observer.Storage(driverOf(opt.ZURL), store)
+	s.objs = tail.NewObjects(ctx, s.store, at0, nodeCacheBytes)
+	s.loader = bigfile.NewLoader(ctx, parallelLoads)
+	s.loader.OnLoad(s.observer.Loaded)
+	s.head = head.New(ctx, at0, s.objs, s.store, s.loader, s.headConfig())
+	s.links = isolation.NewEngine(ctx, s.head, isolation.Config{
+		PinTimeout: opt.PinTimeout,
+		Fatal:      func(err error) { s.fail(&DownError{err}) },
+		Pinned:     s.observer.Pinned,
+		Killed:     s.observer.Killed,
+		Infof:      glog.Infof,
+		Warnf:      glog.Warningf,
+		Errorf:     glog.Errorf,
+	})
+	s.tree = fusefs.New(ctx, fusefs.Options{
+		ZURL:       opt.ZURL,
+		PinTimeout: opt.PinTimeout,
+		Head:       s.head,
+		Isolation:  s.links,
+		Observer:   s.observer,
+		Debug:      opt.Debug,
+		View:       s.openView,
+		OnClient:   s.clients.add,
+		OnPanic:    s.panicked,
+	})
+	s.observe()
+	return s
 }
 
 func (s *server) headConfig() head.Config {
@@ -313,91 +315,5 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 			// Something else is still open. Nothing tells when it is closed.
 			time.AfterFunc(autoExitRetry, s.clients.check)
 		}
-	}
-}
-
-// mount mounts the tree as well as the kernel permits.
-func (s *server) mount() (*fuse.Server, error) {
-	size, err := mount.AllowRequestSize(fusefs.MaxRequest)
-	if err != nil {
-		glog.Infof("requests are limited to %d KiB, so a block of %d KiB takes several: %s", size>>10, fusefs.MaxRequest>>10, err)
-	}
-	s.device, err = mount.Mount(s.place.Dir, mount.Options{Source: s.opt.ZURL, Subtype: "wcfs", MaxRead: size})
-	if err != nil {
-		return nil, err
-	}
-	raw, options := s.tree.Raw(size)
-	options.Debug = s.opt.TraceFUSE
-	options.Logger = log.New(glogWriter{}, "", 0)
-	fuseServer, err := fuse.NewServer(raw, s.device.FUSEPath(), options)
-	if err != nil && !s.device.Mounted() {
-		return nil, fmt.Errorf("mount point %s: somebody has unmounted it before the server was ready: %w", s.place.Dir, err)
-	}
-	if err != nil {
-		_ = s.device.Detach()
-		return nil, &mount.Error{Reason: mount.NoFeature, Dir: s.place.Dir, Msg: fmt.Sprintf("start FUSE: %s", err), Err: err}
-	}
-	if err := s.checkKernel(fuseServer.KernelSettings()); err != nil {
-		_ = s.device.Detach()
-		return nil, err
-	}
-	s.setReadAhead()
-	return fuseServer, nil
-}
-
-// checkReady asks the mount a real question. A child asks: a server that waits
-// for itself when a handler of it panics could not end, not even by SIGKILL. A
-// mount that is gone again was taken away by somebody, which is no failure.
-func (s *server) checkReady() error {
-	err := s.probe.check(s.ctx)
-	gone := errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
-	if err == nil || gone || !s.device.Mounted() {
-		return nil
-	}
-	return fmt.Errorf("the mount does not answer: %w", err)
-}
-
-// setReadAhead lets the kernel read ahead whole blocks. It has to come after
-// the kernel and the server have agreed on a figure, and before the first client:
-// files keep what was so when they were opened.
-func (s *server) setReadAhead() {
-	if err := s.device.SetReadAhead(fusefs.MaxRequest); err != nil {
-		glog.Infof("sequential reading takes more and smaller requests: %s", err)
-	}
-}
-
-// unmount takes the mount away and waits until it is not served any more. A
-// mount that is in use is detached: its users get ENOTCONN when the process
-// ends.
-func (s *server) unmount(served <-chan struct{}) {
-	select {
-	case <-served: // somebody unmounted, or aborted the connection
-		if s.device.Mounted() {
-			_ = s.device.Detach()
-		}
-		return
-	default:
-	}
-	err := s.device.Unmount()
-	if err == nil {
-		select {
-		case <-served:
-		case <-time.After(unmountWait):
-			glog.Warning("the mount is also in other places, as in a container or a bind mount; those who use it there get ENOTCONN")
-		}
-		return
-	}
-	if !s.device.Mounted() {
-		glog.Infof("%s", err)
-		return
-	}
-	select {
-	case <-served: // somebody else was faster
-		return
-	default:
-	}
-	glog.Warningf("%s; it is detached and those who use it get ENOTCONN", err)
-	if err := s.device.Detach(); err != nil {
-		glog.Errorf("%s", err)
 	}
 }

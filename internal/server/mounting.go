@@ -1,0 +1,101 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"syscall"
+	"time"
+
+	"github.com/golang/glog"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/wcfs/wcfs/internal/fusefs"
+	"github.com/wcfs/wcfs/internal/mount"
+)
+
+// mount mounts the tree as well as the kernel permits.
+func (s *server) mount() (*fuse.Server, error) {
+	size, err := mount.AllowRequestSize(fusefs.MaxRequest)
+	if err != nil {
+		glog.Infof("requests are limited to %d KiB, so a block of %d KiB takes several: %s", size>>10, fusefs.MaxRequest>>10, err)
+	}
+	s.device, err = mount.Mount(s.place.Dir, mount.Options{Source: s.opt.ZURL, Subtype: "wcfs", MaxRead: size})
+	if err != nil {
+		return nil, err
+	}
+	raw, options := s.tree.Raw(size)
+	options.Debug = s.opt.TraceFUSE
+	options.Logger = log.New(glogWriter{}, "", 0)
+	fuseServer, err := fuse.NewServer(raw, s.device.FUSEPath(), options)
+	if err != nil && !s.device.Mounted() {
+		return nil, fmt.Errorf("mount point %s: somebody has unmounted it before the server was ready: %w", s.place.Dir, err)
+	}
+	if err != nil {
+		_ = s.device.Detach()
+		return nil, &mount.Error{Reason: mount.NoFeature, Dir: s.place.Dir, Msg: fmt.Sprintf("start FUSE: %s", err), Err: err}
+	}
+	if err := s.checkKernel(fuseServer.KernelSettings()); err != nil {
+		_ = s.device.Detach()
+		return nil, err
+	}
+	s.setReadAhead()
+	return fuseServer, nil
+}
+
+// checkReady asks the mount a real question. A child asks: a server that waits
+// for itself when a handler of it panics could not end, not even by SIGKILL. A
+// mount that is gone again was taken away by somebody, which is no failure.
+func (s *server) checkReady() error {
+	err := s.probe.check(s.ctx)
+	gone := errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
+	if err == nil || gone || !s.device.Mounted() {
+		return nil
+	}
+	return fmt.Errorf("the mount does not answer: %w", err)
+}
+
+// setReadAhead lets the kernel read ahead whole blocks. It has to come after
+// the kernel and the server have agreed on a figure, and before the first client:
+// files keep what was so when they were opened.
+func (s *server) setReadAhead() {
+	if err := s.device.SetReadAhead(fusefs.MaxRequest); err != nil {
+		glog.Infof("sequential reading takes more and smaller requests: %s", err)
+	}
+}
+
+// unmount takes the mount away and waits until it is not served any more. A
+// mount that is in use is detached: its users get ENOTCONN when the process
+// ends.
+func (s *server) unmount(served <-chan struct{}) {
+	select {
+	case <-served: // somebody unmounted, or aborted the connection
+		if s.device.Mounted() {
+			_ = s.device.Detach()
+		}
+		return
+	default:
+	}
+	err := s.device.Unmount()
+	if err == nil {
+		select {
+		case <-served:
+		case <-time.After(unmountWait):
+			glog.Warning("the mount is also in other places, as in a container or a bind mount; those who use it there get ENOTCONN")
+		}
+		return
+	}
+	if !s.device.Mounted() {
+		glog.Infof("%s", err)
+		return
+	}
+	select {
+	case <-served: // somebody else was faster
+		return
+	default:
+	}
+	glog.Warningf("%s; it is detached and those who use it get ENOTCONN", err)
+	if err := s.device.Detach(); err != nil {
+		glog.Errorf("%s", err)
+	}
+}
