@@ -57,11 +57,22 @@ func Stop(ctx context.Context, t Target, opt StopOptions) error {
 			Hint: "only they and root can stop it"}
 	}
 	if err := s.uncovered(); err != nil {
+		if !s.isMounted() && ctx.Err() == nil {
+			return Stop(ctx, t, opt) // it has gone, and what is there has come meanwhile
+		}
 		return err
 	}
 	stop := newStopper(ctx, s, opt)
 	defer stop.close()
 	return stop.run()
+}
+
+// isMounted reports whether the mount is still in the table.
+func (s *Server) isMounted() bool {
+	entries, err := mount.List()
+	return err != nil || slices.ContainsFunc(entries, func(e mount.Entry) bool {
+		return e.Device() == s.Device() && e.Source == s.Source
+	})
 }
 
 // uncovered returns an error if something else is mounted on top of the mount: to
