@@ -41,7 +41,11 @@ func openDatabase(ctx context.Context, arg string) (store storage.Storage, head 
 	if err != nil {
 		return nil, 0, err
 	}
-	return drivers().Open(ctx, zurl, storageOptions())
+	opt := storageOptions()
+	progress, end := progressOf("open " + arg)
+	defer end()
+	opt.Progress = progress
+	return drivers().Open(ctx, zurl, opt)
 }
 
 // findEntry finds an array or file by name or oid. If there is none at a view of the

@@ -127,7 +127,9 @@ type target struct {
 
 // open opens the database. If it does not exist, it may be created.
 func (t *target) open(ctx context.Context, create bool) error {
-	opt := zwrite.Options{Warnf: glog.Warningf}
+	progress, end := progressOf("open " + t.path)
+	defer end()
+	opt := zwrite.Options{Warnf: glog.Warningf, Progress: progress}
 	err := checkDataFile(t.path)
 	if errors.Is(err, fs.ErrNotExist) && create {
 		t.created = true

@@ -35,6 +35,25 @@ func newProgress(label string, total int64) *progress {
 	)}
 }
 
+// progressOf returns what shows how far something is whose size it learns only
+// then, and what takes that away.
+func progressOf(label string) (at func(done, total int64), end func()) {
+	var p *progress
+	var last int64
+	at = func(done, total int64) {
+		if p == nil {
+			p = newProgress(label, total)
+		}
+		p.Add(done - last)
+		last = done
+	}
+	return at, func() {
+		if p != nil {
+			p.Done()
+		}
+	}
+}
+
 // Add says that n more bytes are done. It may be called from any goroutine.
 func (p *progress) Add(n int64) {
 	if p.bar != nil {

@@ -113,6 +113,11 @@ type Options struct {
 	// Home is what a leading ~/ in the path of a file url stands for. The
 	// tilde is left alone when Home is empty.
 	Home string
+
+	// Progress is told, while a database is opened that has to be looked through
+	// for it, how many bytes of how many are done. It may be nil, and is called
+	// from the goroutine that opens.
+	Progress func(done, total int64)
 }
 
 // Warn calls o.Warnf if it is there.

@@ -36,6 +36,10 @@ type Options struct {
 	// Warnf, if not nil, is told what is worth a line in the log.
 	Warnf func(format string, args ...any)
 
+	// Progress, if not nil, is told how many bytes of how many were looked
+	// through while a database is opened.
+	Progress func(done, total int64)
+
 	scanLimit int64 // saved indices are not used for files up to this size, 0 for the default
 }
 
@@ -53,6 +57,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Warnf == nil {
 		o.Warnf = func(string, ...any) {}
+	}
+	if o.Progress == nil {
+		o.Progress = func(done, total int64) {}
 	}
 	if o.scanLimit == 0 {
 		o.scanLimit = defaultScanLimit

@@ -48,6 +48,7 @@ func (db *DB) buildIndex(ctx context.Context, size int64) error {
 			return err
 		}
 		db.index.TopPos, db.last, db.unsaved = t.end(), t.tid, true
+		db.opt.Progress(t.end(), size)
 	}
 	if !db.unsaved {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -15,7 +16,9 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 	_ "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/stretchr/testify/require"
 	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/storage/fs1"
 	"github.com/wcfs/wcfs/internal/storage/storagetest"
 )
 
@@ -309,4 +312,38 @@ func TestBeginWaitsForTheTransactionInProgress(t *testing.T) {
 	if _, err := db.Begin(ctx, Meta{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("begin after close: %v", err)
 	}
+}
+
+// TestProgressOfOpeningReachesTheEnd, for the writer and for the reader, and goes
+// forward only.
+func TestProgressOfOpeningReachesTheEnd(t *testing.T) {
+	const path = "../../t/testdata/bigtree.fs"
+	fi, err := os.Stat(path)
+	require.NoError(t, err)
+	var last int64
+	calls := 0
+	progress := func(done, total int64) {
+		require.Greater(t, done, last)
+		require.Equal(t, fi.Size(), total)
+		last, calls = done, calls+1
+	}
+	mine := filepath.Join(t.TempDir(), "Data.fs")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(mine, data, 0o644))
+
+	db, err := Open(t.Context(), mine, Options{Progress: progress})
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	require.Equal(t, fi.Size(), last)
+	require.Greater(t, calls, 40)
+
+	last, calls = 0, 0
+	u, err := storage.ParseURL("file://" + mine)
+	require.NoError(t, err)
+	store, _, err := fs1.Open(t.Context(), u, storage.Options{Progress: progress})
+	require.NoError(t, err)
+	require.NoError(t, store.Close())
+	require.Equal(t, fi.Size(), last)
+	require.Greater(t, calls, 40)
 }

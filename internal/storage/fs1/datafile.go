@@ -81,8 +81,9 @@ func addToIndex(index *fsfmt.Index, t *txn, entries []entry) {
 }
 
 // extend adds the finished transactions up to tid until, and returns at the
-// first later one or at the tail. For whoever opens df.
-func (df *dataFile) extend(ctx context.Context, until zodb.Tid) error {
+// first later one or at the tail. For whoever opens df. progress, which may be
+// nil, is told where it is.
+func (df *dataFile) extend(ctx context.Context, until zodb.Tid, progress func(done, total int64)) error {
 	fi, err := df.f.Stat()
 	if err != nil {
 		return err
@@ -104,6 +105,9 @@ func (df *dataFile) extend(ctx context.Context, until zodb.Tid) error {
 			return err
 		}
 		df.add(&t, entries)
+		if progress != nil {
+			progress(df.index.TopPos, fi.Size())
+		}
 	}
 }
 

@@ -315,7 +315,7 @@ func openSuccessor(ctx context.Context, path string, prev *dataFile, head zodb.T
 		}
 	}()
 	df := newDataFile(f, fi)
-	if err := df.extend(ctx, head); err != nil {
+	if err := df.extend(ctx, head, nil); err != nil {
 		return nil, err
 	}
 	if df.last != head && !droppedByPack(ctx, prev, df) {

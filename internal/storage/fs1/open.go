@@ -188,5 +188,5 @@ func (s *Storage) buildIndex(ctx context.Context, df *dataFile, size int64) erro
 			s.opt.Warn("%s: there is no saved index; scanning %d bytes", s.url, size)
 		}
 	}
-	return df.extend(ctx, zodb.TidMax)
+	return df.extend(ctx, zodb.TidMax, s.opt.Progress)
 }
