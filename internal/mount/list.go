@@ -56,10 +56,14 @@ func (e Entry) Renumbered(pid int) bool {
 	if infos, err := mountinfo.GetMounts(sameNumber); err == nil && len(infos) > 0 {
 		return true
 	}
-	infos, err := mountinfo.PidMountInfo(pid)
+	table, err := os.Open(procPath(pid, "mountinfo"))
+	if err != nil {
+		return false
+	}
+	defer table.Close()
+	infos, err := mountinfo.GetMountsFromReader(table, sameNumber)
 	return err == nil && slices.ContainsFunc(infos, func(info *mountinfo.Info) bool {
-		skip, _ := sameNumber(info)
-		return !skip && (info.FSType != FSType || info.Source != e.Source)
+		return info.FSType != FSType || info.Source != e.Source
 	})
 }
 
