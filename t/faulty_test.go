@@ -141,17 +141,24 @@ func (p watchPin) message() string {
 	return fmt.Sprintf("%d pin %s #%d @%s", p.stream, p.oid, p.blk, p.rev)
 }
 
+// failingScene is one in which block 2 has changed since the view it returns, and
+// is cached.
+func failingScene(t *testing.T, i int) (*scene, zodb.Tid) {
+	sc := newSceneOf(t, i%3, 64<<10, "-pintimeout="+pinTimeout.String())
+	at1 := sc.commit(2)
+	sc.commit(2)
+	sc.mapped(3)
+	sc.read(2)
+	return sc, at1
+}
+
 // TestClientThatFailsAtSetupIsEnded is C1 to C5, and more ways to fail.
 func TestClientThatFailsAtSetupIsEnded(t *testing.T) {
 	t.Parallel()
 	for i, m := range misbehaviours {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			sc := newSceneOf(t, i%3, 64<<10, "-pintimeout="+pinTimeout.String())
-			at1 := sc.commit(2)
-			sc.commit(2)
-			sc.mapped(3)
-			sc.read(2)
+			sc, at1 := failingScene(t, i)
 			f := sc.s.faulty()
 			pin := watchPin{2, sc.f.Oid, 2, at1}
 			f.Write("1 " + watchRequest(sc.f.Oid, at1) + "\n")
@@ -199,11 +206,7 @@ func TestClientThatFailsAtAReadIsEnded(t *testing.T) {
 	for i, m := range misbehaviours {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			sc := newSceneOf(t, i%3, 64<<10, "-pintimeout="+pinTimeout.String())
-			at1 := sc.commit(2)
-			sc.commit(2)
-			sc.mapped(3)
-			sc.read(2)
+			sc, at1 := failingScene(t, i)
 			w := sc.watching(at1, pins{2: at1})
 			f := sc.s.faulty()
 			f.watching(sc.f, sc.at[2])

@@ -26,7 +26,7 @@ func setupLog(cmd *cobra.Command, f *serveFlags) (*logOutput, error) {
 	flags := cmd.Flags()
 	if dir := flags.Lookup("log_dir"); dir.Changed {
 		if err := unix.Access(dir.Value.String(), unix.W_OK|unix.X_OK); err != nil {
-			return nil, &usageError{msg: fmt.Sprintf("serve: -log_dir %s: %s", dir.Value, err)}
+			return nil, &usageError{msg: fmt.Sprintf("%s: -log_dir %s: %s", cmd.Name(), dir.Value, err)}
 		}
 	} else if !flags.Changed("logtostderr") {
 		_ = flag.Set("logtostderr", "true")
@@ -41,7 +41,7 @@ func setupLog(cmd *cobra.Command, f *serveFlags) (*logOutput, error) {
 	if f.logFile != "" {
 		file, err := os.OpenFile(f.logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 		if err != nil {
-			return nil, &usageError{msg: fmt.Sprintf("serve: --log-file: %s", err)}
+			return nil, &usageError{msg: fmt.Sprintf("%s: --log-file: %s", cmd.Name(), err)}
 		}
 		out.file = file
 		out.both.Store(f.background) // mount hands on what goes wrong

@@ -20,8 +20,8 @@ func newStop() *cobra.Command {
 		Use:   "stop [OPTIONS] ZURL|MOUNTPOINT",
 		Short: "Stop a server, whatever state it is in",
 		Long: `Stop the server of a database or on a mount point, and leave nothing: no mount,
-no process of the server, and no client, since a client would go on without its
-data. It is fine if no server is running.
+no process of the server, and no client in this mount namespace, since a client
+would go on without its data. It is fine if no server is running.
 
 The mount is taken away and the server is asked to end (SIGTERM). If it does not,
 the kernel is told to give up the connection to it, so that all who wait for it

@@ -30,11 +30,12 @@ func (s *story) follow(t *testing.T, at int) *reader {
 	return r
 }
 
-// commit takes in a transaction and returns what it did to the file, nil if
-// nothing.
-func (r *reader) commit(t *testing.T, tid zodb.Tid, oids []zodb.Oid) *Delta {
+// commit commits what txn has so far, takes it in, and returns what it did to the
+// file, nil if nothing. Then txn is a new transaction.
+func (r *reader) commit(t *testing.T, txn *writing) *Delta {
 	t.Helper()
-	c := r.h.Begin(tid, oids)
+	c := r.h.Begin(txn.commit())
+	clear(txn.pending)
 	c.Prepare(r.f)
 	deltas, err := c.Diff(t.Context())
 	require.NoError(t, err)
@@ -170,31 +171,24 @@ func TestSizeIsFoundAgainAfterDamage(t *testing.T) {
 	require.NoError(t, r.serve([]int64{0, 1}, 3))
 	txn := s.db.begin()
 	leaf := txn.New()
-	commit := func() *Delta {
-		t.Helper()
-		tid, oids := txn.commit()
-		d := r.commit(t, tid, oids)
-		txn = s.db.begin()
-		return d
-	}
 	txn.Store(s.file.Root, btree.EncodeTree(btree.LO, false, []zodb.Oid{leaf}, nil, leaf))
 	txn.Store(leaf, []byte("junk"))
-	d := commit()
+	d := r.commit(t, txn)
 	require.Error(t, d.Broken)
 	require.Zero(t, r.f.Served())
-	require.Nil(t, commit(), "of others")
+	require.Nil(t, r.commit(t, txn), "of others")
 
 	txn.Store(leaf, btree.EncodeBucket(btree.LO, []int64{6}, []btree.Ref{s.file.Values("a")}, 0))
-	d = commit()
+	d = r.commit(t, txn)
 	require.NotNil(t, d)
 	require.NoError(t, d.Broken)
 	require.True(t, d.Touched())
 	require.Equal(t, int64(7*storyBlkSize), r.f.Size())
-	require.Nil(t, commit(), "of others")
+	require.Nil(t, r.commit(t, txn), "of others")
 	require.Empty(t, r.h.brokenFiles())
 
 	txn.Store(leaf, []byte("junk"))
-	require.Error(t, commit().Broken)
+	require.Error(t, r.commit(t, txn).Broken)
 	r.f.Leave()
 	require.Empty(t, r.h.brokenFiles())
 }

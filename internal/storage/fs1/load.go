@@ -44,8 +44,22 @@ func (s *Storage) sourceOf(at zodb.Tid) (source, error) {
 	return source{file: s.old, packedAt: s.packedAt}, nil
 }
 
+var _ storage.Serialer = (*Storage)(nil)
+
 // Load implements storage.Loader.
 func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+	return s.find(ctx, xid, true)
+}
+
+// Serial implements storage.Serialer. It reads headers of records only, so what
+// is wrong with the data of the record goes unnoticed.
+func (s *Storage) Serial(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) {
+	_, serial, err := s.find(ctx, xid, false)
+	return serial, err
+}
+
+// find finds the record of xid, and loads its data if that is wanted.
+func (s *Storage) find(ctx context.Context, xid zodb.Xid, data bool) (*storage.Buf, zodb.Tid, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
@@ -55,9 +69,9 @@ func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Ti
 		if err != nil {
 			return nil, 0, err
 		}
-		buf, serial, err := s.loadFrom(ctx, src.file, xid)
+		buf, serial, err := s.findIn(ctx, src.file, xid, data)
 		if src.fallback != nil && storage.IsNoData(err) {
-			buf, serial, err = s.loadFrom(ctx, src.fallback, xid)
+			buf, serial, err = s.findIn(ctx, src.fallback, xid, data)
 		}
 		if err == nil {
 			return buf, serial, nil
@@ -85,11 +99,11 @@ func (s *Storage) loadError(src source, xid zodb.Xid, err error) error {
 	return fmt.Errorf("%s: load %s: %w", s.url, xid, err)
 }
 
-// loadFrom loads from df. If the record that a saved index points to cannot be
+// findIn is find in df. If the record that a saved index points to cannot be
 // right, the index is not: it is rebuilt, once, and asked again.
-func (s *Storage) loadFrom(ctx context.Context, df *dataFile, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data bool) (*storage.Buf, zodb.Tid, error) {
 	scanned := df.wasScanned() // before the read, because another load may have it rebuilt meanwhile
-	buf, serial, err := s.read(ctx, df, xid)
+	buf, serial, err := s.read(ctx, df, xid, data)
 	if err == nil {
 		return buf, serial, nil
 	}
@@ -100,11 +114,11 @@ func (s *Storage) loadFrom(ctx context.Context, df *dataFile, xid zodb.Xid) (*st
 	if err := s.reindex(ctx, df, damage); err != nil {
 		return nil, 0, err
 	}
-	return s.read(ctx, df, xid)
+	return s.read(ctx, df, xid, data)
 }
 
-// read finds the record of xid in df and reads its data.
-func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid) (buf *storage.Buf, serial zodb.Tid, err error) {
+// read finds the record of xid in df, and reads its data if that is wanted.
+func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid, data bool) (buf *storage.Buf, serial zodb.Tid, err error) {
 	pos, end, ok := df.lookup(xid.Oid)
 	if !ok {
 		return nil, 0, &zodb.NoObjectError{Oid: xid.Oid}
@@ -118,8 +132,8 @@ func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid) (buf *st
 	}()
 	ld.f, ld.end, ld.ways = df.f, end, &df.ways
 	serial, err = ld.find(ctx, xid, pos)
-	if err != nil {
-		return nil, 0, err
+	if err != nil || !data {
+		return nil, serial, err
 	}
 	buf, err = ld.data()
 	return buf, serial, err
