@@ -1,12 +1,14 @@
 package mount
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -120,15 +122,29 @@ func userID(options string) int {
 	return -1
 }
 
+// removePatience is how long RemovePoint waits for a process that is ending to let
+// go of the directory: its mount goes before its descriptors do.
+const removePatience = time.Second
+
 // RemovePoint removes dir if it is an empty directory at a usual place, and no
 // server is about to mount there. It is for what a killed server has left.
 func RemovePoint(dir string) {
 	if filepath.Dir(dir) != Root {
 		return
 	}
-	if lock, err := lockDir(dir); err == nil {
-		_ = unix.Rmdir(dir) // not empty or mounted again: somebody else's
-		lock.Close()
+	for end := time.Now().Add(removePatience); ; time.Sleep(10 * time.Millisecond) {
+		if top, err := topmost(dir); err != nil || top != nil {
+			return // somebody else's now
+		}
+		lock, err := lockDir(dir)
+		if err == nil {
+			_ = unix.Rmdir(dir) // not empty: somebody else's
+			lock.Close()
+			return
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return
+		}
 	}
 }
 
