@@ -36,8 +36,9 @@ func run(name string, args []string) int {
 	_ = flag.CommandLine.Parse(nil)
 
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// A second signal ends the process at once. It is not stopped otherwise: a signal
+	// that comes when all is done must not make a failure of it.
+	context.AfterFunc(ctx, stop)
 
 	err := execute(ctx, name, args)
 	if err == nil {
