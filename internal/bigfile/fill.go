@@ -17,6 +17,10 @@ type PageCache interface {
 // would hang as soon as two READs of one block wait for each other's pages.
 const FillWait = 3 * time.Millisecond
 
+// maxFill bounds what is stored for one READ. Of a larger block it is the part, of
+// that size and so aligned, that the READ is in.
+const maxFill = 32 << 20
+
 // Fill is the rest of a block around the part that a READ asked for.
 type Fill struct {
 	Extent  Extent // what was asked for
@@ -29,7 +33,8 @@ type Fill struct {
 // whole pages can.
 func Fillable(e Extent, blksize int64) bool {
 	page := int64(os.Getpagesize())
-	whole := e.From == 0 && e.To == blksize
+	from, to := fillRange(e, blksize)
+	whole := e.From == from && e.To == to
 	return !whole && (e.Blk*blksize|blksize|e.From|e.To)%page == 0
 }
 
@@ -37,10 +42,16 @@ func Fillable(e Extent, blksize int64) bool {
 // to read: the kernel asks for it.
 func (f *Fill) Store(cache PageCache) error {
 	defer f.Owner.Release()
-	if err := f.storeRange(cache, 0, f.Extent.From); err != nil {
+	from, to := fillRange(f.Extent, f.BlkSize)
+	if err := f.storeRange(cache, from, f.Extent.From); err != nil {
 		return err
 	}
-	return f.storeRange(cache, f.Extent.To, f.BlkSize)
+	return f.storeRange(cache, f.Extent.To, to)
+}
+
+// fillRange returns the part of a block that is in the page cache after a READ of e.
+func fillRange(e Extent, blksize int64) (from, to int64) {
+	return e.From / maxFill * maxFill, min(blksize, (e.To+maxFill-1)/maxFill*maxFill)
 }
 
 func (f *Fill) storeRange(cache PageCache, from, to int64) error {

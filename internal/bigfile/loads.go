@@ -3,6 +3,7 @@ package bigfile
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type Loader struct {
 	slots chan struct{} // a load holds one while it runs
 	wg    sync.WaitGroup
 
+	ahead  atomic.Int64 // bytes of blocks that are held ahead of readers
 	counts loaderCounts
 	onLoad func(took time.Duration) // may be nil
 }
@@ -57,27 +59,59 @@ func NewLoads[K comparable, V Releaser](loader *Loader, load func(ctx context.Co
 type Load[K comparable, V Releaser] struct {
 	Key   K
 	of    *Loads[K, V]
-	users int // guarded by of.mu; the running load is one
+	users int   // guarded by of.mu; the running load is one
+	asked bool  // by a request; guarded by of.mu
+	ahead int64 // bytes that Ahead counts for it
 
 	done  chan struct{} // closed when value and err are set
 	value V
 	err   error
 }
 
-// Acquire returns the load of key and whether this call started it. The caller
-// must Release it.
+// Acquire returns the load of key and whether no other request has asked for it. The
+// caller must Release it.
 func (l *Loads[K, V]) Acquire(key K) (ld *Load[K, V], first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ld = l.byKey[key]
+	if ld != nil && (ld.asked || !ld.failed()) {
+		l.loader.Count(ld.origin())
+		ld.users++
+	} else {
+		ld = l.start(key)
+	}
+	first, ld.asked = !ld.asked, true
+	return ld, first
+}
+
+// acquireAhead returns the load of key for no request. If it fails, the first request
+// tries again.
+func (l *Loads[K, V]) acquireAhead(key K) *Load[K, V] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ld := l.byKey[key]; ld != nil {
 		ld.users++
-		l.loader.Count(ld.origin())
-		return ld, false
+		return ld
 	}
-	ld = &Load[K, V]{Key: key, of: l, users: 2, done: make(chan struct{})}
+	return l.start(key)
+}
+
+// start begins a load with one user. Requires: l.mu.
+func (l *Loads[K, V]) start(key K) *Load[K, V] {
+	ld := &Load[K, V]{Key: key, of: l, users: 2, done: make(chan struct{})}
 	l.byKey[key] = ld
 	l.loader.Go(ld.run)
-	return ld, true
+	return ld
+}
+
+// failed reports whether the load has ended with an error.
+func (ld *Load[K, V]) failed() bool {
+	select {
+	case <-ld.done:
+		return ld.err != nil
+	default:
+		return false
+	}
 }
 
 func (ld *Load[K, V]) run() {
@@ -104,6 +138,9 @@ func (ld *Load[K, V]) origin() Origin {
 		return FromLoad
 	}
 }
+
+// Done is closed when the block is there, or could not be loaded.
+func (ld *Load[K, V]) Done() <-chan struct{} { return ld.done }
 
 // Wait returns the block, which is valid until Release.
 func (ld *Load[K, V]) Wait(ctx context.Context) (value V, err error) {

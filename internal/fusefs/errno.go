@@ -9,6 +9,7 @@ import (
 	"github.com/golang/glog"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/isolation"
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
@@ -20,13 +21,6 @@ var (
 	errNotOid  = fmt.Errorf("%w: not oid", errInvalid)
 )
 
-// Warnings about what clients ask for are bounded, so that nobody can fill the
-// disk of the log.
-const (
-	warnPerSecond = 10
-	warnBurst     = 1000
-)
-
 // errno maps err to what the client is told, and logs what somebody besides
 // the client should know. It is the only place that does either.
 func (t *FS) errno(err error) syscall.Errno {
@@ -35,24 +29,12 @@ func (t *FS) errno(err error) syscall.Errno {
 	}
 	code := classify(err)
 	switch code {
-	case syscall.EINVAL:
-		t.warn(err)
+	case syscall.EINVAL, syscall.EMFILE:
+		t.faults.log(err, glog.WarningDepth)
 	case syscall.EIO:
-		glog.ErrorDepth(1, err)
+		t.faults.log(err, glog.ErrorDepth)
 	}
 	return code
-}
-
-// warn logs err unless there were many warnings just now.
-func (t *FS) warn(err error) {
-	if !t.warnings.Allow() {
-		t.unsaid.Add(1)
-		return
-	}
-	glog.WarningDepth(2, err)
-	if n := t.unsaid.Swap(0); n > 0 {
-		glog.Warningf("before that: %d warnings about other requests", n)
-	}
 }
 
 func classify(err error) syscall.Errno {
@@ -71,6 +53,8 @@ func classify(err error) syscall.Errno {
 		return syscall.EINTR
 	case errors.As(err, &future):
 		return syscall.ENOENT // there is no such view yet
+	case errors.Is(err, isolation.ErrTooManyLinks):
+		return syscall.EMFILE
 	case errors.Is(err, errInvalid), errors.As(err, &other), storage.IsNoData(err):
 		return syscall.EINVAL
 	case errors.As(err, &raw) && raw != syscall.EFBIG:

@@ -47,13 +47,11 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/golang/glog"
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/time/rate"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/head"
@@ -107,13 +105,12 @@ type FS struct {
 	opt  Options
 	root *rootNode
 
-	warnings *rate.Limiter
-	unsaid   atomic.Int64 // warnings that were left out
+	faults *faults
 }
 
 // New returns the tree. It serves data until ctx ends.
 func New(ctx context.Context, opt Options) *FS {
-	t := &FS{ctx: ctx, opt: opt, warnings: rate.NewLimiter(warnPerSecond, warnBurst)}
+	t := &FS{ctx: ctx, opt: opt, faults: newFaults()}
 	t.root = &rootNode{tree: t}
 	return t
 }

@@ -110,7 +110,7 @@ func (n *headFileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, u
 // library, is not used.
 func (n *headFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	off, direct := untag(off)
-	reply, err := n.file.Read(n.tree.ctx, head.Request{Off: off, N: len(dest), Direct: direct, Thread: caller(ctx)})
+	reply, err := n.file.Read(n.tree.ctx, head.Request{Off: off, N: len(dest), Direct: direct, Thread: caller(ctx), Interrupted: ctx.Done()})
 	if err != nil {
 		return nil, n.tree.errno(fmt.Errorf("/head/bigfile/%s: %w", n.name, err))
 	}

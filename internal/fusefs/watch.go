@@ -34,12 +34,18 @@ func (n *watchNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.Att
 // Open finds out now which process it is that may have to be ended: later the
 // thread that asks may be gone, and its number somebody else's.
 func (n *watchNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	proc, err := process.OfThread(caller(ctx))
+	link, err := n.tree.opt.Isolation.Open(func() (isolation.Process, error) {
+		proc, err := process.OfThread(caller(ctx))
+		if err != nil {
+			// An errno of its own would not tell that it is about the client.
+			return nil, fmt.Errorf("the client is not to be found: %s", err)
+		}
+		return proc, nil
+	})
 	if err != nil {
-		// An errno of its own would not tell that it is about the client.
-		return nil, 0, n.tree.errno(fmt.Errorf("/head/watch: open: the client is not to be found: %s", err))
+		return nil, 0, n.tree.errno(fmt.Errorf("/head/watch: open: %w", err))
 	}
-	return &watchHandle{n.tree.opt.Isolation.Open(proc)}, streamFlags, 0
+	return &watchHandle{link}, streamFlags, 0
 }
 
 // watchHandle is one open of head/watch.

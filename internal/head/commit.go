@@ -63,7 +63,8 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 	if err := t.drain(ctx); err != nil { // c2
 		return err
 	}
-	t.preserve()                             // c3
+	t.preserve() // c3
+	t.pinCut(ctx, t.files)
 	if err := t.switchAll(ctx); err != nil { // c4
 		return err
 	}
@@ -221,6 +222,10 @@ func (t *transaction) switchAll(ctx context.Context) error {
 		}
 		t.fresh = append(t.fresh, c)
 	}
+	t.pinCut(ctx, t.fresh)
+	if err := t.grow(); err != nil {
+		return err
+	}
 	for _, c := range t.all() {
 		t.switchFile(c)
 	}
@@ -235,8 +240,10 @@ func (t *transaction) switchFile(c *change) {
 	c.end = -1
 	if f.Size() != was {
 		c.end = min(f.Size(), was)
+		f.resized()
+		f.show(f.Size())
 	}
-	f.noStore = false
+	f.noStore, f.cutting = false, false
 	if c.delta != nil && c.delta.Touched() {
 		f.rev = t.tid
 	}
@@ -259,12 +266,20 @@ func (t *transaction) switchFile(c *change) {
 	}
 }
 
-// forget is c8: it cuts history to what somebody may still ask for.
+// forget is c8: it cuts history to what somebody may still ask for. History begins
+// with a transaction that was the newest one at the cut: its view is the one that
+// was served then. Idle watches do not make history grow for ever: what a watch has
+// to pin is found without it, only more slowly.
 func (h *Head) forget(tid zodb.Tid) {
+	recent := before(tid, h.cfg.KeepHistory)
 	h.mu.Lock()
-	cut := before(tid, h.cfg.KeepHistory)
+	cut := recent
 	for at := range h.reserved {
 		cut = min(cut, at)
+	}
+	cut = h.objs.LastUpTo(cut)
+	if h.cfg.MaxHistory > 0 {
+		cut = max(cut, min(h.objs.Newest(h.cfg.MaxHistory), h.objs.LastUpTo(recent)))
 	}
 	h.kept = max(h.kept, cut)
 	h.mu.Unlock()

@@ -38,6 +38,7 @@ type File struct {
 
 	head  *Head
 	loads *bigfile.Loads[blkView, *loaded]
+	ahead *bigfile.Ahead[blkView, *loaded]
 
 	// What follows is guarded by the lock.
 	kernel  Kernel                  // nil: the kernel does not know the file yet
@@ -49,6 +50,8 @@ type File struct {
 	watches map[*Watch]struct{}     // those that are not removed
 	wake    chan struct{}           // closed and made anew when the state of a watch changes
 	leaving map[int64]struct{}      // blocks being dropped from the page cache, unless read
+	cutting bool                    // a commit is making the file shorter: see shrink.go
+	shown   int64                   // size that the kernel is told; see resize.go
 }
 
 // blkView is a block as of a view.
@@ -68,6 +71,7 @@ func newFile(h *Head, tf *tail.File, rev zodb.Tid) *File {
 		File:    tf,
 		head:    h,
 		rev:     rev,
+		shown:   tf.Size(),
 		reads:   make(map[int64][]*read),
 		stores:  make(map[int64]chan struct{}),
 		leaving: make(map[int64]struct{}),
@@ -75,6 +79,7 @@ func newFile(h *Head, tf *tail.File, rev zodb.Tid) *File {
 		wake:    make(chan struct{}),
 	}
 	f.loads = bigfile.NewLoads(h.loader, f.load)
+	f.ahead = bigfile.NewAhead(f.loads)
 	return f
 }
 
@@ -97,7 +102,7 @@ type Attr struct {
 func (f *File) Attr() Attr {
 	f.Lock()
 	defer f.Unlock()
-	return Attr{Size: f.Size(), BlkSize: f.Obj().BlkSize, Rev: f.rev}
+	return Attr{Size: f.shown, BlkSize: f.Obj().BlkSize, Rev: f.rev}
 }
 
 var errAnotherFile = errors.New("the object is another file now; look it up again")

@@ -19,7 +19,8 @@
 //
 //	c1  from here on nothing is stored for READs; then find out what changed
 //	c2  wait until stores of what changed are done: they have old data
-//	c3  preserve old content of what changed, while the page cache is all old
+//	c3  preserve old content of what changed, while the page cache is all old; if a
+//	    file becomes shorter, have its watchers pin what it loses
 //	c4  switch the view of every file: READs load new data, also those that
 //	    are parked with old data (the gate in read.go)
 //	c5  invalidate what changed, without what is locked by parked READs: they
@@ -57,13 +58,20 @@ import (
 type Config struct {
 	MaxServed     int                // blocks that the page cache may have; beyond, the coldest are dropped from it
 	PreserveBytes int64              // old content kept for @rev files
+	ParkedBytes   int64              // of blocks that READs keep in memory while they wait for clients
 	Retry         time.Duration      // how long a commit that cannot be understood is tried again
 	StuckAfter    time.Duration      // an invalidation that takes longer means that the mount hangs
 	KeepHistory   time.Duration      // history is kept at least this long
+	MaxHistory    int                // and not longer for watches when it has so many changes of objects; 0: no bound
 	KeepFloor     time.Duration      // revisions are told exactly at least this far back; moves in steps of it
 	Preserved     func(oid zodb.Oid) // called after a commit that changed blocks of oid; may be nil
 	Committed     func(c Committed)  // called after a commit was published; must not block; may be nil
 	Warnf         func(format string, args ...any)
+
+	// IsDying reports whether a thread that has got a signal will not return to
+	// its program. It is called without locks, and may be nil: then none is known
+	// to.
+	IsDying func(thread int) bool
 }
 
 // Head is the newest view.

@@ -41,7 +41,12 @@ func TestNoPageIsOlderThanHeadAt(t *testing.T) {
 }
 
 // schedule is one run.
-type schedule struct{ *headtest.System }
+type schedule struct {
+	*headtest.System
+
+	mu   sync.Mutex
+	twin *headtest.Kernel // guarded by mu; nil: not opened yet
+}
 
 func runSchedule(ctx context.Context, seed uint64) error {
 	sys, err := headtest.NewSystem(ctx, seed, []int64{0, 12 << 10, 1 << 20}[seed%3])
@@ -49,7 +54,7 @@ func runSchedule(ctx context.Context, seed uint64) error {
 		return err
 	}
 	defer sys.Close()
-	(&schedule{sys}).run()
+	(&schedule{System: sys}).run()
 	return sys.Err()
 }
 
@@ -58,8 +63,15 @@ func (s *schedule) run() {
 	var all sync.WaitGroup
 	done := make(chan struct{})
 	for range 1 + s.Intn(3) {
-		all.Go(func() { s.reader(done) })
+		all.Go(func() { s.reader(s.Kernel, done) })
 	}
+	all.Go(func() { s.latecomer(done) })
+	all.Go(func() {
+		for !closed(done) {
+			time.Sleep(time.Duration(1+s.Intn(30)) * time.Millisecond)
+			s.Kernel.Stat()
+		}
+	})
 	all.Go(func() {
 		for !closed(done) {
 			time.Sleep(time.Duration(1+s.Intn(20)) * time.Millisecond)
@@ -76,6 +88,7 @@ func (s *schedule) run() {
 	close(done)
 	all.Wait()
 	s.Loader.Wait()
+	time.Sleep(time.Minute) // what was loaded ahead of readers is let go
 	if reads, stores, loads := s.File.Busy(); reads+stores+loads != 0 {
 		s.Fail("%d READs, %d stores, %d blocks are left", reads, stores, loads)
 	}
@@ -89,8 +102,10 @@ func (s *schedule) commits() {
 			s.Fail("commit: %w", err)
 			return
 		}
-		for i, data := range s.Kernel.Cached() {
-			s.checkPage(i, data, event.Tid, "is cached")
+		for _, k := range s.kernels() {
+			for i, data := range k.Cached() {
+				s.checkPage(i, data, event.Tid, "is cached")
+			}
 		}
 		s.checkPreserved()
 		if tids := s.Tids(); s.Intn(3) == 0 {
@@ -108,24 +123,52 @@ func closed(done chan struct{}) bool {
 	}
 }
 
+// kernels returns the page caches of all files that are open.
+func (s *schedule) kernels() []*headtest.Kernel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.twin == nil {
+		return []*headtest.Kernel{s.Kernel}
+	}
+	return []*headtest.Kernel{s.Kernel, s.twin}
+}
+
+// latecomer opens the other file at some time, which may be in the middle of a
+// commit, and reads it at once.
+func (s *schedule) latecomer(done chan struct{}) {
+	time.Sleep(time.Duration(s.Intn(200)) * time.Millisecond)
+	k, err := s.OpenTwin()
+	if err != nil {
+		s.Fail("open the other file: %w", err)
+		return
+	}
+	s.mu.Lock()
+	s.twin = k
+	s.mu.Unlock()
+	if err := k.ReadPages(s.Ctx, nil, 0, 0, int64(s.Pages())); err != nil {
+		s.Fail("read: %w", err)
+	}
+	s.reader(k, done)
+}
+
 // reader reads at random, and checks that it gets a view that is not older than
 // head/at when it began.
-func (s *schedule) reader(done chan struct{}) {
+func (s *schedule) reader(k *headtest.Kernel, done chan struct{}) {
 	for !closed(done) {
 		s.Nap(10 * time.Millisecond)
 		from := int64(s.Intn(s.Pages()))
 		to := min(from+1+int64(s.Intn(5)), int64(s.Pages()))
 		at := s.Head.At()
 		if s.Intn(5) == 0 {
-			s.readDirect(from, to, at)
+			s.readDirect(k, from, to, at)
 			continue
 		}
-		if err := s.Kernel.ReadPages(s.Ctx, nil, 0, from, to); err != nil {
+		if err := k.ReadPages(s.Ctx, nil, 0, from, to); err != nil {
 			s.Fail("read: %w", err)
 			return
 		}
 		for i := from; i < to; i++ {
-			if data := s.Kernel.PageAt(i); data != nil {
+			if data := k.PageAt(i); data != nil {
 				s.checkPage(i, data, at, "read")
 			}
 		}
@@ -133,14 +176,14 @@ func (s *schedule) reader(done chan struct{}) {
 	}
 }
 
-func (s *schedule) readDirect(from, to int64, at zodb.Tid) {
-	data, err := s.Kernel.ReadDirect(s.Ctx, from, to)
+func (s *schedule) readDirect(k *headtest.Kernel, from, to int64, at zodb.Tid) {
+	data, err := k.ReadDirect(s.Ctx, from, to)
 	if err != nil {
 		s.Fail("read directly: %w", err)
 		return
 	}
-	for i := from; i < to; i++ {
-		s.checkPage(i, data[(i-from)*s.Kernel.Page:][:s.Kernel.Page], at, "read directly")
+	for i := from; i < to && (i-from)*k.Page < int64(len(data)); i++ { // up to the end of the file
+		s.checkPage(i, data[(i-from)*k.Page:][:k.Page], at, "read directly")
 	}
 }
 

@@ -57,7 +57,7 @@ func (a *attempt) pin(ctx context.Context, all []concern) error {
 		}
 		f.Lock()
 		if !c.watch.removed && c.watch.at == c.at {
-			c.watch.setWant(c.blk, pin.Tid)
+			c.watch.need(c.blk, pin.Tid)
 		}
 		f.Unlock()
 	}

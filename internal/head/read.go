@@ -21,7 +21,9 @@ type read struct {
 	direct   bool               // O_DIRECT: locks no pages
 	thread   int                // that reads
 	replying bool               // the reply has passed the gate
+	end      int64              // of what is read
 	cutAt    int64              // size of the file that ended the READ; -1: it did not
+	resized  bool               // its waiting was ended since it ends behind the end
 	refused  error              // why the READ must not wait any longer
 	cancel   context.CancelFunc // ends its waiting for the storage
 }
@@ -30,6 +32,18 @@ type read struct {
 func (r *read) Release() {
 	f := r.file
 	f.head.counts.reads.Add(-1)
+	if kernel := f.unregister(r); kernel != nil {
+		f.head.loader.Go(func() {
+			if err := kernel.InvalidateAttr(); err != nil {
+				f.head.cfg.Warnf("%s", err)
+			}
+		})
+	}
+}
+
+// unregister takes register back. It returns the kernel if that has to ask for the
+// attributes again.
+func (f *File) unregister(r *read) Kernel {
 	f.Lock()
 	defer f.Unlock()
 	for _, e := range r.extents {
@@ -40,6 +54,10 @@ func (r *read) Release() {
 			f.reads[e.Blk] = left
 		}
 	}
+	if f.show(f.Size()) {
+		return f.kernel
+	}
+	return nil
 }
 
 // errReadAhead refuses read-ahead that would have to wait for a client. The kernel
@@ -50,13 +68,15 @@ func (r *read) Release() {
 // being stored, the next commit.
 var errReadAhead = syscall.EAGAIN
 
-// errResized says that the READ was cut at what is not the end of the file any more.
+// errResized says that the READ ends behind the end of the file, or was cut at what
+// is not the end any more.
 var errResized = errors.New("the size of the file changed")
 
-// isReadAhead reports whether the READ is of several blocks, and so cannot be what
-// one page fault asked for.
+// isReadAhead reports whether the READ is of several blocks, or goes on behind the
+// end of the file, and so cannot be what one page fault asked for.
 func (r *read) isReadAhead() bool {
-	return len(r.extents) > 1 && !r.direct && r.span.hi-r.span.lo > int64(os.Getpagesize())
+	several := len(r.extents) > 1 || r.span.hi > pages(0, r.end).hi
+	return several && !r.direct && r.span.hi-r.span.lo > int64(os.Getpagesize())
 }
 
 // Request is a READ.
@@ -65,6 +85,10 @@ type Request struct {
 	N      int
 	Direct bool // of a file opened with O_DIRECT
 	Thread int  // id of the thread that reads, 0 if it is not known
+
+	// Interrupted is closed when the thread has got a signal: if it is to die, it
+	// cannot before the READ is answered. It may be nil.
+	Interrupted <-chan struct{}
 }
 
 // Read answers a READ of up to N bytes from offset Off; there is nothing at or
@@ -78,6 +102,12 @@ func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, blksize, err := f.register(req, cancel)
+	if err == errGrowing {
+		if err := f.await(ctx, f.hasGrown); err != nil {
+			return nil, err
+		}
+		return f.Read(ctx, req)
+	}
 	if r == nil || err != nil {
 		return &bigfile.Reply{}, err
 	}
@@ -87,8 +117,10 @@ func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 		reply.Release()
 		return nil, err
 	}
-	a := &attempt{file: f, read: r, blksize: blksize}
-	if err := a.run(reading); err != nil {
+	a := &attempt{file: f, read: r, blksize: blksize, interrupted: req.Interrupted}
+	err = a.run(reading)
+	a.unkeep()
+	if err != nil {
 		err = a.reason(err)
 		a.release()
 		reply.Release()
@@ -138,15 +170,18 @@ func (f *File) register(req Request, cancel context.CancelFunc) (r *read, blksiz
 	if f.fenced != nil {
 		return nil, 0, f.fenced
 	}
+	if err := f.behindEnd(req); err != nil {
+		return nil, 0, err
+	}
 	if off >= f.Size() || n <= 0 {
 		return nil, 0, nil
 	}
-	cutAt := int64(-1)
+	cutAt, locked := int64(-1), pages(off, off+int64(n))
 	if int64(n) > f.Size()-off {
 		n, cutAt = int(f.Size()-off), f.Size()
 	}
 	blksize = f.Obj().BlkSize
-	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: pages(off, off+int64(n)), direct: req.Direct, thread: req.Thread, cutAt: cutAt, cancel: cancel}
+	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: locked, direct: req.Direct, thread: req.Thread, end: off + int64(n), cutAt: cutAt, cancel: cancel}
 	for _, e := range r.extents {
 		f.reads[e.Blk] = append(f.reads[e.Blk], r)
 		delete(f.leaving, e.Blk)
@@ -176,12 +211,19 @@ type attempt struct {
 
 	fills  []*bigfile.Fill
 	filled []int64 // blocks of fills
+
+	interrupted <-chan struct{} // nil once it was seen to be closed
+	signalled   bool            // the thread has got a signal
+	kept        int64           // bytes of blocks in memory that are counted as those of parked READs
 }
 
 // load is r2: it loads what is missing, at the view of now, holding nothing.
 func (a *attempt) load(ctx context.Context) error {
 	a.acquire()
 	for i, ld := range a.loads {
+		if err := a.await(ctx, ld.Done()); err != nil {
+			return fmt.Errorf("readblk #%d: %w", a.read.extents[i].Blk, err)
+		}
 		value, err := ld.Wait(ctx)
 		if err != nil && a.outdated(i) {
 			ld.Release() // the damage may be gone with the change
@@ -201,14 +243,17 @@ func (a *attempt) acquire() {
 		n := len(a.read.extents)
 		a.loads, a.first, a.values = make([]*bigfile.Load[blkView, *loaded], n), make([]bool, n), make([]*loaded, n)
 	}
-	a.file.Lock()
-	view := a.file.View()
-	a.file.Unlock()
+	f := a.file
+	f.Lock()
+	view, end := f.View(), f.Size()/a.blksize
+	f.Unlock()
+	window := bigfile.Window[blkView]{BlkSize: a.blksize, End: end, Key: func(blk int64) blkView { return blkView{blk, view} }}
 	for i, e := range a.read.extents {
 		if a.loads[i] == nil {
-			a.loads[i], a.first[i] = a.file.loads.Acquire(blkView{e.Blk, view})
+			a.loads[i], a.first[i] = f.loads.Acquire(blkView{e.Blk, view})
 		}
 	}
+	f.ahead.Read(a.read.extents, window)
 }
 
 // outdated reports whether extent i was loaded at a view since which its block
@@ -242,6 +287,9 @@ func (a *attempt) serve() (all []concern, ok bool, err error) {
 	if err := a.refused(); err != nil {
 		return nil, false, err
 	}
+	if a.resized() {
+		return nil, false, errResized
+	}
 	for i, e := range a.read.extents {
 		f.Serve(e.Blk, a.values[i].walk, a.values[i].Serial)
 		f.Touch(e.Blk, f.head.evictor.now())
@@ -272,64 +320,18 @@ func (a *attempt) refused() error {
 	return a.read.refused
 }
 
-// reason returns why the READ failed with err: the waiting of one that is refused
-// is canceled.
+// reason returns why the READ failed with err: the waiting of one that is refused,
+// or has to begin anew, is canceled.
 func (a *attempt) reason(err error) error {
 	a.file.Lock()
 	defer a.file.Unlock()
-	if refused := a.refused(); refused != nil {
+	switch refused := a.refused(); {
+	case refused != nil:
 		return refused
+	case a.resized():
+		return errResized
 	}
 	return err
-}
-
-// gate is r5 and r6: it waits until no client may see the data that must not, and
-// in the section that finds this true it checks once more that nothing has
-// changed, and lets the reply go. It returns false if something has to be loaded
-// again.
-func (a *attempt) gate(ctx context.Context, concerns []concern) (done bool, err error) {
-	f := a.file
-	for {
-		f.Lock()
-		if err := a.refused(); err != nil {
-			f.Unlock()
-			return false, err
-		}
-		if a.dropChanged() {
-			f.Unlock()
-			return false, nil
-		}
-		if a.read.cutAt >= 0 && a.read.cutAt != f.Size() {
-			f.Unlock()
-			return false, errResized
-		}
-		if !a.held(concerns) {
-			a.read.replying = true
-			a.planFills()
-			f.Unlock()
-			return true, nil
-		}
-		wake := f.wake
-		f.Unlock()
-		if a.read.isReadAhead() {
-			return false, errReadAhead
-		}
-		if err := f.head.park(ctx, wake); err != nil {
-			return false, err
-		}
-	}
-}
-
-// park waits for a change of the state of a watch.
-func (h *Head) park(ctx context.Context, wake <-chan struct{}) error {
-	h.counts.waiting.Add(1)
-	defer h.counts.waiting.Add(-1)
-	select {
-	case <-wake:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // planFills decides which rests of blocks are stored. Requires: lock of the

@@ -70,6 +70,7 @@ func TestGrowthWithinACachedPage(t *testing.T) {
 		k, _, next := resizeWorld(t, 1024, []int64{0}, []int64{0, 1})
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
 		next()
+		k.Stat()
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
 		require.Equal(t, byte('b'), k.PageAt(0)[1024], "block 1 through head after the commit that added it")
 	})
@@ -84,6 +85,7 @@ func TestFaultBehindTheEndDoesNotOutliveGrowth(t *testing.T) {
 		next()
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 1, 2))
 		next()
+		k.Stat()
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 1, 2))
 		require.Equal(t, byte('b'), k.PageAt(1)[0])
 	})
@@ -115,7 +117,12 @@ func TestCondemnedProcessIsNotKeptByALoad(t *testing.T) {
 // parkedClient tells the test what it is sent and leaves the answer to it.
 type parkedClient struct{ sent chan int64 }
 
-func (c *parkedClient) Send(_ *head.Watch, blk int64) { c.sent <- blk }
+func (c *parkedClient) Send(_ *head.Watch, blk int64, _ bool) { c.sent <- blk }
+
+// take sends what there is to send.
+func take(w *head.Watch, blk int64) head.Taking {
+	return w.Take(blk, func(zodb.Tid, time.Time) bool { return true })
+}
 
 // A READ that was cut at the end waits for a client while the file grows.
 func TestGrowthWhileAReadIsParked(t *testing.T) {
@@ -124,24 +131,23 @@ func TestGrowthWhileAReadIsParked(t *testing.T) {
 		f := h.Known(1)
 		c := &parkedClient{make(chan int64, 10)}
 		var w *head.Watch
-		require.NoError(t, f.Watch(t.Context(), c, 1, func(x *head.Watch) { w = x }))
+		require.NoError(t, f.Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
 		next() // block 0 changes
 		done := make(chan error, 1)
 		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
 		synctest.Wait()
 		require.EqualValues(t, 0, <-c.sent) // parked
-		_, ok := w.Take(0)
-		require.True(t, ok)
+		require.Equal(t, head.Taken, take(w, 0))
 		next() // block 1 is added: published while the READ is parked
 		require.EqualValues(t, 3, h.At())
 		w.Acked(0)
-		w.Take(0)
+		take(w, 0)
 		synctest.Wait()
 		select {
 		case blk := <-c.sent:
-			w.Take(blk)
+			take(w, blk)
 			w.Acked(blk)
-			w.Take(blk)
+			take(w, blk)
 		default:
 		}
 		require.NoError(t, <-done)

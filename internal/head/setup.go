@@ -11,12 +11,16 @@ import (
 
 // Watch sets up a watch of f at view at for client. It returns when the client
 // has acknowledged all pins that this takes. at must be published. registered is
-// called as soon as there is a watch, which is then the caller's to remove.
+// called as soon as there is a watch, which is then the caller's to remove. Of the
+// blocks unsure it is not known what the client maps (Drained), so it is told.
 //
 // Errors that the client should know are *TooFarBackError and *EpochError; then
 // there is no watch.
-func (f *File) Watch(ctx context.Context, client Client, at zodb.Tid, registered func(*Watch)) error {
+func (f *File) Watch(ctx context.Context, client Client, at zodb.Tid, unsure []int64, registered func(*Watch)) error {
 	w := &Watch{file: f, client: client, at: at, pins: make(map[int64]*pin)}
+	for _, blk := range unsure {
+		w.pins[blk] = &pin{want: unknown, acked: unknown}
+	}
 	if err := f.head.reserve(at); err != nil {
 		return err
 	}
@@ -61,8 +65,13 @@ type plan struct {
 	pins    map[int64]zodb.Tid // revisions as of at; they never change
 	newest  map[int64]zodb.Tid // revisions as of view
 	view    zodb.Tid
+	end     int64 // of the file as of at, in blocks
+	now     int64 // end of the file as of view
 	missing []int64
 }
+
+// lost reports whether a block was there as of at, and is behind the end now.
+func (p *plan) lost(blk int64) bool { return p.now <= blk && blk < p.end }
 
 // setup decides, under the lock, which blocks have to be pinned as of view at,
 // and makes that the wanted state. register is called first in the same
@@ -74,7 +83,16 @@ func (w *Watch) setup(ctx context.Context, at zodb.Tid, register func() error) e
 		return err
 	}
 	p := &plan{at: at, pins: make(map[int64]zodb.Tid), newest: make(map[int64]zodb.Tid)}
+	var err error
+	if p.end, err = f.endAt(ctx, at); err != nil {
+		return err
+	}
 	for {
+		// What a commit under way takes off the end is pinned by it for the watches
+		// that there are.
+		if err := f.await(ctx, func() bool { return !f.cutting }); err != nil {
+			return err
+		}
 		done, err := w.decide(p, register)
 		if done || err != nil {
 			return err
@@ -116,6 +134,13 @@ func (w *Watch) decide(p *plan, register func() error) (done bool, err error) {
 	if f.fenced != nil {
 		return false, f.fenced
 	}
+	if f.cutting {
+		p.missing = nil
+		return false, nil
+	}
+	if lost := p.end - f.Size()/f.Obj().BlkSize; lost > maxCutSetup {
+		return false, &TooLongError{At: p.at, Lost: lost}
+	}
 	if view := f.View(); view != p.view {
 		clear(p.newest) // of another view
 		p.view = view
@@ -140,12 +165,14 @@ func (w *Watch) decide(p *plan, register func() error) (done bool, err error) {
 	return true, nil
 }
 
-// changedBlocks returns the served and pinned blocks that changed in (at, view],
-// with what they have to be pinned to, or those about which p does not know
-// enough. Requires: lock of the file.
+// changedBlocks returns the blocks that changed in (at, view], with what they have
+// to be pinned to, or those about which p does not know enough. Of interest are
+// those that are served or pinned. Behind the end all of what the file had then
+// counts as changed: the client cannot map it from head/. Requires: lock of the file.
 func (w *Watch) changedBlocks(p *plan) (changed map[int64]zodb.Tid, missing []int64) {
 	f := w.file
 	changed = make(map[int64]zodb.Tid)
+	p.now = f.Size() / f.Obj().BlkSize
 	look := func(blk int64) {
 		newest, ok := p.newest[blk]
 		if rev, known := f.Known(blk, p.view); known {
@@ -153,7 +180,7 @@ func (w *Watch) changedBlocks(p *plan) (changed map[int64]zodb.Tid, missing []in
 		}
 		pin, okPin := p.pins[blk]
 		switch {
-		case ok && newest <= p.at:
+		case ok && newest <= p.at && !p.lost(blk):
 			return
 		case ok && okPin:
 			changed[blk] = pin
@@ -165,9 +192,12 @@ func (w *Watch) changedBlocks(p *plan) (changed map[int64]zodb.Tid, missing []in
 		look(blk)
 	}
 	for blk := range w.pins {
-		if !f.IsServed(blk) {
+		if !f.IsServed(blk) && !p.lost(blk) {
 			look(blk)
 		}
+	}
+	for blk := p.now; blk < p.end; blk++ {
+		look(blk)
 	}
 	return changed, missing
 }
@@ -180,7 +210,7 @@ func (f *File) complete(ctx context.Context, p *plan) error {
 			return err
 		}
 		p.newest[blk] = rev.Tid
-		if _, ok := p.pins[blk]; ok || rev.Tid <= p.at {
+		if _, ok := p.pins[blk]; ok || rev.Tid <= p.at && !p.lost(blk) {
 			continue
 		}
 		if rev, err = f.BlkRevAt(ctx, blk, p.at); err != nil {

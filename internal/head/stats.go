@@ -37,6 +37,7 @@ type counts struct {
 	evicted atomic.Uint64
 	reads   atomic.Int64
 	waiting atomic.Int64
+	parked  atomic.Int64 // bytes that READs keep while they wait for clients
 }
 
 // Stats is how a Head is doing.

@@ -13,11 +13,16 @@ import (
 // ToHead is the revision of a pin that says "map the block from head again".
 const ToHead zodb.Tid = math.MaxUint64
 
+// unknown is where a client maps a block from of which nobody can tell: from head,
+// or from any revision.
+const unknown zodb.Tid = 0
+
 // Client sends pins.
 type Client interface {
-	// Send is told that Take has something for block blk of w. It is called
-	// with the lock of the file and must not block or call back.
-	Send(w *Watch, blk int64)
+	// Send is told that Take has something for block blk of w. urgent says that
+	// a READ waits for it, which it may do after an earlier call that was not.
+	// Send is called with the lock of the file and must not block or call back.
+	Send(w *Watch, blk int64, urgent bool)
 }
 
 // Watch says that a client wants to see a file as of At. What the client has to
@@ -25,7 +30,8 @@ type Client interface {
 // has: a block is pinned when somebody reads it, or when the watch is set up.
 //
 // There is one wanted state per block, decided under the lock of the file, and
-// one sender. So a pin that was overtaken is never sent.
+// one message of a block under way at a time. So a pin that was overtaken is
+// never sent.
 type Watch struct {
 	file   *File
 	client Client
@@ -35,15 +41,18 @@ type Watch struct {
 	established bool // the client was told so once: before that it maps nothing
 	removed     bool // by the client, or with it
 	pins        map[int64]*pin
+	unsure      []int64 // blocks with a message under way when the watch was removed
 }
 
 // pin is where a client maps one block from, and should.
 type pin struct {
 	want    zodb.Tid
 	acked   zodb.Tid
-	message zodb.Tid // taken and not acked yet, if taken
-	taken   bool
-	sending bool // the client was told to send
+	message zodb.Tid  // under way, if taken
+	taken   bool      // a message was sent and is not acked yet
+	sending bool      // the client was told to send
+	urgent  bool      // and that a READ waits
+	since   time.Time // from when on a READ waits for what is wanted; zero: none does
 }
 
 // settled reports whether the client maps what it should.
@@ -66,10 +75,29 @@ func (w *Watch) pinOf(blk int64) *pin {
 // setWant makes rev what the client should map. Requires: lock of the file.
 func (w *Watch) setWant(blk int64, rev zodb.Tid) {
 	p := w.pinOf(blk)
+	if p.want != rev {
+		p.want, p.since = rev, time.Time{}
+	}
+	w.prompt(blk, p)
+}
+
+// need is setWant for a READ. If the READ has to wait, the client is told before
+// whatever nobody waits for. Requires: lock of the file.
+func (w *Watch) need(blk int64, rev zodb.Tid) {
+	p := w.pinOf(blk)
 	p.want = rev
-	if p.want != p.acked && !p.sending {
-		p.sending = true
-		w.client.Send(w, blk)
+	if w.established && p.since.IsZero() && !p.settled() {
+		p.since = time.Now()
+	}
+	w.prompt(blk, p)
+}
+
+// prompt has the client told what is wanted. Requires: lock of the file.
+func (w *Watch) prompt(blk int64, p *pin) {
+	urgent := !p.since.IsZero()
+	if p.want != p.acked && (!p.sending || urgent && !p.urgent) {
+		p.sending, p.urgent = true, urgent
+		w.client.Send(w, blk, urgent)
 	}
 	w.tidy(blk, p)
 }
@@ -81,34 +109,53 @@ func (w *Watch) tidy(blk int64, p *pin) {
 	}
 }
 
-// Take returns the revision that block blk has to be pinned to, if there is
-// something to send. From here on the message counts as under way. The sender
-// must report Acked, or let the whole client go.
-func (w *Watch) Take(blk int64) (rev zodb.Tid, ok bool) {
+// Taking is the outcome of Take.
+type Taking int
+
+const (
+	Nothing Taking = iota // nothing is to be sent, or somebody else sends it
+	Taken                 // the message is under way
+	NoRoom                // put has refused it
+)
+
+// Take has put send what block blk has to be pinned to, if there is something to
+// send. since is from when on a READ waits for it, zero if none does. put is
+// called with the lock of the file, so that nothing is sent once Drop has
+// returned; it must not block, and returns false if there is no room for a
+// message. The sender must report Acked for what was taken, or let the whole
+// client go.
+func (w *Watch) Take(blk int64, put func(rev zodb.Tid, since time.Time) bool) Taking {
 	f := w.file
 	f.Lock()
 	defer f.Unlock()
 	p := w.pins[blk]
-	if p == nil {
-		return 0, false
+	if p == nil || p.taken {
+		return Nothing
 	}
 	if w.removed || p.want == p.acked {
-		p.sending = false
+		p.sending, p.urgent, p.since = false, false, time.Time{}
 		w.tidy(blk, p)
-		return 0, false
+		return Nothing
+	}
+	if !put(p.want, p.since) {
+		return NoRoom
 	}
 	p.message, p.taken = p.want, true
 	f.broadcast() // a message to head is a reason for READs to wait
-	return p.message, true
+	return Taken
 }
 
-// Acked notes that the client has done what the message for blk said.
+// Acked notes that the client has done what the message for blk said, or, of a
+// watch that was dropped, that no answer is waited for any longer.
 func (w *Watch) Acked(blk int64) {
 	f := w.file
 	f.Lock()
 	defer f.Unlock()
 	p := w.pins[blk]
 	p.acked, p.taken = p.message, false
+	if !p.since.IsZero() {
+		p.since = time.Now() // the next message of the block has a time of its own
+	}
 	f.broadcast()
 }
 
@@ -116,7 +163,7 @@ func (w *Watch) Acked(blk int64) {
 // head/. Requires: lock of the file.
 func (w *Watch) mayMapHead(blk int64) bool {
 	p := w.pins[blk]
-	return p == nil || p.acked == ToHead || p.taken && p.message == ToHead
+	return p == nil || p.acked == ToHead || p.acked == unknown || p.taken && p.message == ToHead
 }
 
 // broadcast wakes all who wait for the state of watches. Requires: lock.
@@ -203,11 +250,12 @@ func (h *Head) Known(oid zodb.Oid) *File {
 	return h.files[oid]
 }
 
-// Remove ends the watch: no message is sent from here on, and READs do not wait
-// for the client. It returns when messages that were under way are acked.
-func (w *Watch) Remove(ctx context.Context) error {
-	w.Drop()
-	err := w.file.await(ctx, func() bool {
+// Drained waits until the messages of a watch that was dropped are acked, so that
+// no late answer is taken for that to a message of another watch. It returns their
+// blocks: who watches the file again may have done what they said for the new watch,
+// or not.
+func (w *Watch) Drained(ctx context.Context) (unsure []int64, err error) {
+	err = w.file.await(ctx, func() bool {
 		for _, p := range w.pins {
 			if p.taken {
 				return false
@@ -216,12 +264,13 @@ func (w *Watch) Remove(ctx context.Context) error {
 		return true
 	})
 	if errors.Is(err, errAnotherFile) {
-		return nil // what is mapped of the file does not matter any more
+		return nil, nil // what is mapped of the file does not matter any more
 	}
-	return err
+	return w.unsure, err
 }
 
-// Drop ends the watch without waiting for anything: the client is gone.
+// Drop ends the watch: nothing is sent for it from here on, and READs do not wait
+// for its client.
 func (w *Watch) Drop() {
 	f := w.file
 	f.Lock()
@@ -230,6 +279,11 @@ func (w *Watch) Drop() {
 		return
 	}
 	w.removed = true
+	for blk, p := range w.pins {
+		if p.taken {
+			w.unsure = append(w.unsure, blk)
+		}
+	}
 	delete(f.watches, w)
 	at := w.at
 	f.broadcast()

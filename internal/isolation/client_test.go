@@ -35,6 +35,7 @@ type client struct {
 	s         *schedule
 	thread    int
 	behaviour behaviour
+	prompt    bool // does at once what pins say
 	link      *Link
 	proc      *fakeProcess
 	ctx       context.Context // ends with the process
@@ -42,12 +43,17 @@ type client struct {
 
 	mu      sync.Mutex
 	mapping [headtest.Blks]zodb.Tid // what each block is mapped from
+	watched bool                    // pins are for it: from the first request on until the answer to "-"
 	at      zodb.Tid                // of the last answered request; 0: nothing is promised
+	asked   zodb.Tid                // view of the last request
 	asking  bool                    // a request is not answered
 	stream  int
 	answers map[string]chan string
 	gone    bool // said bye, or closed
 }
+
+// zeros is what a block is mapped from that is behind the end of head/.
+const zeros zodb.Tid = 1 << 62
 
 // fakeProcess ends some time after a signal, when none of its threads is in a
 // page fault: one that is cannot be killed.
@@ -62,6 +68,7 @@ type fakeProcess struct {
 
 func (p *fakeProcess) Pid() int              { return p.c.thread }
 func (p *fakeProcess) HasThread(id int) bool { return id == p.c.thread }
+func (p *fakeProcess) Doomed() bool          { return false }
 func (p *fakeProcess) Close()                {}
 
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
@@ -84,8 +91,9 @@ func (p *fakeProcess) end() {
 		p.c.s.ends.Go(func() {
 			p.faults.Wait()
 			p.c.s.Nap(20 * time.Millisecond)
+			p.c.link.Release() // files are closed before the process counts as ended
+			p.c.s.Nap(pinTimeout / 10)
 			close(p.ended)
-			p.c.link.Release()
 		})
 	})
 }
@@ -106,12 +114,16 @@ func (p *fakeProcess) Wait(ctx context.Context) error {
 
 func (s *schedule) newClient(thread int, b behaviour) *client {
 	ctx, cancel := context.WithCancel(s.Ctx)
-	c := &client{s: s, thread: thread, behaviour: b, ctx: ctx, bad: make(chan struct{}), answers: make(map[string]chan string)}
+	c := &client{s: s, thread: thread, behaviour: b, prompt: s.Intn(2) == 0, ctx: ctx, bad: make(chan struct{}), answers: make(map[string]chan string)}
 	c.proc = &fakeProcess{c: c, cancel: cancel, ended: make(chan struct{})}
 	for i := range c.mapping {
 		c.mapping[i] = head.ToHead
 	}
-	c.link = s.engine.Open(c.proc)
+	link, err := s.engine.Open(func() (Process, error) { return c.proc, nil })
+	if err != nil {
+		panic(err) // there is no bound
+	}
+	c.link = link
 	return c
 }
 
@@ -161,8 +173,11 @@ func (c *client) forgetView() {
 	c.gone, c.at = true, 0
 }
 
-// leave says bye.
+// leave says bye, if somebody is there who can.
 func (c *client) leave() {
+	if c.ctx.Err() != nil {
+		return
+	}
 	c.forgetView()
 	_ = c.link.Write([]byte("99999 bye\n"))
 	c.link.Release()
@@ -182,28 +197,60 @@ func (c *client) request() {
 		}
 		msg = "@" + at.String()
 	}
-	answer := c.ask(fmt.Sprintf("watch %s %s", headtest.File, msg))
+	answer := c.ask(fmt.Sprintf("watch %s %s", headtest.File, msg), at)
 	switch {
 	case answer == "ok":
+		c.s.Kernel.Stat() // it may have grown
 		c.mu.Lock()
 		if !c.gone {
 			c.at, c.asking = at, false
 		}
 		if at == 0 {
-			for i := range c.mapping { // like a client that unmaps the file
-				c.mapping[i] = head.ToHead
-			}
+			c.unmap()
+		} else {
+			c.mapEnd()
 		}
 		c.mu.Unlock()
-	case answer != "" && !strings.Contains(answer, "too far away back"):
+	case strings.Contains(answer, "too far away back"):
+		c.mu.Lock()
+		c.asked = c.at
+		c.mu.Unlock()
+	case answer != "":
 		c.s.Fail("client %d: %s: %s", c.thread, msg, answer)
 	}
 }
 
-// ask sends a request and returns the answer, "" if there is none.
-func (c *client) ask(msg string) string {
+// unmap is what a client does when it has left the file. Requires: c.mu.
+func (c *client) unmap() {
+	c.watched = false
+	for i := range c.mapping {
+		c.mapping[i] = head.ToHead
+	}
+}
+
+// mapEnd maps zeros behind the end that the file has at the view that was asked for
+// last, and head/ before it. What is behind the end of head/ and not behind that one
+// is pinned. Requires: c.mu.
+func (c *client) mapEnd() {
+	for blk, from := range c.mapping {
+		switch beyond := blk >= c.s.EndAt(c.asked); {
+		case from == head.ToHead && beyond:
+			c.mapping[blk] = zeros
+		case from == zeros && !beyond:
+			c.mapping[blk] = head.ToHead
+		}
+	}
+}
+
+// ask sends a request for view at, 0 to leave, and returns the answer, "" if there is
+// none.
+func (c *client) ask(msg string, at zodb.Tid) string {
 	c.mu.Lock()
 	c.asking = true
+	if at != 0 {
+		c.watched, c.asked = true, at
+		c.mapEnd()
+	}
 	c.stream += 2
 	id := fmt.Sprint(c.stream - 1)
 	answer := make(chan string, 1)
@@ -238,13 +285,21 @@ func (c *client) pinner() {
 			c.mu.Unlock()
 			continue
 		}
-		c.s.Nap(500 * time.Millisecond)
+		c.slow(500 * time.Millisecond)
 		if !c.pin(id, msg) {
 			// What it does not do any more is not promised to it.
 			_, _ = io.Copy(io.Discard, c)
 			return
 		}
 	}
+}
+
+// slow takes its time, if the client is not prompt.
+func (c *client) slow(most time.Duration) {
+	if c.prompt {
+		most = 20 * time.Millisecond
+	}
+	c.s.Nap(most)
 }
 
 // pin maps what the message says and acknowledges it.
@@ -275,14 +330,30 @@ func (c *client) pin(id, msg string) bool {
 		to = zodb.Tid(v)
 	}
 	c.mu.Lock()
+	if !c.watched {
+		c.mu.Unlock()
+		c.answerUnwatched(id)
+		return true
+	}
 	if c.at != 0 && !c.asking && to != head.ToHead && to > c.at {
 		c.s.Fail("client %d @%d: %q", c.thread, c.at, msg)
 	}
 	c.mapping[blk] = to
+	c.mapEnd()
 	c.mu.Unlock()
-	c.s.Nap(100 * time.Millisecond)
+	c.slow(100 * time.Millisecond)
 	_ = c.link.Write([]byte(id + " ack\n"))
 	return true
+}
+
+// answerUnwatched answers a pin of a watch that is gone, or does not.
+func (c *client) answerUnwatched(id string) {
+	switch c.s.Intn(3) {
+	case 0:
+		_ = c.link.Write([]byte(id + " ack\n"))
+	case 1:
+		_ = c.link.Write([]byte(id + " nak: not watched\n"))
+	}
 }
 
 // reader touches the memory at random: a fault of a page that is mapped from head
@@ -315,8 +386,15 @@ func (c *client) check() {
 		at, from := c.at, c.mapping[blk]
 		if promised := at != 0 && !c.asking && c.ctx.Err() == nil; promised {
 			seen, ok := c.s.Kernel.PageID(i) // with the mapping: it must not change in between
-			if from != head.ToHead {
+			if from == zeros {
+				seen, ok = headtest.ID{}, true
+			} else if from != head.ToHead {
 				seen, ok = c.s.PageID(from, i), true
+			} else if c.s.Kernel.Beyond(i) {
+				ok = false
+				if c.prompt && c.behaviour == good {
+					c.s.Fail("client %d @%d gets SIGBUS from page %d", c.thread, at, i)
+				}
 			}
 			if ok && seen != c.s.PageID(at, i) {
 				c.s.Fail("client %d @%d sees page %d as %x (mapped from %s)", c.thread, at, i, seen, revText(from))

@@ -30,10 +30,13 @@ package isolation
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/wcfs/wcfs/internal/head"
 )
@@ -44,12 +47,14 @@ type Process interface {
 	HasThread(id int) bool // whether a thread belongs to it
 	Signal(sig syscall.Signal) error
 	Wait(ctx context.Context) error // returns nil once it has ended; a zombie has
+	Doomed() bool                   // whether it is being killed and will run nothing of its own any more
 	Close()                         // gives up the handle
 }
 
 // Config is what an Engine needs besides the head.
 type Config struct {
-	PinTimeout time.Duration // from sending a pin to its acknowledgement
+	PinTimeout time.Duration // to acknowledge a pin, from its sending or from when a READ waits for it
+	MaxLinks   int           // each takes a descriptor; 0: no bound
 
 	// Fatal is called when a client that may see wrong data cannot be ended:
 	// the filesystem must go.
@@ -72,15 +77,34 @@ type Engine struct {
 
 	mu    sync.Mutex
 	links map[*Link]struct{}
-	last  uint64 // id of the last link
+	open  int         // links, and those that are being opened
+	byPid map[int]int // how many links a process has
+	last  uint64      // id of the last link
 
 	pins  atomic.Uint64
 	kills atomic.Uint64
+
+	lines *rate.Limiter // of the log, about what clients do to themselves
+}
+
+// Lines about links that break or are closed are bounded: a client may open and
+// break one after another.
+const (
+	linesPerSecond = 10
+	linesBurst     = 1000
+)
+
+// tell logs a line about a client, by say, if there were not too many of them.
+func (e *Engine) tell(say func(format string, args ...any), format string, args ...any) {
+	if e.lines.Allow() {
+		say(format, args...)
+	}
 }
 
 // NewEngine returns an engine without links. Links end when ctx does.
 func NewEngine(ctx context.Context, h *head.Head, cfg Config) *Engine {
-	return &Engine{ctx: ctx, head: h, cfg: cfg, links: make(map[*Link]struct{})}
+	return &Engine{ctx: ctx, head: h, cfg: cfg, links: make(map[*Link]struct{}), byPid: make(map[int]int),
+		lines: rate.NewLimiter(linesPerSecond, linesBurst)}
 }
 
 // Close waits until all links have ended. The context of NewEngine must have.
@@ -89,6 +113,55 @@ func (e *Engine) Close() {
 		l.shutdown(downStopped, "", nil)
 	}
 	e.wg.Wait()
+}
+
+// perClient says that one client may have that part of all links.
+const perClient = 4
+
+// reserve counts a link that is being opened.
+func (e *Engine) reserve() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cfg.MaxLinks > 0 && e.open >= e.cfg.MaxLinks {
+		return fmt.Errorf("%w: %d", ErrTooManyLinks, e.open)
+	}
+	e.open++
+	return nil
+}
+
+// unreserve takes reserve back.
+func (e *Engine) unreserve() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.open--
+}
+
+// enter makes a link known for which there is a reservation. It returns false if
+// its client has too many.
+func (e *Engine) enter(l *Link) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	pid := l.proc.Pid()
+	if e.cfg.MaxLinks > 0 && e.byPid[pid] >= max(1, e.cfg.MaxLinks/perClient) {
+		return false
+	}
+	e.byPid[pid]++
+	e.last++
+	l.id = e.last
+	e.links[l] = struct{}{}
+	return true
+}
+
+// leave takes enter and reserve back.
+func (e *Engine) leave(l *Link) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	pid := l.proc.Pid()
+	if e.byPid[pid]--; e.byPid[pid] == 0 {
+		delete(e.byPid, pid)
+	}
+	e.open--
+	delete(e.links, l)
 }
 
 func (e *Engine) list() (links []*Link) {

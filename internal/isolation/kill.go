@@ -1,7 +1,6 @@
 package isolation
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"syscall"
@@ -24,9 +23,7 @@ func (e *Engine) endClient(l *Link) bool {
 	e.cfg.Errorf("pid%d: -> killing it because else 1) all other clients will remain stuck, and 2) it itself may see wrong data", pid)
 	e.cfg.Errorf(`pid%d:    (see "Protection against slow or faulty clients" in the documentation)`, pid)
 	condemned := e.head.Condemn(l.proc.HasThread)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), t/3)
-	defer cancel()
-	if err := l.kill(ctx, t/6); err != nil {
+	if err := l.kill(t / 3); err != nil {
 		e.cfg.Errorf("pid%d: failed to kill it: %s", pid, err)
 		e.cfg.Errorf("pid%d: this is major unexpected event.", pid)
 		e.cfg.Fatal(fmt.Errorf("client pid%d may see wrong data and cannot be killed: %w", pid, err))
@@ -47,25 +44,31 @@ func (l *Link) isDying() bool {
 	case !l.failure.timedOut():
 		patience = min(dyingPatience, time.Until(l.failure.deadline))
 	}
-	return l.endsWithin(context.WithoutCancel(l.ctx), patience)
+	return l.endsWithin(patience)
 }
 
 // endsWithin waits for the process to end.
-func (l *Link) endsWithin(ctx context.Context, d time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, max(d, time.Millisecond))
-	defer cancel()
-	return l.proc.Wait(ctx) == nil
+func (l *Link) endsWithin(d time.Duration) bool {
+	timer := time.NewTimer(max(d, time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-l.dead:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // kill ends the process: with the signal that the kernel sends when mapped data
-// cannot be had, and if that is not enough, for good.
-func (l *Link) kill(ctx context.Context, grace time.Duration) error {
+// cannot be had, and if that is not enough, for good. It takes up to limit, and half
+// of that for the signal that a process can catch.
+func (l *Link) kill(limit time.Duration) error {
 	e, pid := l.engine, l.proc.Pid()
 	e.cfg.Errorf("pid%d: <- SIGBUS", pid)
 	if err := l.proc.Signal(syscall.SIGBUS); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("SIGBUS: %w", err)
 	}
-	if l.endsWithin(ctx, grace) {
+	if l.endsWithin(limit / 2) {
 		return nil
 	}
 	e.cfg.Errorf("pid%d:    is still alive after SIGBUS", pid)
@@ -73,8 +76,12 @@ func (l *Link) kill(ctx context.Context, grace time.Duration) error {
 	if err := l.proc.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("SIGKILL: %w", err)
 	}
-	if err := l.proc.Wait(ctx); err != nil {
-		return fmt.Errorf("is still alive after SIGKILL: %w", err)
+	if l.endsWithin(limit / 2) {
+		return nil
 	}
-	return nil
+	if l.proc.Doomed() {
+		e.cfg.Errorf("pid%d:    cannot end, since it waits for another filesystem or device; it will not run again, and counts as ended", pid)
+		return nil
+	}
+	return errors.New("is still alive after SIGKILL")
 }

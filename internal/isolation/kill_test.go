@@ -1,7 +1,6 @@
 package isolation
 
 import (
-	"context"
 	"os/exec"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ func TestKillOfAReapedProcessIsNoFailure(t *testing.T) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	nop := func(string, ...any) {}
-	l := &Link{proc: h, ctx: t.Context(), engine: &Engine{cfg: Config{PinTimeout: time.Second, Infof: nop, Warnf: nop, Errorf: nop}}}
-	require.NoError(t, l.kill(context.Background(), time.Second))
+	l := &Link{proc: h, dead: make(chan struct{}), engine: &Engine{cfg: Config{Infof: nop, Warnf: nop, Errorf: nop}}}
+	close(l.dead)
+	require.NoError(t, l.kill(time.Second))
 }

@@ -17,8 +17,9 @@ const (
 	// maxRequests bounds the requests of a link that are in progress or wait.
 	maxRequests = 128
 
-	// maxPins bounds the pins of a link that wait for their acknowledgement.
-	// More wait for their turn, without time running for them.
+	// maxPins bounds the pins of a link that wait for their acknowledgement,
+	// without those that a READ waits for, which may be as many again. More wait
+	// for their turn, without time running for them.
 	maxPins = 1024
 )
 
@@ -30,7 +31,8 @@ type downReason int
 
 const (
 	downBye      downReason = iota // the client said so
-	downEOF                        // the client closed without saying so, or died
+	downEOF                        // the client closed without saying so
+	downDied                       // the client has ended
 	downProtocol                   // the client broke the protocol
 	downPin                        // a pin was not acknowledged
 	downStopped                    // the server stops
@@ -45,16 +47,23 @@ type Link struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // request workers and senders of pins
 	out    *output
+	dead   chan struct{} // closed when the client has ended
+
+	attended context.Context // ends when nothing of the link is left
+	leave    context.CancelFunc
 
 	mu       sync.Mutex
 	input    []byte                   // of a line that is not complete
 	watches  map[zodb.Oid]*head.Watch // set up, or being set up
+	removed  map[zodb.Oid]*head.Watch // removed; messages of them may be under way
 	requests map[zodb.Oid][]request   // waiting for their turn, by file; an entry means that a worker runs
 	nreq     int                      // requests in progress or waiting
-	replies  map[uint64]*waiting      // pins waiting for their acknowledgement, by stream
+	messages map[uint64]*message      // pins waiting for their acknowledgement, by stream
 	stream   uint64                   // of the last pin
-	wanted   []wanted                 // not taken by a sender yet, in order
-	senders  int                      // at most maxPins
+	forgiven uint64                   // answers to pins up to here may come and mean nothing
+	urgent   []wanted                 // not taken by a sender yet, in order; READs wait for them
+	wanted   []wanted                 // the others
+	senders  int                      // at most 2*maxPins
 	down     bool
 	reason   downReason
 	failure  *pinError // of the first pin that failed
@@ -66,8 +75,21 @@ type request struct {
 	watchRequest
 }
 
-// Open returns a new link of the client proc, which it takes over.
-func (e *Engine) Open(proc Process) *Link {
+// ErrTooManyLinks refuses a link more than the server has descriptors for.
+var ErrTooManyLinks = errors.New("too many links are open")
+
+// Open returns a new link of the client that find finds, whom it takes over. A
+// client that has a large part of all links gets no more of them, so that there
+// are some for others.
+func (e *Engine) Open(find func() (Process, error)) (*Link, error) {
+	if err := e.reserve(); err != nil {
+		return nil, err
+	}
+	proc, err := find()
+	if err != nil {
+		e.unreserve()
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(e.ctx)
 	l := &Link{
 		engine:   e,
@@ -75,23 +97,41 @@ func (e *Engine) Open(proc Process) *Link {
 		ctx:      ctx,
 		cancel:   cancel,
 		out:      newOutput(),
+		dead:     make(chan struct{}),
 		watches:  make(map[zodb.Oid]*head.Watch),
+		removed:  make(map[zodb.Oid]*head.Watch),
 		requests: make(map[zodb.Oid][]request),
-		replies:  make(map[uint64]*waiting),
+		messages: make(map[uint64]*message),
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.last++
-	l.id = e.last
-	e.links[l] = struct{}{}
-	return l
+	l.attended, l.leave = context.WithCancel(context.WithoutCancel(e.ctx))
+	if !e.enter(l) {
+		e.unreserve()
+		proc.Close()
+		return nil, fmt.Errorf("pid%d: %w: this process has %d of %d", proc.Pid(), ErrTooManyLinks, e.cfg.MaxLinks/perClient, e.cfg.MaxLinks)
+	}
+	e.wg.Go(l.attend)
+	return l, nil
+}
+
+// attend takes the link down when the client ends: its descriptor of the link may
+// be open elsewhere, and a thread of it may be in a page fault that waits for this.
+func (l *Link) attend() {
+	if l.proc.Wait(l.attended) == nil {
+		close(l.dead)
+		l.shutdown(downDied, "", nil)
+		<-l.attended.Done()
+	}
+	l.proc.Close()
 }
 
 // Write takes bytes from the client. It never blocks.
 func (l *Link) Write(data []byte) error {
 	l.mu.Lock()
 	if l.down {
-		l.mu.Unlock()
+		defer l.mu.Unlock()
+		if l.mustEndClient() {
+			return nil // the client is told nothing that it could run away from
+		}
 		return ErrDown
 	}
 	rest := append(l.input, data...)
@@ -150,19 +190,21 @@ func (l *Link) handle(line string) {
 // acknowledge hands the reply to a pin to who sent it.
 func (l *Link) acknowledge(f frame) {
 	l.mu.Lock()
-	pin := l.replies[f.stream]
-	delete(l.replies, f.stream)
+	m := l.messages[f.stream]
+	delete(l.messages, f.stream)
+	forgiven := f.stream <= l.forgiven
 	l.mu.Unlock()
-	if pin == nil {
+	switch {
+	case m != nil:
+		m.reply <- f.msg
+	case !forgiven:
 		l.protocolError(fmt.Errorf("%d: reply on unexpected stream", f.stream))
-		return
 	}
-	pin.reply <- f.msg
 }
 
 // protocolError shuts the link down because of what the client said.
 func (l *Link) protocolError(err error) {
-	l.engine.cfg.Warnf("wlink %d: pid%d: %s", l.id, l.proc.Pid(), err)
+	l.engine.tell(l.engine.cfg.Warnf, "wlink %d: pid%d: %s", l.id, l.proc.Pid(), err)
 	l.shutdown(downProtocol, "error: "+err.Error(), nil)
 }
 
@@ -178,7 +220,8 @@ func (l *Link) send(f frame) {
 
 // shutdown takes the link down, for the first reason that is given, and starts
 // what has to follow. control is the last message to the client, if not empty.
-// Nobody waits for the client to read it.
+// Nobody waits for the client to read it. The client sees the end of the link once
+// it is known whether it has to be ended, and then only after that.
 func (l *Link) shutdown(reason downReason, control string, failure *pinError) {
 	l.mu.Lock()
 	if l.down {
@@ -187,47 +230,42 @@ func (l *Link) shutdown(reason downReason, control string, failure *pinError) {
 	}
 	l.down, l.reason, l.failure = true, reason, failure
 	if failure == nil {
-		l.failure = l.oldestPin()
+		l.failure = l.oldestMessage()
 	}
 	l.mu.Unlock()
 	last := ""
 	if control != "" {
 		last = frame{0, control}.line()
 	}
-	l.out.end(last)
+	l.out.say(last)
+	if !l.mustEndClient() {
+		l.out.end()
+	}
 	l.cancel()
 	l.engine.wg.Go(l.end)
 }
 
-// oldestPin returns how the pin that waits for longest has failed now that nobody
-// can answer it. Requires: l.mu.
-func (l *Link) oldestPin() (oldest *pinError) {
-	for _, w := range l.replies {
-		if p := w.failed; oldest == nil || p.deadline.Before(oldest.deadline) {
-			oldest = &pinError{blk: p.blk, rev: p.rev, deadline: p.deadline,
-				cause: fmt.Errorf("sendReq: waiting for reply: %w", context.Canceled)}
-		}
-	}
-	return oldest
+// mustEndClient reports whether the client may see wrong data. It is asked when the
+// link is down.
+func (l *Link) mustEndClient() bool {
+	return l.failure != nil && l.reason != downBye && l.reason != downStopped
 }
 
 // end waits until nothing of the link runs, ends the client if it has to be, and
 // only then lets READs go on without it.
 func (l *Link) end() {
+	defer l.leave()
 	l.wg.Wait()
 	if l.reason == downEOF {
-		l.engine.cfg.Infof("wlink %d: pid%d: closed without bye", l.id, l.proc.Pid())
+		l.engine.tell(l.engine.cfg.Infof, "wlink %d: pid%d: closed without bye", l.id, l.proc.Pid())
 	}
-	mustEnd := l.failure != nil && l.reason != downBye && l.reason != downStopped
-	if !mustEnd || l.engine.endClient(l) {
+	if !l.mustEndClient() || l.engine.endClient(l) {
 		for _, w := range l.watchList() {
 			w.Drop()
 		}
 	} // else data stays held back until the server has ended
-	l.engine.mu.Lock()
-	delete(l.engine.links, l)
-	l.engine.mu.Unlock()
-	l.proc.Close()
+	l.out.end()
+	l.engine.leave(l)
 }
 
 // watchList returns the watches.

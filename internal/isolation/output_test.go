@@ -39,7 +39,8 @@ func TestOutputKeepsOrderAndEnds(t *testing.T) {
 		require.Equal(t, "line 0\nline 1\nline 2\nline 3\nline 4\n", takeAll(t, o, 3))
 		go func() {
 			time.Sleep(time.Hour)
-			o.end("last\n")
+			o.say("last\n")
+			o.end()
 		}()
 		n, err := o.take(t.Context(), dest)
 		require.NoError(t, err)
@@ -50,7 +51,7 @@ func TestOutputKeepsOrderAndEnds(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, n, "the end, for good")
 		}
-		o.end("more\n")
+		o.say("more\n")
 		require.NoError(t, o.put(t.Context(), "more\n"))
 		require.Empty(t, takeAll(t, o, 100))
 	})
@@ -82,7 +83,8 @@ func TestOutputIsBounded(t *testing.T) {
 		require.NoError(t, err)
 		synctest.Wait()
 		require.Len(t, o.data, maxOutput, "three of them have room")
-		o.end("")
+		o.say("")
+		o.end()
 		puts.Wait() // the end frees the others
 		require.Empty(t, takeAll(t, o, 100))
 	})
@@ -98,7 +100,8 @@ func TestOutputDoesNotCutALineInTheEnd(t *testing.T) {
 	dest := make([]byte, 5)
 	n, err := o.take(t.Context(), dest)
 	require.NoError(t, err)
-	o.end("0 fatal: why\n")
+	o.say("0 fatal: why\n")
+	o.end()
 	text := string(dest[:n]) + takeAll(t, o, 5)
 	require.True(t, strings.HasPrefix(text, "2 pin a\n") && strings.HasSuffix(text, "\n0 fatal: why\n"), "%q", text)
 }

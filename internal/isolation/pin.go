@@ -24,6 +24,9 @@ func (e *pinError) Error() string {
 	return fmt.Sprintf("pin #%d @%s: %s", e.blk, revText(e.rev), e.cause)
 }
 
+// timedOut reports whether a pin failed because time ran out.
+func (e *pinError) timedOut() bool { return errors.Is(e.cause, context.DeadlineExceeded) }
+
 func revText(rev zodb.Tid) string {
 	if rev == head.ToHead {
 		return "head"
@@ -37,15 +40,23 @@ type wanted struct {
 	blk   int64
 }
 
-// Send implements head.Client: it leaves block blk of w to a sender.
-func (l *Link) Send(w *head.Watch, blk int64) {
+// Send implements head.Client: it leaves block blk of w to a sender. What a READ
+// waits for goes before everything else, and does not wait for a sender either:
+// there is room for as many more.
+func (l *Link) Send(w *head.Watch, blk int64, urgent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
 		return
 	}
-	l.wanted = append(l.wanted, wanted{w, blk})
-	if l.senders < maxPins {
+	most := maxPins
+	if urgent {
+		l.urgent = append(l.urgent, wanted{w, blk})
+		most = 2 * maxPins
+	} else {
+		l.wanted = append(l.wanted, wanted{w, blk})
+	}
+	if l.senders < most {
 		l.senders++
 		l.wg.Go(l.sendPins)
 	}
@@ -55,14 +66,18 @@ func (l *Link) Send(w *head.Watch, blk int64) {
 func (l *Link) nextWanted() (next wanted, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down || len(l.wanted) == 0 {
-		l.wanted = nil
-		l.senders--
-		return wanted{}, false
+	switch {
+	case l.down:
+		l.urgent, l.wanted = nil, nil
+	case len(l.urgent) > 0:
+		next, l.urgent = l.urgent[0], l.urgent[1:]
+		return next, true
+	case len(l.wanted) > 0 && l.senders <= maxPins:
+		next, l.wanted = l.wanted[0], l.wanted[1:]
+		return next, true
 	}
-	next = l.wanted[0]
-	l.wanted = l.wanted[1:]
-	return next, true
+	l.senders--
+	return wanted{}, false
 }
 
 // sendPins sends pins until nothing is wanted.
@@ -79,73 +94,145 @@ func (l *Link) sendPins() {
 // sendPinsOf sends what is wanted for one block, one message after another.
 func (l *Link) sendPinsOf(w *head.Watch, blk int64) {
 	for l.ctx.Err() == nil {
-		rev, ok := w.Take(blk)
-		if !ok {
+		start := time.Now()
+		m := l.put(w, blk)
+		if m == nil {
 			return
 		}
-		start := time.Now()
-		err := l.pin(w.File().Oid, blk, rev)
-		l.pinned(w.File().Oid, blk, rev, start, err)
-		if err != nil {
-			if l.ctx.Err() == nil {
-				l.shutdown(downPin, "fatal: "+err.Error(), err)
-			}
+		failure := l.answerTo(m)
+		if failure != nil && l.forgive(m) {
+			failure = nil
+		}
+		l.pinned(w.File().Oid, blk, m.failed.rev, start, failure)
+		if failure != nil {
+			l.shutdown(downPin, "fatal: "+failure.Error(), failure)
 			return
 		}
 		w.Acked(blk)
 	}
 }
 
-// pin sends one pin and waits for its acknowledgement.
-func (l *Link) pin(oid zodb.Oid, blk int64, rev zodb.Tid) *pinError {
-	failed := &pinError{blk: blk, rev: rev, deadline: time.Now().Add(l.engine.cfg.PinTimeout)}
-	ctx, cancel := context.WithDeadline(l.ctx, failed.deadline)
+// message is a pin that was sent and is not answered.
+type message struct {
+	watch  *head.Watch
+	stream uint64
+	reply  chan string // of capacity 1
+	failed *pinError   // what the pin is if no answer comes
+	gone   bool        // the watch was removed meanwhile; guarded by Link.mu
+}
+
+// put sends what block blk of w has to be pinned to. It returns nil if there is
+// nothing to send, or not any more; and waits for a client that does not read, but
+// not for ever.
+func (l *Link) put(w *head.Watch, blk int64) (m *message) {
+	deadline := time.Now().Add(l.engine.cfg.PinTimeout)
+	ctx, cancel := context.WithDeadline(l.ctx, deadline)
 	defer cancel()
-	reply := make(chan string, 1)
-	stream, ok := l.expect(&waiting{reply, failed})
-	if !ok {
-		failed.cause = ErrDown
-		return failed
+	for {
+		room := l.out.nextRoom()
+		var refused zodb.Tid
+		taking := w.Take(blk, func(rev zodb.Tid, since time.Time) bool {
+			refused = rev
+			m = l.message(w, blk, rev, since)
+			return m != nil
+		})
+		if taking != head.NoRoom {
+			return m
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			if l.ctx.Err() == nil {
+				l.unread(&pinError{blk: blk, rev: refused, deadline: deadline, cause: ctx.Err()})
+			}
+			return nil
+		}
 	}
-	line := frame{stream, fmt.Sprintf("pin %s #%d @%s", oid, blk, revText(rev))}.line()
-	if err := l.out.put(ctx, line); err != nil {
-		failed.cause = fmt.Errorf("sendReq: send .%d: %w", stream, err)
-		return failed
+}
+
+// unread shuts the link down since there was no room for a pin for too long.
+func (l *Link) unread(failure *pinError) {
+	l.mu.Lock()
+	failure.cause = fmt.Errorf("sendReq: send .%d: %w", l.stream+2, failure.cause)
+	l.mu.Unlock()
+	l.shutdown(downPin, "fatal: "+failure.Error(), failure)
+}
+
+// message puts a pin into the output, and returns nil if there is no room. It is
+// called with the lock of the file.
+func (l *Link) message(w *head.Watch, blk int64, rev zodb.Tid, since time.Time) *message {
+	if since.IsZero() {
+		since = time.Now()
 	}
+	failed := &pinError{blk: blk, rev: rev, deadline: since.Add(l.engine.cfg.PinTimeout)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	stream := l.stream + 2
+	if stream == 0 {
+		stream = 2 // 0 is for control messages
+	}
+	line := frame{stream, fmt.Sprintf("pin %s #%d @%s", w.File().Oid, blk, revText(rev))}.line()
+	if l.down || !l.out.tryPut(line) {
+		return nil
+	}
+	l.stream = stream
+	m := &message{watch: w, stream: stream, reply: make(chan string, 1), failed: failed}
+	l.messages[stream] = m
 	l.engine.pins.Add(1)
+	return m
+}
+
+// answerTo waits for the answer to m, and returns how the pin has failed.
+func (l *Link) answerTo(m *message) *pinError {
+	ctx, cancel := context.WithDeadline(l.ctx, m.failed.deadline)
+	defer cancel()
 	select {
-	case msg := <-reply:
+	case msg := <-m.reply:
 		if msg == "ack" {
 			return nil
 		}
-		failed.malformed = true
-		failed.cause = fmt.Errorf("expect %q; got %q", "ack", msg)
+		m.failed.malformed = true
+		m.failed.cause = fmt.Errorf("expect %q; got %q", "ack", msg)
 	case <-ctx.Done():
-		failed.cause = fmt.Errorf("sendReq: waiting for reply: %w", ctx.Err())
+		m.failed.cause = fmt.Errorf("sendReq: waiting for reply: %w", ctx.Err())
 	}
-	return failed
+	return m.failed
 }
 
-// waiting is a pin that waits for its acknowledgement.
-type waiting struct {
-	reply  chan<- string
-	failed *pinError // what it is if that does not come
-}
-
-// expect returns the stream for a new pin, whose acknowledgement goes to reply.
-func (l *Link) expect(reply *waiting) (stream uint64, ok bool) {
+// forgive reports whether it does not matter how m has failed, since its watch is
+// gone. What is said to m later does not matter either.
+func (l *Link) forgive(m *message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down {
-		return 0, false
+	if !m.gone || l.down {
+		return false
 	}
-	l.stream += 2
-	if l.stream == 0 {
-		l.stream = 2 // 0 is for control messages
+	if _, open := l.messages[m.stream]; open {
+		delete(l.messages, m.stream)
+		l.forgiven = max(l.forgiven, m.stream)
 	}
-	l.replies[l.stream] = reply
-	return l.stream, true
+	return true
 }
 
-// timedOut reports whether a pin failed because time ran out.
-func (e *pinError) timedOut() bool { return errors.Is(e.cause, context.DeadlineExceeded) }
+// forget makes the answers to all messages of w that are under way not matter.
+func (l *Link) forget(w *head.Watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.messages {
+		if m.watch == w {
+			m.gone = true
+		}
+	}
+}
+
+// oldestMessage returns how the message that waits for longest has failed now
+// that nobody can answer it. Requires: l.mu.
+func (l *Link) oldestMessage() (oldest *pinError) {
+	for _, m := range l.messages {
+		if p := m.failed; !m.gone && (oldest == nil || p.deadline.Before(oldest.deadline)) {
+			oldest = &pinError{blk: p.blk, rev: p.rev, deadline: p.deadline,
+				cause: fmt.Errorf("sendReq: waiting for reply: %w", context.Canceled)}
+		}
+	}
+	return oldest
+}

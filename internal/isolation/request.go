@@ -107,18 +107,25 @@ func (l *Link) watch(r request) error {
 	if w != nil {
 		return w.Move(l.ctx, r.at)
 	}
+	unsure, err := l.drain(r.oid)
+	if err != nil {
+		return err
+	}
 	f := h.Known(r.oid)
 	if f == nil {
 		return errUnknownFile
 	}
-	return f.Watch(l.ctx, l, r.at, func(w *head.Watch) {
+	return f.Watch(l.ctx, l, r.at, unsure, func(w *head.Watch) {
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.watches[r.oid] = w
-		l.mu.Unlock()
+		delete(l.removed, r.oid)
 	})
 }
 
-// unwatch removes a watch. Nothing is sent for it once that is answered.
+// unwatch removes a watch. Nothing is sent for it once that is answered, and the
+// answer waits for nothing: the client may hold, while it waits for the answer,
+// what it needs to acknowledge a pin.
 func (l *Link) unwatch(oid zodb.Oid, w *head.Watch) error {
 	if w == nil {
 		if l.engine.head.Known(oid) == nil {
@@ -126,9 +133,24 @@ func (l *Link) unwatch(oid zodb.Oid, w *head.Watch) error {
 		}
 		return nil
 	}
-	err := w.Remove(l.ctx)
+	w.Drop()
+	l.forget(w)
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	delete(l.watches, oid)
+	l.removed[oid] = w
+	return nil
+}
+
+// drain waits until the messages of a watch of the file that was removed are
+// answered, or their time is over: an answer must not be taken for one of a new
+// watch. It returns their blocks.
+func (l *Link) drain(oid zodb.Oid) (unsure []int64, err error) {
+	l.mu.Lock()
+	w := l.removed[oid]
 	l.mu.Unlock()
-	return err
+	if w == nil {
+		return nil, nil
+	}
+	return w.Drained(l.ctx)
 }

@@ -29,6 +29,7 @@ func newMortal() *mortal { return &mortal{dead: make(chan struct{})} }
 
 func (p *mortal) Pid() int           { return 1234 }
 func (p *mortal) HasThread(int) bool { return false }
+func (p *mortal) Doomed() bool       { return false }
 func (p *mortal) Close()             {}
 func (p *mortal) Signal(syscall.Signal) error {
 	p.once.Do(func() { close(p.dead) })
@@ -42,6 +43,14 @@ func (p *mortal) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// open returns a link of a process that a signal ends.
+func open(t testing.TB, e *Engine) *Link {
+	t.Helper()
+	l, err := e.Open(func() (Process, error) { return newMortal(), nil })
+	require.NoError(t, err)
+	return l
 }
 
 // newWorldHead returns the newest view of a random database, whose file is
@@ -114,7 +123,7 @@ func (l *Link) requireBounded(t testing.TB) {
 		queued += len(queue)
 	}
 	require.LessOrEqual(t, queued, maxRequests)
-	require.LessOrEqual(t, len(l.replies), maxPins)
+	require.LessOrEqual(t, len(l.messages), 2*maxPins)
 }
 
 // FuzzWrite: whatever a client writes, in whatever pieces, Write returns, what
@@ -134,7 +143,7 @@ func FuzzWrite(f *testing.F) {
 	f.Add([]byte(strings.Repeat("y", 3000)), uint8(200), true)
 	f.Fuzz(func(t *testing.T, data []byte, piece uint8, read bool) {
 		e, end := engineOf(t, h)
-		l := e.Open(newMortal())
+		l := open(t, e)
 		var reader sync.WaitGroup
 		if read {
 			reader.Go(func() {
@@ -169,7 +178,7 @@ func TestWriteOfManyLinesCostsWhatTheyAre(t *testing.T) {
 	for _, line := range []string{"1 x\n", "1 watch 0000000000000001 -\n", "\n"} {
 		e, end := engineOf(t, h)
 		data := []byte(strings.Repeat(line, 64<<10/len(line)))
-		l := e.Open(newMortal())
+		l := open(t, e)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		within(t, "Write returns", func() { _ = l.Write(data) })
@@ -187,7 +196,7 @@ func TestNoRequestIsDroppedInSilence(t *testing.T) {
 	h, _ := newWorldHead(t)
 	for _, request := range []string{"x", "watch 0000000000000001 -"} {
 		e, end := engineOf(t, h)
-		l := e.Open(newMortal())
+		l := open(t, e)
 		const n = 1000
 		said := make(chan string)
 		go func() {

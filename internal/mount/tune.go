@@ -36,14 +36,3 @@ func AllowRequestSize(want int) (size int, err error) {
 	}
 	return want, nil
 }
-
-// SetReadAhead sets how many bytes the kernel reads ahead in files of the
-// mount. It must be called before the first file is opened, since the kernel
-// copies the figure at open.
-func (d *Device) SetReadAhead(bytes int) error {
-	path := fmt.Sprintf("/sys/class/bdi/0:%d/read_ahead_kb", d.minor)
-	if err := os.WriteFile(path, []byte(strconv.Itoa(bytes/1024)), 0o644); err != nil {
-		return fmt.Errorf("set read-ahead: %w", err)
-	}
-	return nil
-}

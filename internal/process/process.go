@@ -80,6 +80,69 @@ func (h *Handle) HasThread(id int) bool {
 	return err == nil
 }
 
+// Doomed reports whether the process runs nothing of its own any more, although
+// it has not ended: each of its threads has to handle SIGKILL before it returns to
+// the program (exit_to_user_mode_loop in kernel/entry/common.c of Linux), or is
+// ending. It may stay so for long when a thread waits in the kernel.
+func (h *Handle) Doomed() bool {
+	if h.ended() {
+		return true
+	}
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", h.pid))
+	if err != nil {
+		return false
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil || !ThreadIsDying(id) {
+			return false
+		}
+	}
+	return true
+}
+
+// ThreadIsDying reports whether thread id will not return to its program: SIGKILL
+// is pending for it, or it is ending, or has ended.
+func ThreadIsDying(id int) bool {
+	dir := "/proc/" + strconv.Itoa(id)
+	stat, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	}
+	// Of the fields behind the name, which may contain anything, the first is the
+	// state and the seventh the flags (proc_pid_stat(5)).
+	_, after, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
+	fields := strings.Fields(after)
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	if err == nil && flags&exiting != 0 || fields[0] == "Z" || fields[0] == "X" {
+		return true
+	}
+	return killPending(dir + "/status")
+}
+
+// exiting is PF_EXITING of include/linux/sched.h of Linux.
+const exiting = 0x4
+
+// killPending reports whether SIGKILL is pending for a thread. The kernel makes it
+// pending for every thread of a process that a signal ends (complete_signal in
+// kernel/signal.c).
+func killPending(status string) bool {
+	text, err := os.ReadFile(status)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "SigPnd:"); ok {
+			pending, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			return err == nil && pending&(1<<(unix.SIGKILL-1)) != 0
+		}
+	}
+	return false
+}
+
 // Signal sends a signal. It fails with unix.ESRCH if the process has ended.
 func (h *Handle) Signal(sig syscall.Signal) error {
 	var failed error

@@ -26,6 +26,7 @@ func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n i
 	for i, e := range extents {
 		pending[i], first[i] = f.loads.Acquire(e.Blk)
 	}
+	f.ahead.Read(extents, f.window)
 	reply := &bigfile.Reply{}
 	var fills []*bigfile.Fill
 	for i, e := range extents {

@@ -41,8 +41,9 @@ func blockOf(data []byte) *bigfile.Block { return &bigfile.Block{Data: data} }
 
 // fileOf returns a file of n blocks that come from load.
 func fileOf(loader *bigfile.Loader, n, blksize int64, load func(ctx context.Context, blk int64) (*bigfile.Block, error)) *File {
-	return &File{view: &View{loader: loader}, obj: &bigfile.File{BlkSize: blksize}, size: n * blksize,
-		loads: bigfile.NewLoads(loader, load)}
+	f := &File{view: &View{loader: loader}, obj: &bigfile.File{BlkSize: blksize}, size: n * blksize}
+	f.loadFrom(load)
+	return f
 }
 
 // TestReadGivesTheBytesOfTheFile compares random ranges with a plain array.

@@ -57,6 +57,9 @@ type File struct {
 	rev   zodb.Tid
 	size  int64
 	loads *loads
+
+	ahead  *bigfile.Ahead[int64, *bigfile.Block]
+	window bigfile.Window[int64]
 }
 
 // Open opens the file oid. Errors are those of storage.Loader, and
@@ -74,8 +77,15 @@ func (v *View) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
 		return nil, fmt.Errorf("bigfopen %s @%s: size: %w", oid, v.at, err)
 	}
 	f := &File{view: v, oid: oid, obj: obj, rev: rev, size: size}
-	f.loads = bigfile.NewLoads(v.loader, f.loadBlk)
+	f.loadFrom(f.loadBlk)
 	return f, nil
+}
+
+// loadFrom makes the blocks of f come from load.
+func (f *File) loadFrom(load func(ctx context.Context, blk int64) (*bigfile.Block, error)) {
+	f.loads = bigfile.NewLoads(f.view.loader, load)
+	f.ahead = bigfile.NewAhead(f.loads)
+	f.window = bigfile.Window[int64]{BlkSize: f.obj.BlkSize, End: f.size / f.obj.BlkSize, Key: func(blk int64) int64 { return blk }}
 }
 
 // Oid returns which object it is.

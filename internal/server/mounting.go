@@ -39,7 +39,6 @@ func (s *server) mount() (*fuse.Server, error) {
 		_ = s.device.Detach()
 		return nil, err
 	}
-	s.setReadAhead()
 	return fuseServer, nil
 }
 
@@ -53,15 +52,6 @@ func (s *server) checkReady() error {
 		return nil
 	}
 	return fmt.Errorf("the mount does not answer: %w", err)
-}
-
-// setReadAhead lets the kernel read ahead whole blocks. It has to come after
-// the kernel and the server have agreed on a figure, and before the first client:
-// files keep what was so when they were opened.
-func (s *server) setReadAhead() {
-	if err := s.device.SetReadAhead(fusefs.MaxRequest); err != nil {
-		glog.Infof("sequential reading takes more and smaller requests: %s", err)
-	}
 }
 
 // unmount takes the mount away and waits until it is not served any more. A

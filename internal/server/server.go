@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/golang/glog"
+	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
@@ -33,6 +34,7 @@ import (
 	"github.com/wcfs/wcfs/internal/isolation"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/observe"
+	"github.com/wcfs/wcfs/internal/process"
 	"github.com/wcfs/wcfs/internal/rev"
 	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/tail"
@@ -50,6 +52,14 @@ const (
 	// preserveBytes bounds the old content that is kept for clients that are
 	// still at the view before a commit.
 	preserveBytes = 128 << 20
+
+	// parkedBytes bounds the blocks that READs keep in memory while they wait for
+	// clients to pin them. Others are loaded again when they go on.
+	parkedBytes = 256 << 20
+
+	// maxHistory is how many changes of objects history has at most beyond
+	// keepHistory, however old the watches are: some 100 MB.
+	maxHistory = 1 << 20
 
 	// commitRetry is how long a commit is tried again when the storage fails.
 	commitRetry = 30 * time.Second
@@ -176,6 +186,7 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 	s.head = head.New(ctx, at0, s.objs, s.store, s.loader, s.headConfig())
 	s.links = isolation.NewEngine(ctx, s.head, isolation.Config{
 		PinTimeout: opt.PinTimeout,
+		MaxLinks:   maxLinks(),
 		Fatal:      func(err error) { s.fail(&DownError{err}) },
 		Pinned:     s.observer.Pinned,
 		Killed:     s.observer.Killed,
@@ -198,10 +209,23 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 	return s
 }
 
+// maxLinks returns how many links clients may have open. Each takes a descriptor of
+// the server; half of them are for everything else.
+func maxLinks() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur/2, 1<<20))
+}
+
 func (s *server) headConfig() head.Config {
 	return head.Config{
 		MaxServed:     maxServed,
 		PreserveBytes: preserveBytes,
+		ParkedBytes:   parkedBytes,
+		MaxHistory:    maxHistory,
+		IsDying:       process.ThreadIsDying,
 		Retry:         commitRetry,
 		StuckAfter:    3 * s.opt.PinTimeout,
 		KeepHistory:   keepHistory,

@@ -56,6 +56,7 @@ type Objects struct {
 	tail    zodb.Tid
 	head    zodb.Tid
 	log     []change                 // ascending; covers (tail, head]
+	size    int                      // sum of len(oids) over log
 	changes map[zodb.Oid][]zodb.Tid  // oid -> ascending tids in (tail, head] that changed it
 	cached  map[zodb.Oid][]*revision // disjoint, ascending
 	used    list.List                // of *revision, most recently used first
@@ -270,6 +271,7 @@ func (o *Objects) Append(tid zodb.Tid, oids []zodb.Oid) {
 	}
 	o.head = tid
 	o.log = append(o.log, change{tid, oids})
+	o.size += len(oids)
 	for _, oid := range oids {
 		o.changes[oid] = append(o.changes[oid], tid)
 		for _, rev := range o.cached[oid] {
@@ -292,6 +294,7 @@ func (o *Objects) Forget(cut zodb.Tid) {
 	o.tail = cut
 	n := sort.Search(len(o.log), func(i int) bool { return o.log[i].tid > cut })
 	for _, c := range o.log[:n] {
+		o.size -= len(c.oids)
 		for _, oid := range c.oids {
 			o.forgetObject(oid, cut)
 		}
@@ -313,6 +316,31 @@ func (o *Objects) forgetObject(oid zodb.Oid, cut zodb.Tid) {
 			o.drop(rev)
 		}
 	}
+}
+
+// LastUpTo returns the newest transaction that is not after at, or Tail if there is
+// none in the tail.
+func (o *Objects) LastUpTo(at zodb.Tid) zodb.Tid {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := sort.Search(len(o.log), func(i int) bool { return o.log[i].tid > at })
+	if i == 0 {
+		return o.tail
+	}
+	return o.log[i-1].tid
+}
+
+// Newest returns the tid up to which history has to be forgotten so that it has at
+// most n changes of objects.
+func (o *Objects) Newest(n int) zodb.Tid {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	cut := o.tail
+	for i, over := 0, o.size-n; over > 0 && i < len(o.log); i++ {
+		over -= len(o.log[i].oids)
+		cut = o.log[i].tid
+	}
+	return cut
 }
 
 // Tail returns the tid at which known history begins, itself not included.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 
@@ -14,9 +15,9 @@ import (
 )
 
 // Kernel is the page cache of one file with the locking of the real one
-// (measured on Linux 6.18): a READ keeps its pages locked until it is answered,
-// stores and invalidations wait for locked pages one after another, and a
-// retrieval takes a locked page for one that is not cached.
+// (measured on Linux 6.18): a READ keeps its pages locked until it is answered;
+// stores, invalidations and a change of the size wait for locked pages one after
+// another, and a retrieval takes a locked page for one that is not cached.
 type Kernel struct {
 	file *head.File
 	Page int64  // bytes
@@ -25,6 +26,9 @@ type Kernel struct {
 	mu    sync.Mutex
 	pages map[int64]*cachedPage // by index
 	gone  bool
+
+	size    int64 // bytes, as the server said it last
+	version int   // of size; also counts invalidations
 }
 
 type cachedPage struct {
@@ -37,7 +41,60 @@ type cachedPage struct {
 func NewKernel(f *head.File, nap func()) *Kernel {
 	k := &Kernel{file: f, nap: nap, Page: int64(os.Getpagesize()), pages: make(map[int64]*cachedPage)}
 	f.Attach(k)
+	k.size = f.Attr().Size
 	return k
+}
+
+// Stat asks for the size. What is cached behind a new end is dropped, and the rest of
+// the page that the end is in cleared: both wait for READs. As in the kernel, an
+// answer that was overtaken, by another one or by an invalidation, does not count
+// (attr_version in fs/fuse of Linux).
+func (k *Kernel) Stat() {
+	for {
+		version := k.versionNow()
+		size := k.file.Attr().Size
+		k.nap()
+		if k.setSize(size, version) {
+			return
+		}
+	}
+}
+
+func (k *Kernel) versionNow() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.version
+}
+
+// setSize takes in a size that was asked for at a version, if none came meanwhile.
+func (k *Kernel) setSize(size int64, version int) bool {
+	k.mu.Lock()
+	ok, same := k.version == version, k.size == size
+	if ok {
+		k.version++
+		k.size = size
+	}
+	k.mu.Unlock()
+	if !ok || same {
+		return ok
+	}
+	for _, i := range k.indices(size/k.Page*k.Page, math.MaxInt64) {
+		p, _ := k.lock(nil, i, false)
+		if data := p.data; i*k.Page < size {
+			clear(data[min(size-i*k.Page, int64(len(data))):])
+			k.unlock(i, p, data)
+		} else {
+			k.unlock(i, p, nil)
+		}
+	}
+	return true
+}
+
+// Beyond reports whether page i is behind the end of the file: to touch it is SIGBUS.
+func (k *Kernel) Beyond(i int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return i*k.Page >= k.size
 }
 
 // lock waits until page i is not locked, and locks it unless it is up to date
@@ -82,10 +139,11 @@ func (k *Kernel) unlock(i int64, p *cachedPage, data []byte) {
 }
 
 // ReadPages makes pages [from, to) up to date, as a fault or read-ahead does,
-// with one READ for each run of pages that are not. A thread that is killed does
-// not wait any longer for pages that others read, but for its own READ.
+// with one READ for each run of pages that are not. There are none behind the end. A
+// thread that is killed does not wait any longer for pages that others read, but for
+// its own READ.
 func (k *Kernel) ReadPages(ctx context.Context, killed <-chan struct{}, thread int, from, to int64) error {
-	for i := from; i < to; {
+	for i := from; i < to && !k.Beyond(i); {
 		p, cached := k.lock(killed, i, true)
 		if cached {
 			i++
@@ -102,7 +160,7 @@ func (k *Kernel) ReadPages(ctx context.Context, killed <-chan struct{}, thread i
 			}
 			run = append(run, p)
 		}
-		err := k.sendREAD(ctx, thread, i, run)
+		err := k.sendREAD(ctx, killed, thread, i, run)
 		if err != nil && len(run) > 1 {
 			// Read-ahead may fail: what is wanted is read page by page.
 			err = k.readOneByOne(ctx, killed, thread, i, i+int64(len(run)))
@@ -125,7 +183,7 @@ func (k *Kernel) readOneByOne(ctx context.Context, killed <-chan struct{}, threa
 		case p == nil:
 			return context.Canceled
 		}
-		if err := k.sendREAD(ctx, thread, i, []*cachedPage{p}); err != nil {
+		if err := k.sendREAD(ctx, killed, thread, i, []*cachedPage{p}); err != nil {
 			return err
 		}
 	}
@@ -171,9 +229,10 @@ func (k *Kernel) isFree(i int64) bool {
 }
 
 // sendREAD has the server fill the locked pages of run.
-func (k *Kernel) sendREAD(ctx context.Context, thread int, first int64, run []*cachedPage) error {
+func (k *Kernel) sendREAD(ctx context.Context, killed <-chan struct{}, thread int, first int64, run []*cachedPage) error {
+	version := k.versionNow()
 	k.nap() // the server does not know of it yet
-	reply, err := k.file.Read(ctx, head.Request{Off: first * k.Page, N: len(run) * int(k.Page), Thread: thread})
+	reply, err := k.file.Read(ctx, head.Request{Off: first * k.Page, N: len(run) * int(k.Page), Thread: thread, Interrupted: killed})
 	if err != nil {
 		for j, p := range run {
 			k.unlock(first+int64(j), p, nil)
@@ -181,6 +240,13 @@ func (k *Kernel) sendREAD(ctx context.Context, thread int, first int64, run []*c
 		return err
 	}
 	data := bytes.Join(reply.Slices(), nil)
+	if len(data) < len(run)*int(k.Page) { // the end of the file
+		k.mu.Lock()
+		if k.version == version {
+			k.size = min(k.size, first*k.Page+int64(len(data)))
+		}
+		k.mu.Unlock()
+	}
 	data = append(data, make([]byte, len(run)*int(k.Page)-len(data))...) // beyond the end of the file
 	k.nap()
 	for j, p := range run {
@@ -268,7 +334,13 @@ func (k *Kernel) indices(off, n int64) (found []int64) {
 	return found
 }
 
-func (k *Kernel) InvalidateAttr() error { return nil }
+// InvalidateAttr makes answers that are on their way not count.
+func (k *Kernel) InvalidateAttr() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.version++
+	return nil
+}
 
 // Retrieve takes references of the pages first, and copies what is in them later.
 func (k *Kernel) Retrieve(off int64, dest []byte) (n int, err error) {

@@ -25,6 +25,11 @@ type System struct {
 	Loader *bigfile.Loader
 	Kernel *Kernel
 
+	// IsDying says which threads are being killed. It may be set before the first
+	// READ; nil: none is.
+	IsDying func(thread int) bool
+
+	lag    time.Duration // at most, wherever time may pass in the kernel
 	cancel context.CancelFunc
 	mu     sync.Mutex
 	err    error
@@ -39,8 +44,9 @@ func NewSystem(ctx context.Context, seed uint64, preserve int64) (*System, error
 	s.Objs = tail.NewObjects(s.Ctx, s.DB, first, 1<<20)
 	s.Loader = bigfile.NewLoader(s.Ctx, 1+s.Intn(8))
 	s.Head = head.New(s.Ctx, first, s.Objs, s.DB, s.Loader, head.Config{
-		MaxServed: 1000, PreserveBytes: preserve, Retry: time.Second, StuckAfter: time.Hour,
+		MaxServed: []int{2, 4, 1000}[s.Intn(3)], ParkedBytes: int64(s.Intn(2)) << 20, PreserveBytes: preserve, Retry: time.Second, StuckAfter: time.Hour,
 		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: func(string, ...any) {},
+		IsDying: func(thread int) bool { return s.IsDying != nil && s.IsDying(thread) },
 	})
 	if err := s.start(); err != nil {
 		s.Close()
@@ -61,9 +67,20 @@ func (s *System) start() (err error) {
 	if s.File, err = s.Head.Open(s.Ctx, File); err != nil {
 		return err
 	}
-	lag := time.Duration(s.Intn(3)) * 10 * time.Millisecond
-	s.Kernel = NewKernel(s.File, func() { s.Nap(lag) })
+	s.lag = time.Duration(s.Intn(3)) * 10 * time.Millisecond
+	s.Kernel = NewKernel(s.File, s.nap)
 	return nil
+}
+
+func (s *System) nap() { s.Nap(s.lag) }
+
+// OpenTwin opens the other file, which nobody has looked up so far.
+func (s *System) OpenTwin() (*Kernel, error) {
+	f, err := s.Head.Open(s.Ctx, Twin)
+	if err != nil {
+		return nil, err
+	}
+	return NewKernel(f, s.nap), nil
 }
 
 // Cancel ends all that is under way.

@@ -17,10 +17,11 @@ import (
 	"github.com/wcfs/wcfs/internal/storage/mem"
 )
 
-// The file of a World and its blocks. The last block is always there, so that
-// the size does not change.
+// The files of a World, which read the same at every view, and the blocks that they
+// have at most.
 const (
 	File zodb.Oid = 1
+	Twin zodb.Oid = 5
 	Blks          = 6
 
 	tableOid zodb.Oid = 2
@@ -30,9 +31,9 @@ const (
 	zblks             = 5
 )
 
-// World is a database with one file that changes at random: data, what blocks
-// show, holes that become data and the other way around, a ZBlk in several
-// blocks. Its methods may be called from any goroutine, except Transact.
+// World is a database with two files, of one block table, that change at random:
+// data, what blocks show, holes that become data and the other way around, a ZBlk in
+// several blocks, appends and their undoing. Its methods may be called from any goroutine, except Transact.
 type World struct {
 	DB      *mem.Storage
 	BlkSize int64
@@ -42,6 +43,7 @@ type World struct {
 
 	mu      sync.Mutex
 	content map[zodb.Tid][][]byte // of every view: what each block reads as
+	end     map[zodb.Tid]int      // of every view: the size in blocks
 	tids    []zodb.Tid
 	table   map[int64]zodb.Oid
 	data    map[zodb.Oid][]byte
@@ -50,7 +52,7 @@ type World struct {
 // NewWorld returns the world of a seed. Its first transaction is committed, and
 // was taken out of the events.
 func NewWorld(seed uint64) *World {
-	w := &World{DB: mem.New(), rnd: rand.New(rand.NewPCG(seed, 2)), content: make(map[zodb.Tid][][]byte),
+	w := &World{DB: mem.New(), rnd: rand.New(rand.NewPCG(seed, 2)), content: make(map[zodb.Tid][][]byte), end: make(map[zodb.Tid]int),
 		table: make(map[int64]zodb.Oid), data: make(map[zodb.Oid][]byte)}
 	w.BlkSize = int64(os.Getpagesize()) * int64(1+w.Intn(3))
 	for z := range zodb.Oid(zblks) {
@@ -64,6 +66,7 @@ func NewWorld(seed uint64) *World {
 	w.table[Blks-1] = firstZ
 	records := w.tableRecords()
 	records[File] = bigfile.EncodeFile(&bigfile.File{BlkSize: w.BlkSize, Table: tableOid})
+	records[Twin] = records[File]
 	for oid, data := range w.data {
 		records[oid] = bigfile.EncodeBlock(data)
 	}
@@ -120,6 +123,13 @@ func (w *World) last(at zodb.Tid) zodb.Tid {
 	return w.tids[0]
 }
 
+// EndAt returns how many blocks the files have at a view.
+func (w *World) EndAt(at zodb.Tid) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.end[w.last(at)]
+}
+
 // Block returns what block blk reads as at a view.
 func (w *World) Block(at zodb.Tid, blk int64) []byte {
 	w.mu.Lock()
@@ -167,11 +177,26 @@ func (w *World) commit(tid zodb.Tid, records map[zodb.Oid][]byte) {
 			copy(content[blk], w.data[z])
 		}
 	}
+	end := 0
+	for blk := range w.table {
+		end = max(end, int(blk)+1)
+	}
 	w.mu.Lock()
-	w.content[tid] = content
+	w.content[tid], w.end[tid] = content, end
 	w.tids = append(w.tids, tid)
 	w.mu.Unlock()
 	w.DB.Commit(tid, records)
+}
+
+// resize makes the files end with block end-1, or with the last one before it that
+// is no hole.
+func (w *World) resize(end int64) {
+	for blk := end; blk < Blks; blk++ {
+		delete(w.table, blk)
+	}
+	if end > 0 && w.Intn(2) == 0 {
+		w.table[end-1] = firstZ + zodb.Oid(w.Intn(zblks))
+	}
 }
 
 // Transact makes a random transaction.
@@ -191,6 +216,9 @@ func (w *World) Transact() {
 		} else {
 			w.table[blk] = firstZ + zodb.Oid(w.Intn(zblks))
 		}
+	}
+	if w.Intn(3) == 0 {
+		w.resize(int64(w.Intn(Blks + 1)))
 	}
 	for oid, data := range w.tableRecords() {
 		if !bytes.Equal(data, before[oid]) || w.Intn(10) == 0 {
