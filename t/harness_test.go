@@ -128,6 +128,7 @@ type Config struct {
 	Env      []string // environment; nil for that of the test
 	WorkDir  string   // current directory; "" for that of the test
 	Stderr   string   // where its stderr goes, if not to what Log returns
+	Under    []string // program that executes the server, with arguments
 	Join     bool     // keep .wcfs/zurl open, as clients do; see Leave
 }
 
@@ -191,7 +192,8 @@ func (s *Server) spawn(args []string, c Config) {
 	log, err := os.OpenFile(cmp.Or(c.Stderr, s.log), os.O_WRONLY|os.O_CREATE, 0o644)
 	require.NoError(s.t, err)
 	defer log.Close()
-	s.cmd = exec.Command(binary, args...)
+	args = append(append(slices.Clone(c.Under), binary), args...)
+	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stderr = log
 	s.cmd.Env, s.cmd.Dir = c.Env, c.WorkDir
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

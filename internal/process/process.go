@@ -2,7 +2,8 @@
 // signals it, without ever hitting another that got its number.
 //
 // A Handle is of a thread group, whatever thread it was asked for by. It is a
-// pidfd (Linux 5.3), which the Go runtime polls: waiting takes no thread.
+// pidfd that does not block (Linux 5.10), which the Go runtime polls: waiting takes
+// no thread. Check tells where there are none.
 package process
 
 import (

@@ -138,6 +138,9 @@ type server struct {
 // Run serves until ctx ends or somebody unmounts. It returns nil after an
 // orderly end; errors are *mount.Error, *storage.OpenError and others.
 func Run(ctx context.Context, opt Options) error {
+	if err := checkProcesses(); err != nil {
+		return err
+	}
 	web, err := listenHTTP(&opt)
 	if err != nil {
 		return err
