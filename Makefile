@@ -31,9 +31,11 @@ test: setup build lint ## run all tests: without a mount under -race, random one
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 50000
+	@t/setup.sh test
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/...
 
-soak: setup ## run the random tests for long: kills, appends, histories, schedules
+soak: setup ## run the random tests for long: kills, appends, histories, schedules, restarts
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./t -run StartRightAfterAnEnd -restarts 1000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/transfer -kills 500 -appends 10000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/tail -histories 100000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/isolation -run EveryLiveClient -schedules 500000

@@ -12,6 +12,10 @@ var (
 	// mounted where it should be. Start one.
 	ErrNotRunning = errors.New("no wcfs server is running")
 
+	// ErrForeign says that what is there belongs to another user, who need not be
+	// trusted and whose server answers nobody else.
+	ErrForeign = errors.New("it belongs to another user")
+
 	// ErrCrashed says that the server has ended while its mount was in use.
 	// Nothing that belongs to the mount works again; close it and join anew.
 	ErrCrashed = errors.New("the wcfs server is gone")

@@ -36,8 +36,9 @@ func newFake(t *testing.T, at Tid) *fake {
 	f := &fake{t: t, dir: t.TempDir()}
 	f.write(".wcfs/zurl", "file:///data.fs")
 	f.setHead(at)
-	var err error
-	f.w, err = JoinMount(t.Context(), f.dir)
+	dir, err := open(unix.AT_FDCWD, f.dir, unix.O_PATH|unix.O_DIRECTORY)
+	require.NoError(t, err)
+	f.w, err = joinDir(f.dir, dir)
 	require.NoError(t, err)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	require.NoError(t, err)

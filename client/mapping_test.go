@@ -118,6 +118,8 @@ func TestJoin(t *testing.T) {
 	require.NotErrorIs(t, err, ErrNotRunning)
 	f := newFake(t, 5)
 	require.Equal(t, "file:///data.fs", f.w.ZURL())
+	_, err = JoinMount(t.Context(), f.dir)
+	require.ErrorIs(t, err, ErrNotRunning, "files that look like a mount are none")
 	f.closed(1)
 	require.NoError(t, f.w.Close())
 	_, err = f.w.Connect(t.Context(), Head)

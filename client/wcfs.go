@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 	"time"
@@ -26,18 +27,48 @@ type WCFS struct {
 	conns  map[*Conn]struct{}
 }
 
-// Join uses the server of the database zurl at its usual mount point. It does
-// not start one. Errors: ErrNotRunning, ErrCrashed, that of ctx, of a zurl that
-// is not understood, and those of the operating system.
+// Join uses the server of the database zurl at its usual mount point, or, if
+// another user has that, where wcfs mount puts it then. It does not start one.
+// Errors: ErrNotRunning, ErrCrashed, ErrForeign, that of ctx, of a zurl that is not
+// understood, and those of the operating system.
 func Join(ctx context.Context, zurl string) (*WCFS, error) {
-	point, err := mount.Point(zurl)
+	points, err := mount.Points(zurl)
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}
-	return JoinMount(ctx, point)
+	var failures []error
+	for _, point := range points {
+		w, err := joinDatabase(ctx, point, zurl)
+		if err == nil {
+			return w, nil
+		}
+		failures = append(failures, fmt.Errorf("join %s: %w", point, err))
+	}
+	return nil, worst(failures)
 }
 
-// JoinMount is Join for a given mount point.
+// worst returns the first error that says more than that there is nothing.
+func worst(failures []error) error {
+	for _, err := range failures {
+		if !errors.Is(err, ErrNotRunning) {
+			return err
+		}
+	}
+	return failures[0]
+}
+
+// joinDatabase is joinMount for a given database.
+func joinDatabase(ctx context.Context, point, zurl string) (*WCFS, error) {
+	w, err := joinMount(ctx, point)
+	if err != nil || mount.SameDatabase(w.zurl, zurl) {
+		return w, err
+	}
+	w.closeFds()
+	return nil, fmt.Errorf("%w: the server there serves another database", ErrNotRunning)
+}
+
+// JoinMount uses the server that is mounted on point, whatever database it serves.
+// What is not of wcfs, or of another user, is refused. Errors are those of Join.
 func JoinMount(ctx context.Context, point string) (*WCFS, error) {
 	w, err := joinMount(ctx, point)
 	if err != nil {
@@ -50,13 +81,19 @@ func joinMount(ctx context.Context, point string) (w *WCFS, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w = &WCFS{dir: -1, alive: -1, conns: make(map[*Conn]struct{})}
-	if w.point, err = filepath.Abs(point); err != nil {
+	if point, err = filepath.Abs(point); err != nil {
 		return nil, err
 	}
-	if w.dir, err = open(unix.AT_FDCWD, w.point, unix.O_PATH|unix.O_DIRECTORY); err != nil {
+	dir, _, err := mount.At(point)
+	if err != nil {
 		return nil, notRunning(err)
 	}
+	return joinDir(point, dir)
+}
+
+// joinDir joins what is mounted at the directory dir, which it takes over.
+func joinDir(point string, dir int) (w *WCFS, err error) {
+	w = &WCFS{point: point, dir: dir, alive: -1, conns: make(map[*Conn]struct{})}
 	if w.alive, err = open(w.dir, ".wcfs/zurl", unix.O_RDONLY); err != nil {
 		w.closeFds()
 		return nil, notRunning(err)
@@ -73,8 +110,12 @@ func joinMount(ctx context.Context, point string) (w *WCFS, err error) {
 
 // notRunning gives a failure to join its meaning.
 func notRunning(err error) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+	var refused *mount.Error
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%w: %w", ErrNotRunning, err)
+	case errors.Is(err, unix.EACCES), errors.As(err, &refused) && refused.Foreign:
+		return fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	return failed("open .wcfs/zurl", err)
 }

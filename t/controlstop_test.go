@@ -176,6 +176,18 @@ func TestStopLeavesWhatIsMountedOnTop(t *testing.T) {
 	require.NoError(t, unix.Unmount(b.Dir, 0))
 }
 
+// TestStopOfADirectoryAboveLeavesTheServer: a server has that open, too, but is not
+// about to mount there.
+func TestStopOfADirectoryAboveLeavesTheServer(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	code, _, words := wcfs(t, "stop", filepath.Dir(s.Dir))
+	require.Zero(t, code, words)
+	require.Contains(t, words, "not running")
+	require.NotEmpty(t, content(t, s.Path("head/at")))
+	s.Stop()
+}
+
 // TestStopOfSeveralAsksWhich, unless one of them is at the usual place.
 func TestStopOfSeveralAsksWhich(t *testing.T) {
 	t.Parallel()

@@ -68,9 +68,12 @@ func TestSignalsEndTheServerCleanly(t *testing.T) {
 	}
 }
 
+// defaultRoot is what all users share.
+const defaultRoot = "/dev/shm/wcfs"
+
 // defaultPoint is where clients look for the mount of a database.
 func defaultPoint(zurl string) string {
-	return fmt.Sprintf("/dev/shm/wcfs/%x", sha1.Sum([]byte(zurl)))
+	return fmt.Sprintf("%s/%x", defaultRoot, sha1.Sum([]byte(zurl)))
 }
 
 func TestDefaultMountPointIsMadeAndRemoved(t *testing.T) {

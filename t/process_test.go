@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -25,10 +26,38 @@ type Helper struct {
 // StartHelper starts a helper, which is killed when the test ends.
 func StartHelper(t testing.TB, name string, args ...string) *Helper {
 	t.Helper()
-	h := &Helper{t: t, cmd: exec.Command(os.Args[0], args...), lines: make(chan string, 1)}
+	return startHelper(t, exec.Command(os.Args[0], args...), name)
+}
+
+// StartHelperAs is StartHelper as another user.
+func StartHelperAs(t testing.TB, uid uint32, name string, args ...string) *Helper {
+	t.Helper()
+	cmd := exec.Command(helperCopy(t), args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	cmd.Dir = "/"
+	return startHelper(t, cmd, name)
+}
+
+// helperCopy returns a copy of this binary. That itself is where others may not
+// look.
+func helperCopy(t testing.TB) string {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "helper")
+	copyFile(t, os.Args[0], exe)
+	require.NoError(t, os.Chmod(exe, 0o755))
+	letPass(t, exe)
+	return exe
+}
+
+func startHelper(t testing.TB, cmd *exec.Cmd, name string) *Helper {
+	t.Helper()
+	h := &Helper{t: t, cmd: cmd, lines: make(chan string, 1)}
 	h.cmd.Env = append(os.Environ(), helperEnv+"="+name)
 	h.cmd.Stderr = os.Stderr
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if h.cmd.SysProcAttr == nil {
+		h.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	h.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	var err error
 	h.in, err = h.cmd.StdinPipe()
 	require.NoError(t, err)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks what wcfs needs to be built, run and tested on this machine. Installs
-# what is missing when it may, else says what to install.
+# Checks what wcfs needs to be built and run on this machine, with "test" also what
+# the tests need. Installs what is missing when it may, else says what to install.
 set -u
 missing=""
 need() { # need PROGRAM PACKAGE
@@ -10,6 +10,15 @@ need go golang
 need gcc gcc
 [ "$(id -u)" = 0 ] || need fusermount3 fuse3
 [ "$(id -u)" = 0 ] && need umount mount
+if [ "${1:-}" = test ]; then
+	if [ "$(id -u)" = 0 ]; then
+		need fusermount3 fuse3
+		need nsenter util-linux
+		need setpriv util-linux
+	else
+		echo "NOT ROOT: tests that act as a second user, or need mounts of their own, are skipped" >&2
+	fi
+fi
 
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

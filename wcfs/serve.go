@@ -62,7 +62,8 @@ func newServe() *cobra.Command {
 SIGHUP, or until somebody unmounts. ZURL is file:///path/to/data.fs or just a path.
 
 Without MOUNTPOINT the usual place is used, where clients look for it:
-` + mount.Root + `/<sha1 of ZURL>. It is made for the time of serving.
+` + mount.Root + `/<sha1 of ZURL>. It is made for the time of serving. If another user
+has it, ` + mount.Root + `-<uid>/<sha1 of ZURL> is used, which wcfs and Go clients find.
 
 ` + exitCodesHelp,
 		Example: `  wcfs serve data.fs
@@ -185,6 +186,17 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		return opt, nil
 	}
 	opt.CreateMountpoint = true
-	opt.Mountpoint, err = mount.Point(zurl)
+	opt.Mountpoint, err = choosePoint(zurl)
 	return opt, err
+}
+
+// choosePoint returns where the database is mounted if the user does not say. If it
+// is not where clients of other programs look, that is said.
+func choosePoint(zurl string) (string, error) {
+	dir, foreign, err := mount.Choose(zurl)
+	if foreign != nil {
+		fmt.Fprintf(os.Stderr, "wcfs: the usual place is not free: %s: %s; using %s, where only this program and its Go clients look\n",
+			foreign.Dir, foreign.Msg, dir)
+	}
+	return dir, err
 }

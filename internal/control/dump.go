@@ -91,7 +91,7 @@ func userText(u mount.User) string {
 	if n := len(u.Uses) - len(uses); n > 0 {
 		more = fmt.Sprintf(", and %d more", n)
 	}
-	return fmt.Sprintf("pid %d (%s, %s): %s%s", u.PID, u.Name, userName(u.UID), strings.Join(uses, ", "), more)
+	return fmt.Sprintf("pid %d (%s, %s): %s%s", u.PID, u.Name, mount.UserName(u.UID), strings.Join(uses, ", "), more)
 }
 
 func printThreads(w io.Writer, list []Thread) {

@@ -1,6 +1,10 @@
 package control
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/wcfs/wcfs/internal/mount"
+)
 
 // Kind classifies why something could not be done with a server.
 type Kind int
@@ -45,6 +49,6 @@ func (e *ServeError) Error() string { return e.Msg }
 
 func taken(dir, zurl string, uid int) *Error {
 	return &Error{Kind: Taken,
-		Msg:  fmt.Sprintf("%s: the server there belongs to %s, and nobody else can use it", dir, userName(uid)),
+		Msg:  fmt.Sprintf("%s: the server there belongs to %s, and nobody else can use it", dir, mount.UserName(uid)),
 		Hint: "choose a mount point of your own: wcfs mount " + zurl + " MOUNTPOINT"}
 }

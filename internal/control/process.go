@@ -67,7 +67,7 @@ func (p *fuseProcess) look(tid int) (found bool) {
 			if conn, ok := mount.FDField(tid, fd, "fuse_connection"); ok {
 				p.conns = append(p.conns, conn)
 			}
-		case filepath.IsAbs(path):
+		case filepath.IsAbs(path) && !mount.FDIsPath(tid, fd): // it has the one above, too
 			p.dirs = append(p.dirs, path)
 		}
 	}
@@ -121,16 +121,21 @@ func (p fuseProcess) serves(e mount.Entry) bool {
 func starting(dir string) (pid int, start string) {
 	for _, pid := range mount.Processes() {
 		start := statText(pid, fieldStart)
-		if mount.Name(pid) != serverName || isOperator(within(func() []string { return arguments(pid) })) {
+		if mount.Name(pid) != serverName || !mayEnd(pid) || isOperator(within(func() []string { return arguments(pid) })) {
 			continue
 		}
 		for _, fd := range mount.FDs(pid) {
-			if path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd)); err == nil && path == dir {
+			if path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd)); err == nil && path == dir && !mount.FDIsPath(pid, fd) {
 				return pid, start
 			}
 		}
 	}
 	return 0, ""
+}
+
+// mayEnd reports whether a process is of this user, or this user is root.
+func mayEnd(pid int) bool {
+	return os.Geteuid() == 0 || mount.Owner(pid) == os.Geteuid()
 }
 
 // isOperator reports whether the arguments of a wcfs say that it is no server, but

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -120,26 +118,12 @@ func stateOf(err error) State {
 
 // serves reports whether the server is for the database zurl, in whatever
 // spelling clients agree on.
-func (s *Server) serves(zurl string) bool { return sameDatabase(s.Source, zurl) }
-
-func sameDatabase(a, b string) bool {
-	if a == b {
-		return true
-	}
-	normalA, errA := storage.Normalize(a)
-	normalB, errB := storage.Normalize(b)
-	return errA == nil && errB == nil && normalA == normalB
-}
+func (s *Server) serves(zurl string) bool { return mount.SameDatabase(s.Source, zurl) }
 
 // mayControl reports whether this process may end the server.
 func (s *Server) mayControl() bool {
-	return os.Geteuid() == 0 || s.UID == os.Geteuid()
+	return os.Geteuid() == 0 || s.isOurs()
 }
 
-// userName returns the name of a user for messages.
-func userName(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return "user " + u.Username
-	}
-	return "uid " + strconv.Itoa(uid)
-}
+// isOurs reports whether the server is of this user.
+func (s *Server) isOurs() bool { return s.UID == os.Geteuid() }

@@ -84,8 +84,12 @@ func Start(ctx context.Context, opt StartOptions) error {
 }
 
 // RealDir resolves the symbolic links of dir, which must be absolute, without
-// asking any mount of wcfs.
+// asking any mount of wcfs. At managed places there are none: what another user
+// may have put there is not followed.
 func RealDir(dir string) (string, error) {
+	if mount.IsManaged(dir) {
+		return dir, nil
+	}
 	servers, err := Servers()
 	if err != nil {
 		return "", err
@@ -99,6 +103,9 @@ func lookForServer(ctx context.Context, opt StartOptions) error {
 	if err != nil || !ok {
 		return err
 	}
+	if !s.isOurs() && s.UID >= 0 {
+		return taken(s.Dir, storage.Redact(opt.ZURL), s.UID)
+	}
 	_, state, err := s.ask(ctx, opt.Prober)
 	switch {
 	case ctx.Err() != nil:
@@ -108,10 +115,10 @@ func lookForServer(ctx context.Context, opt StartOptions) error {
 			Hint: "see wcfs status " + s.Dir + ", or stop it: wcfs stop " + s.Dir}
 	case state == StatePrivate:
 		return taken(s.Dir, storage.Redact(opt.ZURL), s.UID)
-	case state == StateOK && s.serves(opt.ZURL):
+	case state == StateOK && s.serves(opt.ZURL) && opt.Prober.Condition(ctx, opt.Dir) == mount.Alive:
 		return &Error{Kind: AlreadyRunning, Msg: "already running at " + s.Dir}
 	}
-	return nil // the server that we start clears up or says what is the matter
+	return nil // the server that we start waits, clears up, or says what is the matter
 }
 
 // serverAt returns the server on dir.
@@ -132,7 +139,7 @@ func serverAt(dir string) (s Server, ok bool, err error) {
 // same database: somebody else is faster.
 func otherStarts(opt StartOptions) bool {
 	fstype, source, err := mount.What(opt.Dir)
-	return err == nil && (fstype == "" || fstype == mount.FSType && sameDatabase(source, opt.ZURL))
+	return err == nil && (fstype == "" || fstype == mount.FSType && mount.SameDatabase(source, opt.ZURL))
 }
 
 // launch starts the server once and waits until its mount answers.

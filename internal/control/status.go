@@ -87,7 +87,7 @@ func askDevice(ctx context.Context, prober mount.Prober, s *Server) (string, err
 func (s *Server) examineProcess() (detail string, err error) {
 	if s.PID == 0 {
 		if !s.mayControl() {
-			return fmt.Sprintf("of %s, cannot be seen", userName(s.UID)), nil
+			return fmt.Sprintf("of %s, cannot be seen", mount.UserName(s.UID)), nil
 		}
 		return "", errors.New("no process serves this mount")
 	}
@@ -115,7 +115,7 @@ func (r *Report) Err() error {
 		return &Error{Kind: NotRunning, Msg: r.Mountpoint + ": the server is dead, its mount is left",
 			Hint: "start it again, or clean up: wcfs stop " + r.Mountpoint}
 	case StatePrivate:
-		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s, and answers nobody else", r.Mountpoint, userName(r.UID))}
+		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s, and answers nobody else", r.Mountpoint, mount.UserName(r.UID))}
 	}
 	return &Error{Kind: Unhealthy, Msg: r.Mountpoint + ": the server is not as it should be"}
 }

@@ -53,7 +53,7 @@ func Stop(ctx context.Context, t Target, opt StopOptions) error {
 		return err
 	}
 	if !s.mayControl() {
-		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s", s.Dir, userName(s.UID)),
+		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s", s.Dir, mount.UserName(s.UID)),
 			Hint: "only they and root can stop it"}
 	}
 	if err := s.uncovered(); err != nil {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,8 +27,8 @@ func (t Target) String() string {
 	return storage.Redact(t.ZURL)
 }
 
-// Find returns the servers that are meant, the one at the usual mount point of
-// the database first. The error is an *Error of kind NotRunning if there are
+// Find returns the servers that are meant, those of this user and at the usual
+// mount point of the database first. The error is an *Error of kind NotRunning if there are
 // none. No mount is touched and no directory is made.
 func (t Target) Find() ([]Server, error) {
 	servers, err := Servers()
@@ -41,14 +42,16 @@ func (t Target) Find() ([]Server, error) {
 		Hint: "see those that are: wcfs list"}
 }
 
-// Only is Find for what is done to one server. The usual one is meant if there
-// are several. The error is of kind Ambiguous if none of them is.
+// Only is Find for what is done to one server. If there are several, that of this
+// user at a place of Points is meant, or the only one of this user, or that at the
+// usual place. The error is of kind Ambiguous if there is none of these.
 func (t Target) Only() (Server, error) {
 	servers, err := t.Find()
 	if err != nil {
 		return Server{}, err
 	}
-	if len(servers) == 1 || slices.Contains(servers[0].Places(), t.Path) || servers[0].Dir == t.usual() {
+	first := t.rank(servers[0])
+	if len(servers) == 1 || first != t.rank(servers[1]) && first < rankOther {
 		return servers[0], nil
 	}
 	places := make([]string, len(servers))
@@ -61,46 +64,63 @@ func (t Target) Only() (Server, error) {
 
 func (t Target) among(servers []Server) (found []Server) {
 	if t.Path != "" {
-		path := resolveLinks(t.Path, func(path string) bool { return isPlace(servers, path) })
+		path := t.Path
+		if !mount.IsManaged(path) { // else others may have put links there
+			path = resolveLinks(path, func(path string) bool { return isPlace(servers, path) })
+		}
 		for _, s := range slices.Backward(servers) { // what is on top comes last
 			if slices.Contains(s.Places(), path) {
 				return []Server{s}
 			}
 		}
 	}
-	usual := t.usual()
 	for _, s := range servers {
-		switch {
-		case !s.serves(t.ZURL):
-		case s.Dir == usual:
-			found = append([]Server{s}, found...)
-		default:
+		if s.serves(t.ZURL) {
 			found = append(found, s)
 		}
 	}
+	slices.SortStableFunc(found, func(a, b Server) int { return cmp.Compare(t.rank(a), t.rank(b)) })
 	return found
+}
+
+// rankOther is the rank of servers that are not meant before others.
+const rankOther = 4
+
+// rank returns how likely it is that a server of the database is meant: the less
+// the likelier.
+func (t Target) rank(s Server) int {
+	switch place := slices.Index(t.usual(), s.Dir); {
+	case s.isOurs() && place >= 0:
+		return place
+	case s.isOurs():
+		return 2
+	case place == 0:
+		return 3
+	}
+	return rankOther
 }
 
 func isPlace(servers []Server, path string) bool {
 	return slices.ContainsFunc(servers, func(s Server) bool { return slices.Contains(s.Places(), path) })
 }
 
-// usual returns where clients look for the database, "" if it is none.
-func (t Target) usual() string {
-	dir, err := mount.Point(t.ZURL)
+// usual returns where clients of this user look for the database, nothing if it is
+// none.
+func (t Target) usual() []string {
+	dirs, err := mount.Points(t.ZURL)
 	if err != nil {
-		return ""
+		return nil
 	}
-	return dir
+	return dirs
 }
 
 // points returns the directories that the server would be mounted on.
 func (t Target) points() []string {
-	dirs := []string{t.usual()}
+	dirs := t.usual()
 	if t.Path != "" {
 		dirs = append(dirs, t.Path)
 	}
-	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
+	return dirs
 }
 
 // maxLinks is how many symbolic links a path may have, as in the kernel.

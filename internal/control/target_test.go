@@ -91,7 +91,7 @@ func TestEquivalentURLsAreOneDatabase(t *testing.T) {
 		for j, other := range same {
 			for _, a := range group {
 				for _, b := range other {
-					require.Equal(t, i == j, sameDatabase(a, b), "%s %s", a, b)
+					require.Equal(t, i == j, mount.SameDatabase(a, b), "%s %s", a, b)
 				}
 			}
 		}

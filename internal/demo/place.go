@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,7 +38,7 @@ func makePlace() (*place, error) {
 // database stays.
 func (p *place) remove(keep bool) error {
 	// It detaches the mount that a server that was killed has left.
-	if point, err := mount.Prepare(p.point, false); err == nil {
+	if point, err := mount.Prepare(context.Background(), p.point, false); err == nil {
 		point.Remove()
 	}
 	// What is mounted must never be emptied: this fails if anything still is.

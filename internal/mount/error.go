@@ -14,11 +14,12 @@ const (
 
 // Error says why something could not be mounted: what is wrong and what to do.
 type Error struct {
-	Reason Reason
-	Dir    string // mount point, may be empty
-	Msg    string // what is wrong
-	Hint   string // what to do, may be empty
-	Err    error  // cause, may be nil; not part of the text
+	Reason  Reason
+	Dir     string // mount point, may be empty
+	Msg     string // what is wrong
+	Hint    string // what to do, may be empty
+	Err     error  // cause, may be nil; not part of the text
+	Foreign bool   // the place is another user's; there may be another place
 }
 
 func (e *Error) Error() string {

@@ -2,11 +2,13 @@ package mount
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +16,10 @@ import (
 // fusermountDirs are searched besides $PATH: mount(8) and some supervisors run
 // programs with no PATH at all.
 var fusermountDirs = []string{"/usr/bin", "/bin"}
+
+// helperLimit is how long the helper may take to unmount. The mount may be one that
+// does not answer.
+const helperLimit = 2 * time.Second
 
 // findFusermount returns the path of the setuid helper that mounts for
 // ordinary users.
@@ -33,8 +39,10 @@ func findFusermount() (string, error) {
 }
 
 // mountHelper mounts through fusermount3, which sends the open /dev/fuse back
-// over a socket (protocol: fusermount.c of libfuse).
-func mountHelper(dir string, opt Options) (*Device, error) {
+// over a socket (protocol: fusermount.c of libfuse). Its current directory is the
+// one to mount on.
+func (p *Place) mountHelper(opt Options) (*Device, error) {
+	dir := p.Dir
 	helper, err := findFusermount()
 	if err != nil {
 		return nil, err
@@ -47,7 +55,8 @@ func mountHelper(dir string, opt Options) (*Device, error) {
 	defer unix.Close(ours)
 	defer theirs.Close()
 
-	cmd := exec.Command(helper, "-o", helperOptions(opt), "--", dir)
+	cmd := exec.Command(helper, "-o", helperOptions(opt), "--", ".")
+	cmd.Dir = selfFD(p.dir.self)
 	cmd.Env = append(os.Environ(), "_FUSE_COMMFD=3")
 	cmd.ExtraFiles = []*os.File{theirs}
 	var words bytes.Buffer
@@ -60,7 +69,7 @@ func mountHelper(dir string, opt Options) (*Device, error) {
 	if err != nil {
 		return nil, &Error{Reason: NoDevice, Dir: dir, Err: err, Msg: fmt.Sprintf("%s sent no device: %s", helper, err)}
 	}
-	return &Device{Dir: dir, fd: fd, fusermount: helper}, nil
+	return &Device{fd: fd, fusermount: helper}, nil
 }
 
 func helperOptions(opt Options) string {
@@ -96,7 +105,11 @@ func runFusermountUnmount(helper, dir string, flags int) error {
 	if flags&unix.MNT_DETACH != 0 {
 		args = append(args, "-z")
 	}
-	cmd := exec.Command(helper, append(args, "--", dir)...)
+	ctx, cancel := context.WithTimeout(context.Background(), helperLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, helper, append(args, "--", dir)...)
+	cmd.Dir = "/" // ours may be in the mount
+	cmd.WaitDelay = helperLimit
 	var words bytes.Buffer
 	cmd.Stderr = &words
 	if err := cmd.Run(); err != nil {

@@ -1,8 +1,8 @@
 package mount
 
 import (
-	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +23,8 @@ type Entry struct {
 	Source string   // url of the database as the server got it; may hold secrets
 	Major  int      // with Minor the device number; Minor is also the
 	Minor  int      // number of the FUSE connection
-	UID    int      // of who mounted it
+	UID    int      // of who mounted it, -1 if that is not known
+	Open   bool     // to all users; no wcfs is
 }
 
 // Device returns the device number, as stat(2) gives it for all files of the mount.
@@ -95,9 +96,52 @@ func listFrom(table string) ([]Entry, error) {
 		}
 		known[device] = len(entries)
 		entries = append(entries, Entry{Dir: info.Mountpoint, Source: info.Source,
-			Major: info.Major, Minor: info.Minor, UID: userID(info.VFSOptions)})
+			Major: info.Major, Minor: info.Minor, UID: userID(info.VFSOptions), Open: isOpen(info.VFSOptions)})
 	}
 	return entries, nil
+}
+
+// At opens the mount point dir for use in paths, and tells what is mounted there.
+// The mount is not asked. The error says fs.ErrNotExist if that is no wcfs, and
+// is an *Error if it is that of another user: then nothing it says can be trusted.
+func At(dir string) (fd int, e Entry, err error) {
+	f, err := openMountPoint(dir)
+	if err != nil {
+		return -1, Entry{}, err
+	}
+	defer f.Close()
+	id := mountID(f)
+	infos, err := mountinfo.GetMounts(func(info *mountinfo.Info) (skip, stop bool) { return info.ID != id, false })
+	if err != nil {
+		return -1, Entry{}, fmt.Errorf("list mounts: %w", err)
+	}
+	if len(infos) == 0 || infos[0].FSType != FSType {
+		return -1, Entry{}, fmt.Errorf("%s: no wcfs is mounted there: %w", dir, fs.ErrNotExist)
+	}
+	info := infos[0]
+	e = Entry{Dir: info.Mountpoint, Source: info.Source, Major: info.Major, Minor: info.Minor,
+		UID: userID(info.VFSOptions), Open: isOpen(info.VFSOptions)}
+	// To one that is not open the kernel lets nobody but its owner, whatever number
+	// the owner has where we are: it may differ in a container.
+	if e.Open && isForeign(e.UID) {
+		return -1, Entry{}, foreignMount(dir, e.UID)
+	}
+	fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, e, err
+}
+
+// openMountPoint opens dir for use in paths. At a managed place nothing is
+// followed.
+func openMountPoint(dir string) (*os.File, error) {
+	if !IsManaged(dir) {
+		return openPath(unix.AT_FDCWD, dir, 0)
+	}
+	root, err := openRoot(filepath.Dir(dir), false)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return openPath(int(root.Fd()), filepath.Base(dir), unix.O_NOFOLLOW)
 }
 
 func ours(table string) ([]*mountinfo.Info, error) {
@@ -108,6 +152,9 @@ func ours(table string) ([]*mountinfo.Info, error) {
 	defer f.Close()
 	return mountinfo.GetMountsFromReader(f, mountinfo.FSTypeFilter(FSType))
 }
+
+// isOpen reports whether a FUSE mount lets other users in.
+func isOpen(options string) bool { return slices.Contains(strings.Split(options, ","), "allow_other") }
 
 // userID returns the owner of a FUSE mount from its options, -1 if it is not
 // among them.
@@ -126,23 +173,26 @@ func userID(options string) int {
 // go of the directory: its mount goes before its descriptors do.
 const removePatience = time.Second
 
-// RemovePoint removes dir if it is an empty directory at a usual place, and no
+// RemovePoint removes dir if it is an empty directory at a managed place, and no
 // server is about to mount there. It is for what a killed server has left.
 func RemovePoint(dir string) {
-	if filepath.Dir(dir) != Root {
+	if !IsManaged(dir) {
 		return
 	}
-	for end := time.Now().Add(removePatience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(removePatience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if top, err := topmost(dir); err != nil || top != nil {
 			return // somebody else's now
 		}
-		lock, err := lockDir(dir)
-		if err == nil {
-			_ = unix.Rmdir(dir) // not empty: somebody else's
-			lock.Close()
+		d, err := openLeftOver(dir)
+		if err != nil {
 			return
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+		err = d.lock(false)
+		if err == nil && d.isNamed() {
+			d.remove() // not empty: somebody else's
+		}
+		d.close()
+		if err == nil {
 			return
 		}
 	}

@@ -3,9 +3,19 @@
 // # Nouns
 //
 // A mount point is the directory clients look at; Point computes the usual one
-// from the url of the database, as every client of wcfs does. A Device is an
-// open /dev/fuse together with the mount that hangs on it. It is handed to the
-// FUSE library as the "mount point" /dev/fd/N.
+// from the url of the database, as every client of wcfs does. A Place is a
+// directory that is ready to be mounted on. A Device is an open /dev/fuse together
+// with the mount that hangs on it. It is handed to the FUSE library as the "mount
+// point" /dev/fd/N.
+//
+// # Other users
+//
+// The usual mount points are in a directory where every user may put what they
+// like: links, files, directories, mounts, and locks. So these managed places are
+// opened one element after the other without following anything, nothing of
+// another user is used, and what is done then is done with what was opened. Who
+// finds the usual place taken by another user has one that nobody else can take
+// (Points, Choose).
 //
 // # Why not the mount of the FUSE library
 //
@@ -16,7 +26,7 @@
 //
 // # Ownership
 //
-// Mount returns a Device. Whoever serves it owns its descriptor; the mount goes
+// Place.Mount returns a Device. Whoever serves it owns its descriptor; the mount goes
 // away by Unmount, by Detach, or by the death of the process. /proc/self/mountinfo
 // is asked what is mounted, since even stat(2) of a mount point may hang or fail.
 // A mount itself is only asked by the child of a Prober, within a limit. That
@@ -46,9 +56,9 @@ type Options struct {
 
 // Device is a mounted /dev/fuse.
 type Device struct {
-	Dir string // absolute mount point
-
+	place      *Place
 	fd         int
+	watch      int    // another descriptor of the same; -1 if there is none
 	minor      int    // of the device number of the mount
 	fusermount string // helper that mounted and has to unmount; "" when we did it ourselves
 }
@@ -56,38 +66,47 @@ type Device struct {
 // FUSEPath is the "mount point" that makes the FUSE library serve this device.
 func (d *Device) FUSEPath() string { return "/dev/fd/" + strconv.Itoa(d.fd) }
 
-// Mount mounts on dir, which must be prepared by Prepare. Root mounts by
-// itself, others through fusermount3. Errors are *Error.
-func Mount(dir string, opt Options) (*Device, error) {
+// Mount mounts on the directory of the place: on that very one, whatever its path
+// leads to by now. Root mounts by itself, others through fusermount3. Errors are
+// *Error.
+func (p *Place) Mount(opt Options) (*Device, error) {
 	// Since Prepare looked, a database may have been opened for minutes.
-	if err := checkNotMounted(dir); err != nil {
+	if err := checkNotMounted(p.Dir); err != nil {
 		return nil, err
 	}
-	way := mountHelper
+	if !p.dir.isNamed() {
+		return nil, &Error{Reason: BadMountpoint, Dir: p.Dir, Msg: "somebody has removed it", Hint: "try again"}
+	}
+	way := p.mountHelper
 	if os.Geteuid() == 0 {
-		way = mountDirect
+		way = p.mountDirect
 	}
-	d, err := way(dir, opt)
-	if err == nil {
-		d.minor, _ = mountedMinor(dir)
+	d, err := way(opt)
+	if err != nil {
+		return nil, err
 	}
-	return d, err
+	d.place = p
+	d.minor, _ = mountedMinor(p.Dir)
+	if d.watch, err = unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		d.watch = -1
+	}
+	return d, nil
 }
 
 // mountDirect mounts by mount(2).
-func mountDirect(dir string, opt Options) (*Device, error) {
+func (p *Place) mountDirect(opt Options) (*Device, error) {
 	fd, err := openFUSE()
 	if err != nil {
 		return nil, err
 	}
 	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,max_read=%d",
 		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), opt.MaxRead)
-	err = unix.Mount(opt.Source, dir, "fuse."+opt.Subtype, unix.MS_NOSUID|unix.MS_NODEV, data)
+	err = unix.Mount(opt.Source, selfFD(p.dir.self), "fuse."+opt.Subtype, unix.MS_NOSUID|unix.MS_NODEV, data)
 	if err != nil {
 		unix.Close(fd)
-		return nil, mountError(dir, err)
+		return nil, mountError(p.Dir, err)
 	}
-	return &Device{Dir: dir, fd: fd}, nil
+	return &Device{fd: fd}, nil
 }
 
 func openFUSE() (fd int, err error) {
@@ -127,9 +146,22 @@ func mountError(dir string, err error) error {
 
 // Mounted reports whether the mount is still on its directory.
 func (d *Device) Mounted() bool {
-	minor, ok := mountedMinor(d.Dir)
+	minor, ok := mountedMinor(d.place.Dir)
 	return ok && minor == d.minor
 }
+
+// Disconnected reports whether the kernel has given up the connection: somebody
+// has unmounted, or aborted it. Requests that are being handled may not have
+// noticed yet.
+func (d *Device) Disconnected() bool {
+	// fuse_dev_poll of Linux gives an error for that and for nothing else.
+	poll := []unix.PollFd{{Fd: int32(d.watch)}}
+	n, err := unix.Poll(poll, 0)
+	return d.watch >= 0 && err == nil && n > 0 && poll[0].Revents&unix.POLLERR != 0
+}
+
+// Abort makes the kernel give up the connection.
+func (d *Device) Abort() error { return Entry{Minor: d.minor}.Abort() }
 
 // mountedMinor returns the minor device number of what is mounted on dir.
 func mountedMinor(dir string) (minor int, ok bool) {
@@ -153,13 +185,13 @@ var errNotOurs = errors.New("the mount of this server is not there any more, or 
 
 func (d *Device) unmount(flags int) error {
 	if !d.Mounted() {
-		return fmt.Errorf("unmount %s: %w", d.Dir, errNotOurs)
+		return fmt.Errorf("unmount %s: %w", d.place.Dir, errNotOurs)
 	}
 	if d.fusermount != "" {
-		return runFusermountUnmount(d.fusermount, d.Dir, flags)
+		return runFusermountUnmount(d.fusermount, d.place.Dir, flags)
 	}
-	if err := unix.Unmount(d.Dir, flags); err != nil {
-		return fmt.Errorf("unmount %s: %w", d.Dir, err)
+	if err := unix.Unmount(d.place.dir.mounted(), unix.UMOUNT_NOFOLLOW|flags); err != nil {
+		return fmt.Errorf("unmount %s: %w", d.place.Dir, err)
 	}
 	return nil
 }

@@ -3,198 +3,197 @@ package mount
 import (
 	"crypto/sha1"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
-// Root is where the usual mount points are, shared by all users of the host.
-const Root = "/dev/shm/wcfs"
+const (
+	// Root is where the usual mount points are, shared by all users of the host.
+	Root = "/dev/shm/wcfs"
+
+	// ownRoot, followed by a user id, is where the mount points of one user are.
+	ownRoot = Root + "-"
+
+	// sharedMode and ownMode are those of the two.
+	sharedMode = 0o777 | unix.S_ISVTX
+	ownMode    = 0o700
+)
 
 // Point returns the usual mount point for the database zurl. Every client
 // computes the same one: Root and the sha1 of the normalised url.
-func Point(zurl string) (string, error) {
+func Point(zurl string) (string, error) { return pointBelow(Root, zurl) }
+
+// Points returns where this user may have the database mounted when no place is
+// named: the usual mount point, and one that other users cannot take, for when
+// the usual one is another user's.
+func Points(zurl string) ([]string, error) {
+	usual, err := Point(zurl)
+	if err != nil {
+		return nil, err
+	}
+	own, err := pointBelow(fmt.Sprint(ownRoot, os.Geteuid()), zurl)
+	return []string{usual, own}, err
+}
+
+func pointBelow(root, zurl string) (string, error) {
 	normal, err := storage.Normalize(zurl)
 	if err != nil {
 		return "", err
 	}
 	sum := sha1.Sum([]byte(normal))
-	return filepath.Join(Root, hex.EncodeToString(sum[:])), nil
+	return filepath.Join(root, hex.EncodeToString(sum[:])), nil
 }
 
-// Place is a directory that is ready to be mounted on.
-type Place struct {
-	Dir     string // absolute
-	Cleared bool   // of the mount of a server that is dead
-	remove  bool   // Dir at the end, since Prepare has made it
-	lock    *os.File
+// SameDatabase reports whether two urls name one database, in whatever spelling
+// clients agree on.
+func SameDatabase(a, b string) bool {
+	if a == b {
+		return true
+	}
+	normalA, errA := storage.Normalize(a)
+	normalB, errB := storage.Normalize(b)
+	return errA == nil && errB == nil && normalA == normalB
 }
 
-// Prepare checks that something can be mounted on dir: an empty directory with
-// nothing mounted on it, and no other server that is about to. With create the
-// last element of dir is made when it is missing. The caller has to call Remove
-// when nothing is mounted there any more. Errors are *Error.
-func Prepare(dir string, create bool) (*Place, error) {
-	dir, err := filepath.Abs(dir)
+// Choose returns which of Points a new server has to take. foreign says why it is
+// not the usual one. Nothing is made.
+func Choose(zurl string) (dir string, foreign *Error, err error) {
+	points, err := Points(zurl)
 	if err != nil {
-		return nil, fmt.Errorf("mount point %s: %w", dir, err)
+		return "", nil, err
 	}
-	// mountinfo is asked before the directory is: a dead server makes stat fail.
-	// It has resolved paths only.
-	cleared, err := clearDead(dir)
+	if foreign = foreignAt(points[0]); foreign != nil {
+		return points[1], foreign, nil
+	}
+	return points[0], nil, nil
+}
+
+// IsManaged reports whether dir is at a place that Points may name, for any user.
+// Other users may put there what they like, so nothing is followed there.
+func IsManaged(dir string) bool {
+	root := filepath.Dir(dir)
+	if root == Root {
+		return true
+	}
+	uid, ok := strings.CutPrefix(root, ownRoot)
+	return ok && uid != "" && strings.Trim(uid, "0123456789") == ""
+}
+
+// foreignAt returns an error if the managed place dir is another user's.
+func foreignAt(dir string) *Error {
+	if top, err := topmost(dir); err == nil && top != nil {
+		if uid := userID(top.VFSOptions); isForeign(uid) {
+			return foreignMount(dir, uid)
+		}
+		return nil // ours; the directory below cannot be looked at
+	}
+	root, err := openRoot(filepath.Dir(dir), false)
 	if err != nil {
-		return nil, err
+		return asForeign(err)
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil && real != dir {
-		dir = real
-		if cleared, err = clearDead(dir); err != nil {
-			return nil, err
-		}
-	}
-	place := &Place{Dir: dir, Cleared: cleared}
-	made := false
-	if create {
-		if made, err = makeDir(dir); err != nil {
-			return nil, err
-		}
-	}
-	if place.lock, err = lockDir(dir); err == nil {
-		place.remove = made // without the lock it is the place of somebody else by now
-		if err = checkNotMounted(dir); err == nil {
-			err = checkEmptyDir(dir)
-		}
-	}
-	if err != nil {
-		place.Remove()
-		if create && errors.Is(err, fs.ErrNotExist) { // it was there a moment ago
-			return nil, otherWCFS(dir, err)
-		}
-		return nil, err
-	}
-	return place, nil
-}
-
-// Remove removes the directory if Prepare has made it, and lets others mount there.
-func (p *Place) Remove() {
-	if p.remove {
-		_ = unix.Rmdir(p.Dir) // not empty or mounted again: somebody else's now
-	}
-	if p.lock != nil {
-		p.lock.Close()
-	}
-}
-
-// lockDir makes sure that of several servers that start on dir at the same time
-// one goes on. The lock is on the directory itself, below the mount to come: it
-// needs no file, and the kernel lets go of it with the process.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, badDir(dir, err)
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == unix.EWOULDBLOCK || !isDir(f, dir) {
-		f.Close()
-		return nil, otherWCFS(dir, err)
-	}
-	return f, nil // filesystems that cannot lock are left to the check before mount(2)
-}
-
-func otherWCFS(dir string, err error) *Error {
-	return &Error{Reason: AlreadyMounted, Dir: dir, Msg: "another wcfs is starting or ending there", Hint: "try again", Err: err}
-}
-
-// isDir reports whether f is what dir names. It is not if a server that ended
-// has removed dir since f was opened, and somebody made it again.
-func isDir(f *os.File, dir string) bool {
-	is, err := f.Stat()
-	named, errNamed := os.Stat(dir)
-	return err == nil && errNamed == nil && os.SameFile(is, named)
-}
-
-func makeDir(dir string) (made bool, err error) {
-	if filepath.Dir(dir) == Root {
-		if err := makeRoot(); err != nil {
-			return false, badDir(Root, err)
-		}
-	}
-	switch err := os.Mkdir(dir, 0o755); {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, fs.ErrExist):
-		return false, nil
-	default:
-		return false, badDir(dir, err)
-	}
-}
-
-// makeRoot makes Root usable by all users, each owning what is theirs.
-func makeRoot() error {
-	if err := os.Mkdir(Root, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
+	defer root.Close()
 	var st unix.Stat_t
-	if err := unix.Lstat(Root, &st); err != nil {
-		return err
+	switch err := unix.Fstatat(int(root.Fd()), filepath.Base(dir), &st, unix.AT_SYMLINK_NOFOLLOW); {
+	case err == nil && int(st.Uid) != os.Geteuid():
+		return foreign(dir, int(st.Uid))
+	case err == nil:
+		return nil
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return unix.ENOTDIR // also a symlink: who made it would choose where we mount
-	}
-	if int(st.Uid) == os.Geteuid() && st.Mode&0o7777 != 0o1777 {
-		return os.Chmod(Root, 0o777|fs.ModeSticky)
+	if err := unix.Faccessat(int(root.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err == unix.EACCES {
+		var st unix.Stat_t
+		_ = unix.Fstat(int(root.Fd()), &st)
+		return foreign(filepath.Dir(dir), int(st.Uid))
 	}
 	return nil
 }
 
-func checkNotMounted(dir string) error {
-	top, err := topmost(dir)
+// openRoot opens the directory of managed places, which is made if that is wanted.
+// What another user may have put there instead is refused.
+func openRoot(root string, create bool) (*os.File, error) {
+	shm, err := openPath(unix.AT_FDCWD, filepath.Dir(root), 0)
 	if err != nil {
-		return fmt.Errorf("mount point %s: read mountinfo: %w", dir, err)
+		return nil, badDir(filepath.Dir(root), err)
 	}
-	if top == nil {
-		return nil
+	defer shm.Close()
+	mode := uint32(sharedMode)
+	if root != Root {
+		mode = ownMode
 	}
-	hint := "choose another directory"
-	if top.FSType == FSType {
-		hint = "use it, or unmount it first: umount " + dir
+	base := filepath.Base(root)
+	if create {
+		if err := unix.Mkdirat(int(shm.Fd()), base, mode); err != nil && err != unix.EEXIST {
+			return nil, badDir(root, &fs.PathError{Op: "mkdir", Path: root, Err: err})
+		}
 	}
-	return &Error{Reason: AlreadyMounted, Dir: dir,
-		Msg: fmt.Sprintf("already mounted: %s (type %s)", storage.Redact(top.Source), top.FSType), Hint: hint}
+	dir, err := openPath(int(shm.Fd()), base, unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, badEntry(shm, root, err)
+	}
+	err = checkRoot(dir, root)
+	if err == nil && create {
+		err = setMode(dir, mode)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
 }
 
-func checkEmptyDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return badDir(dir, err)
+// checkRoot makes sure of the owner of a directory of managed places. The shared
+// one may belong to anybody, if it keeps users from removing what is not theirs.
+func checkRoot(dir *os.File, root string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return badDir(root, err)
 	}
-	defer f.Close()
-	switch _, err := f.ReadDir(1); {
-	case err == io.EOF:
-		return nil
-	case err == nil:
-		return &Error{Reason: BadMountpoint, Dir: dir, Msg: "not empty", Hint: "choose an empty directory"}
-	default:
-		return badDir(dir, err)
-	}
-}
-
-// badDir puts err, met while looking at dir, into words.
-func badDir(dir string, err error) error {
-	e := &Error{Reason: BadMountpoint, Dir: dir, Msg: err.Error(), Err: err}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		e.Msg, e.Hint = "does not exist", "create it: mkdir "+dir
-	case errors.Is(err, unix.ENOTDIR):
-		e.Msg, e.Hint = "not a directory", "choose an empty directory"
-	case errors.Is(err, fs.ErrPermission):
-		e.Msg, e.Hint = "permission denied", "choose a directory you own"
+	case int(st.Uid) == os.Geteuid():
+		return nil
+	case root != Root:
+		return foreign(root, int(st.Uid))
+	case st.Mode&0o002 != 0 && st.Mode&unix.S_ISVTX == 0:
+		return &Error{Reason: BadMountpoint, Dir: root, Foreign: true,
+			Msg:  fmt.Sprintf("anybody may remove what is in it (mode %o)", st.Mode&0o7777),
+			Hint: "its owner, " + UserName(int(st.Uid)) + ", should say: chmod 1777 " + root}
 	}
-	return e
+	return nil
+}
+
+// setMode gives a directory that is ours the mode that the umask has a say in.
+func setMode(dir *os.File, mode uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return badDir(dir.Name(), err)
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o7777 == mode {
+		return nil
+	}
+	if err := unix.Chmod(selfFD(dir), mode); err != nil {
+		return badDir(dir.Name(), err)
+	}
+	return nil
+}
+
+// badEntry says why path, which is in the directory parent, cannot be opened. At
+// managed places it may be anything, and anybody's.
+func badEntry(parent *os.File, path string, err error) error {
+	managed := IsManaged(path) || IsManaged(path+"/x")
+	var st unix.Stat_t
+	if !managed || unix.Fstatat(int(parent.Fd()), filepath.Base(path), &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return badDir(path, err)
+	}
+	kind := "not a directory"
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		kind = "a symbolic link, which is not followed here"
+	}
+	return &Error{Reason: BadMountpoint, Dir: path, Err: err, Foreign: true,
+		Msg: fmt.Sprintf("%s; it belongs to %s", kind, UserName(int(st.Uid))), Hint: "remove it: rm " + path}
 }

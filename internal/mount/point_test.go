@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 // TestPointIsWhereEveryClientLooks has paths computed by sha1sum(1).
@@ -34,14 +33,14 @@ func TestPrepareLeavesNothingOfWhatItRefuses(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
 	for _, bad := range []string{dir, file, filepath.Join(file, "below"), filepath.Join(dir, "no", "parent")} {
-		_, err := Prepare(bad, true)
+		_, err := Prepare(t.Context(), bad, true)
 		var e *Error
 		require.ErrorAs(t, err, &e, bad)
 		require.Equal(t, BadMountpoint, e.Reason, bad)
 	}
-	_, err := Prepare(filepath.Join(dir, "missing"), false)
+	_, err := Prepare(t.Context(), filepath.Join(dir, "missing"), false)
 	require.ErrorContains(t, err, "does not exist; create it: mkdir")
-	place, err := Prepare(filepath.Join(dir, "made"), true)
+	place, err := Prepare(t.Context(), filepath.Join(dir, "made"), true)
 	require.NoError(t, err)
 	require.DirExists(t, place.Dir)
 	place.Remove()
@@ -61,11 +60,13 @@ func TestOneAtATimeHasAPlace(t *testing.T) {
 	for range 16 {
 		all.Go(func() {
 			for range 200 {
-				if lock, err := lockDir(dir); err == nil { // as RemovePoint does
-					_ = unix.Rmdir(dir)
-					lock.Close()
+				if d, err := openDirectory(dir, false); err == nil { // as RemovePoint does
+					if d.lock(false) == nil && d.isNamed() {
+						d.remove()
+					}
+					d.close()
 				}
-				place, err := Prepare(dir, true)
+				place, err := Prepare(t.Context(), dir, true)
 				var e *Error
 				if errors.As(err, &e) && e.Reason == AlreadyMounted {
 					continue

@@ -26,6 +26,9 @@ const ProbeCommand = "__probe"
 // selfExe is this program, also after its file was replaced.
 const selfExe = "/proc/self/exe"
 
+// killedWait is how long a child that was killed may take to be gone, if it can.
+const killedWait = 100 * time.Millisecond
+
 // probeFailed is the exit code of a probe that prints an errno and a text.
 const probeFailed = 1
 
@@ -119,6 +122,10 @@ func (p Prober) ask(ctx context.Context, op, path string) ([]byte, error) {
 		err = fmt.Errorf("%s %s: %w", op, path, ctx.Err())
 	}
 	_ = cmd.Process.Kill()
+	select {
+	case <-ended: // so that it does not keep the mount busy
+	case <-time.After(killedWait):
+	}
 	return nil, err
 }
 

@@ -12,17 +12,20 @@ import (
 // TestRemovePointWaitsForAServerThatIsEnding: a process that was killed may have
 // lost its mount, but not yet its lock of the directory.
 func TestRemovePointWaitsForAServerThatIsEnding(t *testing.T) {
-	if err := makeRoot(); err != nil {
+	root, err := openRoot(Root, true)
+	if err != nil {
 		t.Skip(err)
 	}
+	defer root.Close()
 	dir, err := os.MkdirTemp(Root, "test-")
 	if err != nil {
 		t.Skip(err)
 	}
 	defer os.Remove(dir)
-	lock, err := lockDir(dir)
+	lock, err := openDirectory(dir, false)
 	require.NoError(t, err)
-	letGo := time.AfterFunc(50*time.Millisecond, func() { lock.Close() })
+	require.NoError(t, lock.lock(false))
+	letGo := time.AfterFunc(50*time.Millisecond, lock.close)
 	defer letGo.Stop()
 	RemovePoint(dir)
 	require.NoDirExists(t, dir)

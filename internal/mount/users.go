@@ -66,7 +66,7 @@ func (e Entry) User(pid int) User {
 	go func() {
 		u := User{PID: pid}
 		if u.Uses = e.uses(pid); len(u.Uses) > 0 {
-			u.Name, u.UID = Name(pid), owner(pid)
+			u.Name, u.UID = Name(pid), Owner(pid)
 			if isProbe(pid) {
 				u.Uses = nil
 			}
@@ -113,8 +113,8 @@ func procPath(pid int, elem ...string) string {
 	return filepath.Join(append([]string{"/proc", strconv.Itoa(pid)}, elem...)...)
 }
 
-// owner returns the user of a process, -1 if it is gone.
-func owner(pid int) int {
+// Owner returns the user of a process, -1 if it is gone.
+func Owner(pid int) int {
 	var st unix.Stat_t
 	if err := unix.Stat(procPath(pid), &st); err != nil {
 		return -1
@@ -171,18 +171,26 @@ func FDs(pid int) []int {
 }
 
 // FDField returns a number that the kernel tells of a descriptor.
-func FDField(pid, fd int, name string) (value int, ok bool) {
+func FDField(pid, fd int, name string) (value int, ok bool) { return fdField(pid, fd, name, 10) }
+
+func fdField(pid, fd int, name string, base int) (value int, ok bool) {
 	text, err := os.ReadFile(procPath(pid, "fdinfo", strconv.Itoa(fd)))
 	if err != nil {
 		return 0, false
 	}
 	for line := range strings.Lines(string(text)) {
 		if field, rest, _ := strings.Cut(line, ":"); field == name {
-			value, err = strconv.Atoi(strings.TrimSpace(rest))
-			return value, err == nil
+			n, err := strconv.ParseInt(strings.TrimSpace(rest), base, 64)
+			return int(n), err == nil
 		}
 	}
 	return 0, false
+}
+
+// FDIsPath reports whether a descriptor is for use in paths only (O_PATH).
+func FDIsPath(pid, fd int) bool {
+	flags, ok := fdField(pid, fd, "flags", 8)
+	return ok && flags&unix.O_PATH != 0
 }
 
 // mapped returns the ranges of memory that are files of the mount.

@@ -20,7 +20,7 @@ func (s *server) mount() (*fuse.Server, error) {
 	if err != nil {
 		glog.Infof("requests are limited to %d KiB, so a block of %d KiB takes several: %s", size>>10, fusefs.MaxRequest>>10, err)
 	}
-	s.device, err = mount.Mount(s.place.Dir, mount.Options{Source: s.opt.ZURL, Subtype: "wcfs", MaxRead: size})
+	s.device, err = s.place.Mount(mount.Options{Source: s.opt.ZURL, Subtype: "wcfs", MaxRead: size})
 	if err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer web.close()
-	place, err := mount.Prepare(opt.Mountpoint, opt.CreateMountpoint)
+	place, err := mount.Prepare(ctx, opt.Mountpoint, opt.CreateMountpoint)
 	if err != nil {
 		return err
 	}
