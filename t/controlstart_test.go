@@ -245,7 +245,7 @@ func TestMountLogsIntoTheFile(t *testing.T) {
 // TestMountAutoExit: looking at a server does not end it, the last client does.
 func TestMountAutoExit(t *testing.T) {
 	t.Parallel()
-	b := MountBackground(t, "-autoexit")
+	b := MountBackground(t, "-autoexit", shortLinger)
 	for range 3 {
 		code, _, words := wcfs(t, "status", b.Path)
 		require.Zero(t, code, words)

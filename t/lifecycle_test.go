@@ -12,8 +12,6 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/wcfs/wcfs/t/oracle"
 )
 
 // mountEntry returns the entry of the mount table for a mount point.
@@ -167,61 +165,6 @@ func TestSecondServerOnTheSamePlaceIsRefused(t *testing.T) {
 	}
 	mountEntry(t, s.Dir)
 	s.Stop()
-}
-
-// TestAbortedConnectionLeavesNoMount: operators free a stuck mount by writing to
-// its abort file. The server then takes away what is left.
-func TestAbortedConnectionLeavesNoMount(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount the fusectl filesystem")
-	}
-	t.Parallel()
-	s := Start(t, "topo")
-	s.abort()
-	s.WaitExit()
-	left := wcfsMounts(s.Dir)
-	if len(left) > 0 {
-		require.NoError(t, unix.Unmount(s.Dir, unix.MNT_DETACH))
-	}
-	require.Empty(t, left)
-}
-
-func TestAutoExitEndsWithTheLastClient(t *testing.T) {
-	t.Parallel()
-	db := oracle.Load(t, "topo")
-	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Options: []string{"-autoexit"}, Join: true})
-	a := StartHelper(t, "hold", s.Path(".wcfs/zurl"))
-	b := StartHelper(t, "hold", s.Path(".wcfs/zurl"), s.Path("head/bigfile", db.Files["topo"].Oid.String()))
-	require.Equal(t, "ready", a.Line())
-	require.Equal(t, "ready", b.Line())
-	s.Leave()
-	a.Kill()
-	// Closing is told to the server in order, so if it were to end because of
-	// the two it would before it answers anything that comes now.
-	for range 100 {
-		require.Equal(t, "ok", b.Ask("read 1 0"))
-		content(t, s.Path("head/at"))
-	}
-	require.True(t, s.Running())
-	b.Kill()
-	require.Zero(t, s.WaitExit(), s.Log())
-	require.Empty(t, wcfsMounts(s.Dir))
-}
-
-// TestAutoExitWaitsForFilesOfALeavingClient: a client closes .wcfs/zurl first,
-// and what else it has of the mount a moment later.
-func TestAutoExitWaitsForFilesOfALeavingClient(t *testing.T) {
-	t.Parallel()
-	db := oracle.Load(t, "topo")
-	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Options: []string{"-autoexit"}, Join: true})
-	h := StartHelper(t, "hold", s.Path("head/bigfile", db.Files["topo"].Oid.String()))
-	require.Equal(t, "ready", h.Line())
-	s.Leave()
-	for range 100 {
-		require.Equal(t, "ok", h.Ask("read 0 0"))
-	}
-	h.Kill()
-	require.Zero(t, s.WaitExit(), s.Log())
 }
 
 func TestWithoutAutoExitTheServerStays(t *testing.T) {

@@ -25,7 +25,7 @@ const (
 	exitMountpoint  = 5  // the mount point is missing, no directory, not empty
 	exitUnreachable = 6  // the database does not exist or cannot be read
 	exitDatabase    = 7  // it is there but is not a database, or is damaged
-	exitKernel      = 8  // the kernel is too old
+	exitKernel      = 8  // the kernel is too old, or does not permit what is needed
 	exitFUSE        = 9  // no /dev/fuse, or no permission to mount
 	exitStuck       = 10 // the server does not answer
 	exitClients     = 11 // stopped, but clients had to be ended
@@ -35,15 +35,16 @@ const (
 	exitNotFound    = 15 // the database has nothing of that name or oid, or no such view
 	exitLocked      = 16 // another writer has the database
 	exitInput       = 17 // what is to be imported cannot be used
+	exitAborted     = 18 // somebody aborted the FUSE connection of the server
 	exitBug         = 70 // a bug in wcfs
 )
 
 const exitCodesHelp = `Exit codes: 0 ok, 1 other failure, 2 wrong usage, 3 already mounted, 4 not
 running, 5 mount point unusable, 6 database unreachable, 7 not a database or
-damaged, 8 kernel too old, 9 FUSE not available or not permitted, 10 server
-stuck, 11 clients had to be ended, 12 unsupported url, 13 name exists already,
-14 disk full, 15 nothing of that name, 16 database locked by another writer,
-17 input file unusable, 70 bug in wcfs.`
+damaged, 8 kernel too old or too strict, 9 FUSE not available or not permitted,
+10 server stuck, 11 clients had to be ended, 12 unsupported url, 13 name exists
+already, 14 disk full, 15 nothing of that name, 16 database locked by another
+writer, 17 input file unusable, 18 FUSE connection aborted, 70 bug in wcfs.`
 
 // usageError says that the command line is wrong.
 type usageError struct {
@@ -91,6 +92,8 @@ func exitCode(err error) int {
 		return ended.Code // the server has mapped it
 	case errors.As(err, &served) && served.Code > 0:
 		return served.Code // likewise
+	case is[*server.AbortedError](err):
+		return exitAborted
 	case is[*server.BugError](err), is[*demo.WrongError](err):
 		return exitBug
 	}

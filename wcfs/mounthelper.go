@@ -19,7 +19,7 @@ var helperIgnored = []string{"defaults", "ro", "rw", "auto", "noauto", "nofail",
 	"exec", "noexec", "suid", "nosuid", "dev", "nodev", "async", "sync", "atime", "noatime", "nodiratime", "relatime"}
 
 // helperFlags are the options of wcfs mount that may be given by -o.
-var helperFlags = []string{"pintimeout", "view-idle", "log_dir", "log-file", "metrics", "autoexit", "debug"}
+var helperFlags = []string{"pintimeout", "view-idle", "log_dir", "log-file", "metrics", "autoexit", "autoexit-linger", "debug"}
 
 // isMountHelper reports whether the program was called as a mount helper.
 func isMountHelper(argv0 string) bool { return filepath.Base(argv0) == mountHelperName }

@@ -29,6 +29,10 @@ const (
 // the runtime some milliseconds to notice that it is not running.
 const minProcs = 4
 
+// defaultLinger is how long a server without clients stays: programs look at the
+// mount more than once, and whoever comes back wants to find its cache.
+const defaultLinger = 5 * time.Second
+
 // glogFlags are the flags of glog that serve takes, so that an operator can
 // say how much goes where, and what they mean here.
 var glogFlags = []struct{ name, usage string }{
@@ -43,6 +47,7 @@ var glogFlags = []struct{ name, usage string }{
 type serveFlags struct {
 	debug      bool
 	autoExit   bool
+	linger     time.Duration
 	traceFUSE  bool
 	pinTimeout time.Duration
 	viewIdle   time.Duration
@@ -95,6 +100,7 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags.DurationVar(&f.pinTimeout, "pintimeout", 30*time.Second, "time a client has to answer a pin before it is killed")
 	flags.DurationVar(&f.viewIdle, "view-idle", 10*time.Minute, "time after which a past view is let go if nobody uses it")
 	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
+	flags.DurationVar(&f.linger, "autoexit-linger", defaultLinger, "time that -autoexit waits for somebody to come back")
 	flags.BoolVar(&f.debug, "debug", false, "log more, and serve .wcfs/debug/")
 	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
 	flags.StringVar(&f.logFile, "log-file", "", "append the log to this file")
@@ -123,6 +129,9 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 	}
 	if f.viewIdle < server.MinViewIdle {
 		return &usageError{msg: fmt.Sprintf("%s: --view-idle must be at least %s, got %s", cmd.Name(), server.MinViewIdle, f.viewIdle)}
+	}
+	if f.linger < 0 {
+		return &usageError{msg: fmt.Sprintf("%s: -autoexit-linger must not be negative, got %s", cmd.Name(), f.linger)}
 	}
 	return f.observe.check(cmd)
 }
@@ -176,6 +185,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		ViewIdle:   f.viewIdle,
 		Debug:      f.debug,
 		AutoExit:   f.autoExit,
+		Linger:     f.linger,
 		TraceFUSE:  f.traceFUSE,
 	}
 	if err := f.observe.fill(&opt); err != nil {

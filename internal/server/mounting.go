@@ -24,7 +24,8 @@ func (s *server) mount() (*fuse.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, options := s.tree.Raw(size)
+	tree, options := s.tree.Raw(size)
+	raw := &entrance{RawFileSystem: tree, usage: s.usage, stopping: s.isStopping}
 	options.Debug = s.opt.TraceFUSE
 	options.Logger = log.New(glogWriter{}, "", 0)
 	fuseServer, err := fuse.NewServer(raw, s.device.FUSEPath(), options)
@@ -54,23 +55,19 @@ func (s *server) checkReady() error {
 	return fmt.Errorf("the mount does not answer: %w", err)
 }
 
-// unmount takes the mount away and waits until it is not served any more. A
+// unmount takes the mount away and waits until it is not connected any more. A
 // mount that is in use is detached: its users get ENOTCONN when the process
 // ends.
-func (s *server) unmount(served <-chan struct{}) {
-	select {
-	case <-served: // somebody unmounted, or aborted the connection
+func (s *server) unmount() {
+	if s.device.Disconnected() { // somebody unmounted, or aborted the connection
 		if s.device.Mounted() {
 			_ = s.device.Detach()
 		}
 		return
-	default:
 	}
 	err := s.device.Unmount()
 	if err == nil {
-		select {
-		case <-served:
-		case <-time.After(unmountWait):
+		if !s.waitDisconnected() {
 			glog.Warning("the mount is also in other places, as in a container or a bind mount; those who use it there get ENOTCONN")
 		}
 		return
@@ -79,13 +76,18 @@ func (s *server) unmount(served <-chan struct{}) {
 		glog.Infof("%s", err)
 		return
 	}
-	select {
-	case <-served: // somebody else was faster
-		return
-	default:
-	}
 	glog.Warningf("%s; it is detached and those who use it get ENOTCONN", err)
 	if err := s.device.Detach(); err != nil {
 		glog.Errorf("%s", err)
 	}
+}
+
+// waitDisconnected waits until the kernel has given up the connection.
+func (s *server) waitDisconnected() bool {
+	for end := time.Now().Add(unmountWait); !s.device.Disconnected(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }

@@ -51,9 +51,11 @@ func (s *server) waitWatched(ctx context.Context, served <-chan struct{}) error 
 	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var watchdog sync.WaitGroup
 	watchdog.Go(func() { s.watchdog(watched) })
-	defer watchdog.Wait()
-	defer cancel()
-	return s.wait(ctx, served)
+	err := s.wait(ctx, served)
+	s.probe.stop() // it may be asking
+	cancel()
+	watchdog.Wait()
+	return err
 }
 
 // watchdog gives signs of life until ctx ends, as long as the mount answers: a

@@ -80,6 +80,9 @@ const (
 	stopping phase = "the server is stopping"
 )
 
+// isStopping reports whether the server is about to go.
+func (s *server) isStopping() bool { return s.phase.Load().(phase) == stopping }
+
 func (s *server) checkPhase(context.Context) error {
 	if p := s.phase.Load().(phase); p != serving {
 		return errors.New(string(p))
@@ -105,9 +108,10 @@ func (s *server) checkDown(context.Context) error {
 // mountProbe asks the mount whether it answers. One question is asked at a time,
 // whoever wants to know.
 type mountProbe struct {
-	ask     func(ctx context.Context) error
-	stopped chan struct{} // closed when nothing is to be asked any more
-	busy    chan struct{} // of capacity 1: who has put something into it may ask
+	ask    func(ctx context.Context) error
+	ctx    context.Context // ends when nothing is to be asked any more
+	cancel context.CancelFunc
+	busy   chan struct{} // of capacity 1: who has put something into it may ask
 
 	// What follows is guarded by busy.
 	last   time.Time // of the last answer
@@ -134,7 +138,9 @@ func newMountProbe(dir string) *mountProbe {
 }
 
 func newProbe(ask func(ctx context.Context) error) *mountProbe {
-	return &mountProbe{ask: ask, stopped: make(chan struct{}), busy: make(chan struct{}, 1)}
+	p := &mountProbe{ask: ask, busy: make(chan struct{}, 1)}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
 }
 
 // check returns why the mount does not answer. It waits for a question that is
@@ -143,13 +149,17 @@ func (p *mountProbe) check(ctx context.Context) error {
 	select {
 	case p.busy <- struct{}{}:
 		defer func() { <-p.busy }()
-	case <-p.stopped:
-		return errors.New(string(stopping))
+	case <-p.ctx.Done():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if p.ctx.Err() != nil {
+		return errors.New(string(stopping))
+	}
 	if time.Since(p.last) > p.validity() {
-		p.note(p.ask(context.WithoutCancel(ctx)))
+		// Who does not want to know any more does not end the question: the child
+		// could be one that stays.
+		p.note(p.ask(p.ctx))
 	}
 	return p.answer
 }
@@ -173,9 +183,10 @@ func (p *mountProbe) validity() time.Duration {
 	return min(probeStuck<<min(p.stuck-1, 10), maxProbeStuck)
 }
 
-// stop waits until nothing is asked any more: a child in the mount would keep it
-// from being unmounted. It is called once.
+// stop makes whoever waits for an answer give up, and waits for that: a child in
+// the mount would keep it from being unmounted.
 func (p *mountProbe) stop() {
-	close(p.stopped)
+	p.cancel()
 	p.busy <- struct{}{}
+	<-p.busy
 }

@@ -5,10 +5,12 @@
 //
 // Run owns everything: the storage, the node cache, the loads, the mount and
 // the goroutine that serves it. They are made in that order and taken down in
-// the reverse one; Run returns when all of them are gone. Three exceptions are
+// the reverse one; Run returns when all of them are gone. Some exceptions are
 // left to the end of the process: a mount that clients still use is detached, one
-// that is also in other places is served there, and one whose data cannot be
-// followed any more (DownError) stays, so that clients get ENOTCONN.
+// that is also in other places is served there, one whose data cannot be
+// followed any more (DownError) stays, so that clients get ENOTCONN, and what does
+// not end soon although its context has, and the connection to the kernel was
+// given up (end.go).
 //
 // # Ready
 //
@@ -77,8 +79,9 @@ const (
 	// maxSweep is how often views that nobody uses are looked for at least.
 	maxSweep = 5 * time.Second
 
-	// autoExitRetry is how often an idle server tries to unmount.
-	autoExitRetry = 200 * time.Millisecond
+	// lookAround is how often the server looks whether it is still connected, and
+	// who uses it. Nothing tells.
+	lookAround = 100 * time.Millisecond
 
 	// unmountWait is how long the connection may live on after the unmount.
 	unmountWait = time.Second
@@ -100,6 +103,7 @@ type Options struct {
 	ViewIdle   time.Duration // past views that nobody used for so long are let go; at least MinViewIdle
 	Debug      bool          // serve .wcfs/debug/
 	AutoExit   bool          // stop when the last client is gone
+	Linger     time.Duration // and nobody has come back for so long
 	TraceFUSE  bool          // log every FUSE message
 
 	Metrics    *Address    // where metrics and health are told by HTTP; nil: nowhere
@@ -125,8 +129,8 @@ type server struct {
 	tree   *fusefs.FS
 	device *mount.Device
 
-	clients *clientCount
-	failed  chan error // what makes going on impossible
+	usage  *usage
+	failed chan error // what makes going on impossible
 
 	observer *observe.Observer
 	backlog  func() int // transactions that wait; nil: not known
@@ -136,7 +140,8 @@ type server struct {
 }
 
 // Run serves until ctx ends or somebody unmounts. It returns nil after an
-// orderly end; errors are *mount.Error, *storage.OpenError and others.
+// orderly end; errors are *mount.Error, *storage.OpenError, *AbortedError and
+// others.
 func Run(ctx context.Context, opt Options) error {
 	if err := checkProcesses(); err != nil {
 		return err
@@ -158,28 +163,26 @@ func Run(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := newServer(work, opt, place, store, at0)
 	web.serve(s.observer, s.checks)
 	var follower sync.WaitGroup
 	follower.Go(s.follow)
-	defer func() {
-		cancel()
-		follower.Wait()
-		s.links.Close()
-		s.head.Close()
-		s.loader.Wait()
-		s.objs.Close()
-	}()
+	defer s.end(cancel, []step{
+		{"the commit under way", follower.Wait},
+		{"links of clients", s.links.Close},
+		{"the newest view", s.head.Close},
+		{"loads and stores of blocks", s.loader.Wait},
+		{"loads of nodes", s.objs.Close},
+		{"the database", func() { _ = store.Close() }},
+	})
 	return s.serve(ctx)
 }
 
 // newServer puts a server together, whose work for clients ends with ctx.
 func newServer(ctx context.Context, opt Options, place *mount.Place, store storage.Storage, at0 zodb.Tid) *server {
 	s := &server{opt: opt, place: place, at0: at0, ctx: ctx,
-		clients: newClientCount(), failed: make(chan error, 1),
+		usage: newUsage(), failed: make(chan error, 1),
 		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), probe: newMountProbe(place.Dir)}
 	s.phase.Store(starting)
 	s.store = s.observer.Storage(driverOf(opt.ZURL), store)
@@ -205,7 +208,7 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 		Observer:   s.observer,
 		Debug:      opt.Debug,
 		View:       s.openView,
-		OnClient:   s.clients.add,
+		OnClient:   s.usage.joined,
 		OnPanic:    s.panicked,
 	})
 	s.observe()
@@ -262,6 +265,8 @@ func (s *server) serve(ctx context.Context) error {
 	}()
 	glog.Infof("start %q %q", s.place.Dir, storage.Redact(s.opt.ZURL))
 	glog.Infof("(built with %s)", runtime.Version())
+	// From the first sign of the end on nobody waits for the mount.
+	defer context.AfterFunc(ctx, s.probe.stop)()
 	err = s.checkReady()
 	if err == nil {
 		glog.Info("ready: the mount answers")
@@ -279,7 +284,7 @@ func (s *server) serve(ctx context.Context) error {
 		glog.Error("switching filesystem to EIO mode")
 		return err
 	}
-	s.unmount(served)
+	s.unmount()
 	glog.Infof("stop %q %q", s.place.Dir, storage.Redact(s.opt.ZURL))
 	return err
 }
@@ -315,32 +320,52 @@ func (s *server) fail(err error) {
 
 // wait returns when the server has to stop, with the reason if it is an error.
 func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
-	var idle <-chan struct{}
-	if s.opt.AutoExit {
-		idle = s.clients.idle
-	}
+	look := time.NewTicker(lookAround)
+	defer look.Stop()
 	sweep := time.NewTicker(min(s.opt.ViewIdle/10, maxSweep))
 	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-served: // somebody unmounted
-			return nil
-		case now := <-sweep.C:
-			s.tree.DropIdle(now.Add(-s.opt.ViewIdle))
+		case <-served:
+			return s.disconnected()
 		case err := <-s.failed:
 			return err
-		case <-idle:
-			if !s.clients.gone() {
-				continue
+		case now := <-sweep.C:
+			s.tree.DropIdle(now.Add(-s.opt.ViewIdle))
+		case now := <-look.C:
+			// A request that waits for a client would keep served from being closed.
+			if s.device.Disconnected() {
+				return s.disconnected()
 			}
-			if s.device.Unmount() == nil {
+			if s.opt.AutoExit && s.leave(now) {
 				glog.Info("the last client is gone")
 				return nil
 			}
-			// Something else is still open. Nothing tells when it is closed.
-			time.AfterFunc(autoExitRetry, s.clients.check)
 		}
 	}
+}
+
+// disconnected tells what it means that the kernel has given up the connection:
+// that is no failure if somebody has unmounted.
+func (s *server) disconnected() error {
+	if s.device.Mounted() {
+		return &AbortedError{Dir: s.place.Dir}
+	}
+	return nil
+}
+
+// leave unmounts if nobody has used the mount for long enough. The kernel refuses
+// that while anything of the mount is open, and whoever comes after it finds the
+// directory below, and starts a server. So nobody loses what they have opened.
+func (s *server) leave(now time.Time) bool {
+	if !s.usage.unusedFor(now, s.opt.Linger) {
+		return false
+	}
+	if s.device.Unmount() == nil {
+		return true
+	}
+	s.usage.used(time.Now()) // as a current directory; nothing tells when that is left
+	return false
 }
