@@ -3,6 +3,7 @@ package t
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -97,10 +98,11 @@ func TestAutoExitTakesTheMountFromNobody(t *testing.T) {
 		fd, err := openFile(path, unix.O_RDONLY)
 		for tries := 0; err == unix.ENOENT && tries < 20; tries++ {
 			code, _, words := wcfs(t, "mount", "-autoexit", "-autoexit-linger=0s", b.Path)
-			switch code {
-			case 0:
+			switch {
+			case code == 0:
 				began.Add(1)
-			case 3:
+			case code == 3: // somebody else was faster, or has even left again
+			case code == 1 && strings.Contains(words, "unmounted it as soon as it was ready"):
 			default:
 				t.Errorf("mount: exit code %d: %s", code, words)
 				return
