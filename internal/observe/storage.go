@@ -73,6 +73,23 @@ func (m *measured) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.T
 	return buf, serial, err
 }
 
+var _ storage.Packed = (*measured)(nil)
+
+// Packs implements storage.Packed, also for storages that are never packed.
+func (m *measured) Packs() (complete, newest zodb.Tid) {
+	if packed, ok := m.Storage.(storage.Packed); ok {
+		return packed.Packs()
+	}
+	return 0, 0
+}
+
+// Keep implements storage.Packed.
+func (m *measured) Keep(from zodb.Tid) {
+	if packed, ok := m.Storage.(storage.Packed); ok {
+		packed.Keep(from)
+	}
+}
+
 // measuredSerialer is a measured storage that can tell serials.
 type measuredSerialer struct {
 	*measured

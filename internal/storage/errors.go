@@ -38,6 +38,39 @@ func (e *PackedError) Error() string {
 	return fmt.Sprintf("object %s @%s was packed away: views before @%s are incomplete", e.Xid.Oid, e.Xid.At, e.PackTime)
 }
 
+// HistoryLostError says that the database goes on with transactions after Head, and
+// that nobody can tell any more what some of them changed.
+type HistoryLostError struct {
+	Head zodb.Tid // up to which all transactions are known
+	Why  string
+}
+
+func (e *HistoryLostError) Error() string {
+	return fmt.Sprintf("history was lost: %s, and transactions after @%s may be gone; what was served goes on after a restart", e.Why, e.Head)
+}
+
+// WentBackError says that the database lost its last transactions, as it does when a
+// backup is restored.
+type WentBackError struct {
+	Head zodb.Tid // that was served
+	Last zodb.Tid // last transaction that is left
+}
+
+func (e *WentBackError) Error() string {
+	return fmt.Sprintf("the database went back: it ends @%s and has nothing of @%s, which was served; restart to serve what there is now", e.Last, e.Head)
+}
+
+// AnotherDatabaseError says that there is another database, or another history of the
+// same one, in the place of the one that was served.
+type AnotherDatabaseError struct {
+	Head zodb.Tid // that was served
+	Why  string
+}
+
+func (e *AnotherDatabaseError) Error() string {
+	return fmt.Sprintf("it is another database than the one that was served up to @%s: %s; restart to serve what there is now", e.Head, e.Why)
+}
+
 // CorruptError says that what is stored cannot be right. It concerns one
 // object, or the database as a whole when Oid is zodb.InvalidOid.
 type CorruptError struct {

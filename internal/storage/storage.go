@@ -134,6 +134,23 @@ func (o *Options) Warn(format string, args ...any) {
 // and works while somebody else writes.
 type Opener func(ctx context.Context, url URL, opt Options) (_ Storage, at0 zodb.Tid, err error)
 
+// Packed is implemented by loaders of databases that may be packed while they are
+// open. A pack up to a transaction removes all revisions that are older than the
+// newest one as of there, and objects that are not reachable any more.
+type Packed interface {
+	// Packs tells the views that packs leave alone. From complete on every view
+	// is as it was; before that, records may be gone. newest is where the newest
+	// pack that was noticed went up to: views from there on also survive the next
+	// ones for a while. complete <= newest <= Head; 0 means no pack. When a Load
+	// fails with a *PackedError, Packs tells of that pack already.
+	Packs() (complete, newest zodb.Tid)
+
+	// Keep says that views from the given one on are in use. The storage keeps
+	// them complete over packs if it can at a bounded cost. Before the first call
+	// it does so for none.
+	Keep(from zodb.Tid)
+}
+
 // Serialer is implemented by loaders that can tell the serial of an object
 // without loading its data. Errors are those of Load.
 type Serialer interface {

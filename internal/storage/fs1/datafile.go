@@ -12,6 +12,8 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // fileID tells files apart whatever they are called.
@@ -33,6 +35,13 @@ type dataFile struct {
 	last    zodb.Tid
 	lastPos int64
 
+	// The last transaction that a pack wrote, among those that were scanned; for
+	// whoever opens df.
+	packed zodb.Tid
+
+	lost error // guarded by Storage.mu; why this is not what it was any more
+	cut  bool  // guarded by Storage.mu; it was truncated: what is left can be read
+
 	mu      sync.RWMutex
 	index   *fsfmt.Index // guarded by mu; TopPos is the end of what is served
 	scanned bool         // guarded by mu; index comes from the data, not from a saved one
@@ -52,6 +61,13 @@ func (df *dataFile) lookup(oid zodb.Oid) (pos, end int64, ok bool) {
 	return pos, df.index.TopPos, ok
 }
 
+// truncate keeps loads from what is behind size, where somebody may write anything.
+func (df *dataFile) truncate(size int64) {
+	df.mu.Lock()
+	defer df.mu.Unlock()
+	df.index.TopPos = min(df.index.TopPos, size)
+}
+
 // end returns the end of what is served.
 func (df *dataFile) end() int64 {
 	df.mu.RLock()
@@ -68,6 +84,9 @@ func (df *dataFile) wasScanned() bool {
 // add puts a transaction into the index. For the follower only.
 func (df *dataFile) add(t *txn, entries []entry) {
 	df.last, df.lastPos = t.tid, t.pos
+	if t.status == statusPacked {
+		df.packed = t.tid
+	}
 	df.mu.Lock()
 	defer df.mu.Unlock()
 	addToIndex(df.index, t, entries)
@@ -112,25 +131,26 @@ func (df *dataFile) extend(ctx context.Context, until zodb.Tid, progress func(do
 }
 
 // checkUnchanged returns why df is no longer the file that was indexed, as far
-// as its size and its last transaction tell.
-func (df *dataFile) checkUnchanged(size int64) error {
+// as its size and its last transaction tell. head is what was served.
+func (df *dataFile) checkUnchanged(size int64, head zodb.Tid) (why, err error) {
 	end := df.end()
 	if size < end {
-		return fmt.Errorf("the file was truncated to %d bytes, %d were served", size, end)
+		return &storage.HistoryLostError{Head: head, Why: fmt.Sprintf("the file was truncated to %d bytes, %d were served", size, end)}, nil
 	}
 	if df.lastPos == 0 {
-		return nil
+		return nil, nil
 	}
 	var b [24]byte
 	_, err1 := df.f.ReadAt(b[:16], df.lastPos)
 	_, err2 := df.f.ReadAt(b[16:], end-trailerSize)
 	if err := errors.Join(err1, err2); err != nil {
-		return err
+		return nil, err
 	}
 	be := binary.BigEndian
 	length := uint64(end - df.lastPos - trailerSize)
 	if zodb.Tid(be.Uint64(b[0:])) != df.last || be.Uint64(b[8:]) != length || be.Uint64(b[16:]) != length {
-		return fmt.Errorf("the file was rewritten: transaction %s is no longer at position %d", df.last, df.lastPos)
+		return &storage.AnotherDatabaseError{Head: head,
+			Why: fmt.Sprintf("transaction %s is no longer at position %d", df.last, df.lastPos)}, nil
 	}
-	return nil
+	return nil, nil
 }

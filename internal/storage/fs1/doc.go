@@ -35,9 +35,27 @@
 // that it continues the same history, and goes on there. The old descriptor
 // stays open and answers loads at views before the switch, so that those who
 // hold such views notice nothing. Its disk space is in use until then: one old
-// generation is kept, it is closed by the next pack or by Close. Views before
-// that are incomplete and say so by a PackedError. Two packs between two looks
-// may lose transactions that nobody was told of: that ends the event stream.
+// generation is kept, and up to maxPast more for views that are in use, as Keep
+// tells. Views before that are incomplete and say so by a PackedError. Two packs
+// between two looks may lose transactions that nobody was told of: that ends the
+// event stream.
+//
+// Where a pack went up to is told by the status of transactions: the last one with
+// status "p". All that is reachable as of there, or later, is in the file.
+//
+// # Other files in the place
+//
+// A copy of the same history, with the same or more transactions, is gone on with
+// like a packed file, however its bytes are arranged. The last transaction served
+// must be in it, with the same strings and data; a packed file may lack it only if
+// nothing of it was reachable. Everything else ends the stream with an error that
+// says what is true: HistoryLostError, WentBackError, AnotherDatabaseError. So does a
+// file whose last transaction is not where it was, because it was written over in
+// place: nothing is read from that any more, and of one that was truncated only what
+// is left.
+//
+// What the operating system refuses, say for want of descriptors, says nothing about a
+// file. It is tried again at each look, and is warned about and told to who calls Sync.
 //
 // # Ownership and locking
 //

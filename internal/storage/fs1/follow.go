@@ -1,10 +1,10 @@
 package fs1
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -28,8 +28,7 @@ type follower struct {
 	failing trouble // the operating system reports errors
 	swap    trouble // a file under the path that cannot be gone on with
 
-	refused    fileID // that file
-	refusedLen int64
+	refused    fileState // of that file
 	refusedErr error
 }
 
@@ -141,6 +140,9 @@ func (fo *follower) pass() error {
 	if err := fo.drain(); err != nil {
 		return err
 	}
+	if statErr != nil && !errors.Is(statErr, fs.ErrNotExist) {
+		return fmt.Errorf("look for the file: %w", statErr)
+	}
 	if statErr != nil {
 		if fo.gone.lasts(fo.cfg.now(), fo.cfg.patience, "gone") {
 			fo.opt.Warn("%s: the file is gone from its place (%s): serving what it had", fo.url, statErr)
@@ -195,10 +197,22 @@ func (fo *follower) sizeUnchanged() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := fo.df.checkUnchanged(fi.Size()); err != nil {
-		return 0, &storage.DownError{Err: fmt.Errorf("%s: %w", fo.url, err)}
+	why, err := fo.df.checkUnchanged(fi.Size(), fo.Head())
+	if err != nil {
+		return 0, err
 	}
-	return fi.Size(), nil
+	if why == nil {
+		return fi.Size(), nil
+	}
+	down := &storage.DownError{Err: fmt.Errorf("%s: the file was rewritten in place: %w", fo.url, why)}
+	cut := fi.Size() < fo.df.end()
+	if cut {
+		fo.df.truncate(fi.Size())
+	}
+	fo.mu.Lock()
+	fo.df.lost, fo.df.cut = down, cut
+	fo.mu.Unlock()
+	return 0, down
 }
 
 // take publishes a finished transaction.
@@ -251,107 +265,4 @@ func (fo *follower) doubt(err error, size int64) error {
 		return nil
 	}
 	return &storage.DownError{Err: fmt.Errorf("%s: damaged: %w", fo.url, err)}
-}
-
-// switchFile goes on with the file that has taken the place of the open one.
-// It reports false when that is not possible yet.
-func (fo *follower) switchFile(fi os.FileInfo) (bool, error) {
-	df, err := fo.openSuccessor(fi)
-	if fo.ctx.Err() != nil {
-		if df != nil {
-			df.f.Close()
-		}
-		return false, fo.ctx.Err()
-	}
-	if err != nil {
-		what := fmt.Sprintf("%v %d %s", idOf(fi), fi.Size(), err)
-		if fo.swap.lasts(fo.cfg.now(), fo.cfg.patience, what) {
-			return false, &storage.DownError{Err: fmt.Errorf("%s: the file was replaced: %w", fo.url, err)}
-		}
-		return false, nil
-	}
-	fo.swap.clear()
-	fo.replace(df)
-	fo.notify.renew()
-	return true, nil
-}
-
-// replace makes df the file to serve and keeps the previous one for old views.
-func (fo *follower) replace(df *dataFile) {
-	fo.df = df
-	fo.mu.Lock()
-	retired := fo.old
-	if retired != nil {
-		fo.packedAt = fo.switchAt
-	}
-	fo.old, fo.cur, fo.switchAt = fo.cur, df, fo.head
-	fo.mu.Unlock()
-	if retired != nil {
-		retired.f.Close() // loads that use it find out and start again
-	}
-}
-
-// openSuccessor opens the file under the path, and indexes it up to the head,
-// if it continues the history of the open one.
-func (fo *follower) openSuccessor(fi os.FileInfo) (*dataFile, error) {
-	if idOf(fi) == fo.refused && fi.Size() == fo.refusedLen {
-		return nil, fo.refusedErr
-	}
-	df, err := openSuccessor(fo.ctx, fo.path, fo.df, fo.Head())
-	if err != nil {
-		fo.refused, fo.refusedLen, fo.refusedErr = idOf(fi), fi.Size(), err
-	}
-	return df, err
-}
-
-func openSuccessor(ctx context.Context, path string, prev *dataFile, head zodb.Tid) (_ *dataFile, err error) {
-	f, fi, err := openFile(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
-	df := newDataFile(f, fi)
-	if err := df.extend(ctx, head, nil); err != nil {
-		return nil, err
-	}
-	if df.last != head && !droppedByPack(ctx, prev, df) {
-		return nil, fmt.Errorf("the database went back: the new file has nothing of @%s, which was served; before that it ends @%s", head, df.last)
-	}
-	if head == 0 {
-		return df, nil // nothing that was served can be missing
-	}
-	// What comes next was committed after the pack, unless there was another.
-	if t, _, err := newScanner(f, fi.Size()).next(df.end(), head); err == nil && t.status == statusPacked {
-		return nil, fmt.Errorf("history was lost: the database was packed twice before this was noticed, and transactions after @%s may be gone", head)
-	}
-	return df, nil
-}
-
-// droppedByPack reports whether it was a pack that left the last transactions
-// of prev out of df. A pack does so if all that they wrote was unreachable: then
-// df does not know any of these objects, and has what is in front of them.
-func droppedByPack(ctx context.Context, prev, df *dataFile) bool {
-	end := prev.end()
-	s := newScanner(prev.f, end)
-	for end > firstTxnPos && ctx.Err() == nil {
-		t, err := s.before(end)
-		if err != nil || t.tid <= df.last {
-			return err == nil && t.tid == df.last
-		}
-		entries, err := s.records(&t)
-		if err != nil {
-			return false
-		}
-		for _, e := range entries {
-			if _, _, ok := df.lookup(e.oid); ok {
-				return false
-			}
-		}
-		end = t.pos
-	}
-	return false
 }

@@ -19,31 +19,6 @@ import (
 // maxUnpacked bounds what a compressed record may grow to.
 const maxUnpacked = 256 << 20
 
-// source says which files answer a view.
-type source struct {
-	file     *dataFile
-	fallback *dataFile // asked if the object does not exist in file; may be nil
-	packedAt zodb.Tid  // the view may be incomplete if it is before this
-}
-
-// sourceOf returns where to look for the view at.
-func (s *Storage) sourceOf(at zodb.Tid) (source, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	switch {
-	case s.closed:
-		return source{}, storage.ErrClosed
-	case at > s.head:
-		return source{}, &storage.FutureViewError{At: at, Head: s.head}
-	case s.old == nil || at > s.switchAt:
-		return source{file: s.cur}, nil
-	case at == s.switchAt:
-		// A pack also removes what was not reachable any more.
-		return source{file: s.cur, fallback: s.old}, nil
-	}
-	return source{file: s.old, packedAt: s.packedAt}, nil
-}
-
 var _ storage.Serialer = (*Storage)(nil)
 
 // Load implements storage.Loader.
@@ -65,7 +40,7 @@ func (s *Storage) find(ctx context.Context, xid zodb.Xid, data bool) (*storage.B
 	}
 	xid.At = min(xid.At, zodb.TidMax)
 	for {
-		src, err := s.sourceOf(xid.At)
+		src, err := s.sourceOf(xid)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -118,25 +93,14 @@ func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data b
 }
 
 // read finds the record of xid in df, and reads its data if that is wanted.
-func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid, data bool) (buf *storage.Buf, serial zodb.Tid, err error) {
+func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid, data bool) (*storage.Buf, zodb.Tid, error) {
 	pos, end, ok := df.lookup(xid.Oid)
 	if !ok {
 		return nil, 0, &zodb.NoObjectError{Oid: xid.Oid}
 	}
 	ld := s.loaders.Get().(*loader)
-	defer func() {
-		if r := recover(); r != nil { // the format library does this
-			buf, serial, err = nil, 0, damagedRecord(pos, "%v", r)
-		}
-		s.loaders.Put(ld)
-	}()
-	ld.f, ld.end, ld.ways = df.f, end, &df.ways
-	serial, err = ld.find(ctx, xid, pos)
-	if err != nil || !data {
-		return nil, serial, err
-	}
-	buf, err = ld.data()
-	return buf, serial, err
+	defer s.loaders.Put(ld)
+	return ld.load(ctx, df, xid, pos, end, data)
 }
 
 // loader is the state of one load. It is re-used to save allocations.
@@ -146,6 +110,23 @@ type loader struct {
 	ways *waypoints
 	dh   fsfmt.DataHeader
 	b    [16]byte
+}
+
+// load finds the record of xid in df, whose newest one is at pos, and reads its data
+// if that is wanted. end is that of the finished transactions.
+func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, pos, end int64, data bool) (buf *storage.Buf, serial zodb.Tid, err error) {
+	defer func() {
+		if r := recover(); r != nil { // the format library does this
+			buf, serial, err = nil, 0, damagedRecord(pos, "%v", r)
+		}
+	}()
+	ld.f, ld.end, ld.ways = df.f, end, &df.ways
+	serial, err = ld.find(ctx, xid, pos)
+	if err != nil || !data {
+		return nil, serial, err
+	}
+	buf, err = ld.data()
+	return buf, serial, err
 }
 
 // checkCtxEvery is how many steps of a chain are made without looking at ctx.

@@ -68,7 +68,12 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 		}
 		return nil, 0, fail(storage.Unreachable, "cannot be read: "+err.Error(), "", err)
 	}
-	s.cur, s.head = df, df.last
+	s.cur, s.opened, s.head = df, df, df.last
+	s.curFrom = df.packed
+	if !df.scanned {
+		s.curFrom = df.last // where a pack went up to is not known
+	}
+	s.complete, s.newest = s.curFrom, s.curFrom
 	at0 = df.last
 	fo := &follower{Storage: s, df: df, notify: notify}
 	s.start(fo.run)

@@ -54,18 +54,26 @@ type Storage struct {
 	closeErr error // result of Close; valid after closing
 
 	mu       sync.RWMutex
-	cur      *dataFile // guarded by mu; what the path names, as far as known
-	old      *dataFile // guarded by mu; what it named before, or nil
-	switchAt zodb.Tid  // guarded by mu; head when cur replaced old
-	packedAt zodb.Tid  // guarded by mu; head when old replaced its predecessor
-	head     zodb.Tid  // guarded by mu
-	down     error     // guarded by mu; why the follower ended
-	closed   bool      // guarded by mu
+	cur      *dataFile    // guarded by mu; what the path names, as far as known
+	curFrom  zodb.Tid     // guarded by mu; views before this one may be incomplete in cur
+	old      *dataFile    // guarded by mu; what it named before, or nil
+	oldFrom  zodb.Tid     // guarded by mu; views before this one may be incomplete in old
+	switchAt zodb.Tid     // guarded by mu; head when cur replaced old
+	past     []generation // guarded by mu; what it named before that, oldest first
+	opened   *dataFile    // guarded by mu; the first of all
+	complete zodb.Tid     // guarded by mu; result of Packs
+	newest   zodb.Tid     // guarded by mu; result of Packs
+	keeping  bool         // guarded by mu; Keep was called
+	keepFrom zodb.Tid     // guarded by mu; argument of Keep
+	head     zodb.Tid     // guarded by mu
+	down     error        // guarded by mu; why the follower ended
+	closed   bool         // guarded by mu
 }
 
 var (
 	_ storage.Storage  = (*Storage)(nil)
 	_ storage.Iterator = (*Storage)(nil)
+	_ storage.Packed   = (*Storage)(nil)
 	_ storage.Opener   = Open
 )
 
@@ -156,12 +164,21 @@ func (s *Storage) Close() error {
 		s.cancel()
 		s.queue.End(io.EOF)
 		s.running.Wait()
-		s.closeErr = s.cur.f.Close()
-		if s.old != nil {
-			s.closeErr = errors.Join(s.closeErr, s.old.f.Close())
-		}
+		s.closeErr = s.closeFiles()
 	})
 	return s.closeErr
+}
+
+// closeFiles closes all files; nobody uses or replaces them any more.
+func (s *Storage) closeFiles() error {
+	err := s.cur.f.Close()
+	if s.old != nil {
+		err = errors.Join(err, s.old.f.Close())
+	}
+	for _, g := range s.past {
+		err = errors.Join(err, g.file.f.Close())
+	}
+	return err
 }
 
 // start runs f in a goroutine that Close waits for, unless it is too late.

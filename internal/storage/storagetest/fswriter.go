@@ -23,6 +23,7 @@ type FSWriter struct {
 	revs   map[zodb.Oid][]revPos
 	staged map[zodb.Oid]int64
 	log    []Txn
+	packed zodb.Tid // up to which the last Pack went
 }
 
 type revPos struct {
@@ -193,7 +194,8 @@ func (w *FSWriter) Pack(upto zodb.Tid, keep func(zodb.Oid) bool) {
 	w.log = nil
 	for _, t := range log {
 		if t.Tid > upto {
-			w.Commit(t)
+			w.Vote(t)
+			w.FinishAs(map[bool]byte{false: ' ', true: 'p'}[t.Tid <= w.packed])
 			continue
 		}
 		packed := t
@@ -209,6 +211,7 @@ func (w *FSWriter) Pack(upto zodb.Tid, keep func(zodb.Oid) bool) {
 			w.FinishAs('p')
 		}
 	}
+	w.packed = max(w.packed, upto)
 	check(os.Rename(path, path+".old"))
 	check(os.Rename(path+".pack", path))
 }
