@@ -15,10 +15,10 @@ import (
 )
 
 // damage reports whether err concerns one file only: what it refers to cannot
-// be right. Anything else concerns the database.
+// be right, or was packed away. Anything else concerns the database.
 func damage(err error) bool {
 	var corrupt *storage.CorruptError
-	return errors.As(err, &corrupt) || errors.Is(err, bigfile.ErrTooBig)
+	return errors.As(err, &corrupt) || errors.Is(err, bigfile.ErrTooBig) || asPacked(err) != nil
 }
 
 // diffFile finds the served blocks of one file that the changed nodes route

@@ -221,36 +221,48 @@ func (f *File) known(blk int64, at zodb.Tid) (rev Rev, ok bool) {
 	if !ok || s.unsure || at < s.since {
 		return Rev{}, false
 	}
-	if i := after(s.changes, at); i > 0 {
-		return Rev{s.changes[i-1], true}, true
+	complete := f.history.objs.packs.now().complete
+	if at < complete {
+		return Rev{}, false // what is left of that view has to be looked up
 	}
-	return Rev{s.base, s.exact}, s.based
+	if i := after(s.changes, at); i > 0 {
+		return above(complete, Rev{s.changes[i-1], true}, at), true
+	}
+	return above(complete, Rev{s.base, s.exact}, at), s.based
 }
 
 // BlkRevAt returns the revision of block blk as of view at, which must be one
-// at which the file exists.
+// at which the file exists. Of a view that a pack has left incomplete it is the view
+// itself, or the error is a *storage.PackedError if something of it is gone that the
+// block needs.
 func (f *File) BlkRevAt(ctx context.Context, blk int64, at zodb.Tid) (Rev, error) {
-	f.Lock()
-	rev, ok := f.known(blk, at)
-	s, isServed := f.served.Get(blk)
-	sure := isServed && !s.unsure && at >= s.since
-	if sure {
-		at = s.since // nothing changed in between, else it would be known
-	}
-	f.Unlock()
-	if ok {
+	for {
+		f.Lock()
+		complete := f.history.objs.packs.now().complete
+		rev, ok := f.known(blk, at)
+		s, isServed := f.served.Get(blk)
+		sure, view := isServed && !s.unsure && at >= s.since, at
+		if sure && at >= complete {
+			view = max(s.since, complete) // nothing changed in between, else it would be known
+		}
+		f.Unlock()
+		if ok {
+			return rev, nil
+		}
+		rev, err := f.history.revAt(ctx, f.Oid, blk, view)
+		if now := f.history.objs.packs.now().complete; now != complete && ctx.Err() == nil {
+			continue // packed meanwhile
+		}
+		if err != nil || !sure || at < complete {
+			return rev, err
+		}
+		f.Lock()
+		if !s.based { // s may have been dropped meanwhile; then nobody looks at it
+			s.setBase(rev)
+		}
+		f.Unlock()
 		return rev, nil
 	}
-	rev, err := f.history.revAt(ctx, f.Oid, blk, at)
-	if err != nil || !sure {
-		return rev, err
-	}
-	f.Lock()
-	defer f.Unlock()
-	if !s.based { // s may have been dropped meanwhile; then nobody looks at it
-		s.setBase(rev)
-	}
-	return rev, nil
 }
 
 // ChangedSince returns, in ascending order, the served blocks that may have

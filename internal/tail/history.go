@@ -120,20 +120,46 @@ type Rev struct {
 	Exact bool // the block changed at Tid; else Tid is an upper bound that stays what it is
 }
 
-// revAt finds the revision of a block by walking back from view at. The block
-// changed when it last showed another ZBlk, or when its ZBlk changed.
+// revAt finds the revision of a block as of view at. It is looked for anew when the
+// database was packed meanwhile: what was met may have been what the pack has left.
 func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (Rev, error) {
+	packs := h.objs.packs
+	for {
+		packing := packs.now()
+		rev, err := h.lookBack(ctx, oid, blk, at, packing)
+		packs.note(err)
+		if packs.now() == packing || ctx.Err() != nil {
+			return rev, err
+		}
+	}
+}
+
+// lookBack finds the revision of a block by walking back from view at. The block
+// changed when it last showed another ZBlk, or when its ZBlk changed.
+func (h *History) lookBack(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid, packing packing) (Rev, error) {
+	if at < packing.complete {
+		return h.revBelow(ctx, oid, blk, at)
+	}
+	rev, err := h.walkBackTo(ctx, oid, blk, at, min(max(h.Floor(), packing.complete), at))
+	return above(packing.complete, rev, at), err
+}
+
+// walkBackTo is lookBack with a floor at which the walk ends.
+func (h *History) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at, floor zodb.Tid) (Rev, error) {
 	w, err := h.Walk(ctx, oid, blk, at)
 	if err != nil {
 		return Rev{}, err
 	}
 	var data zodb.Tid // serial of the ZBlk
 	if w.OK {
-		if data, err = h.serial(ctx, zodb.Xid{At: at, Oid: w.ZBlk}); err != nil {
+		data, err = h.serial(ctx, zodb.Xid{At: at, Oid: w.ZBlk})
+		if storage.IsNoData(err) {
+			err = &storage.CorruptError{Oid: w.ZBlk, Tid: at, Err: fmt.Errorf("it is referred to and does not exist: %s", err)}
+		}
+		if err != nil {
 			return Rev{}, fmt.Errorf("revision of block #%d: %w", blk, err)
 		}
 	}
-	floor := min(h.Floor(), at)
 	for view := at; ; {
 		n, err := h.routes.newest(ctx, w.Path, blk, view, max(data, floor))
 		if err != nil {

@@ -62,6 +62,7 @@ type run struct {
 	objs  *Objects
 	h     *History
 	files map[zodb.Oid]*File
+	packs *packedDatabase // nil: the database is not packed
 }
 
 func runHistory(ctx context.Context, seed uint64, steps int) error {
@@ -162,8 +163,14 @@ func (r *run) serveSome(oid zodb.Oid, n int) {
 	for range r.w.rnd.IntN(n + 1) {
 		blk := r.w.rnd.Int64N(keySpace + 2)
 		walk, err := r.h.Walk(r.ctx, oid, blk, f.view)
+		if r.mayBeGone(err, f.view) {
+			continue
+		}
 		if err != nil {
 			panic(err)
+		}
+		if r.packs != nil && r.missing(walk.Path, f.view) != nil {
+			continue
 		}
 		var data zodb.Tid
 		if walk.OK {
@@ -206,10 +213,12 @@ func (r *run) commit() error {
 		f.Unlock()
 	}
 	r.serveSome(file0, 2)
+	r.packSome()
 	deltas, err := c.Diff(r.ctx)
 	if err != nil {
 		return err
 	}
+	r.packSome()
 	r.serveSome(file1, 2)
 	r.serveSome(file0, 1)
 	fresh := r.openDuring(c, old)
@@ -242,6 +251,9 @@ func (r *run) openDuring(c *Commit, old zodb.Tid) *File {
 		return nil
 	}
 	f, _, err := r.h.OpenFile(r.ctx, file1, old)
+	if r.mayBeGone(err, old) {
+		return nil
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -274,7 +286,7 @@ func (r *run) switchFile(c *Commit, f *File, d *Delta, early []int64) error {
 		got = d.Changed
 	}
 	for _, blk := range early {
-		if changed := r.o.changed(f.Oid, blk, c.tid); changed != slices.Contains(got, blk) {
+		if changed := r.o.changed(f.Oid, blk, c.tid); changed != slices.Contains(got, blk) && (changed || !r.incomplete(c.old)) {
 			return fmt.Errorf("file %d #%d: changed: %v", f.Oid, blk, changed)
 		}
 	}
@@ -285,7 +297,7 @@ func (r *run) switchFile(c *Commit, f *File, d *Delta, early []int64) error {
 		return err
 	}
 	for _, blk := range late.Blks {
-		if changed := r.o.changed(f.Oid, blk, c.tid); changed != f.ChangedAfter(blk, c.old) {
+		if changed := r.o.changed(f.Oid, blk, c.tid); changed != f.ChangedAfter(blk, c.old) && (changed || !r.incomplete(c.old)) {
 			return fmt.Errorf("file %d late #%d: changed: %v", f.Oid, blk, changed)
 		}
 	}
@@ -306,8 +318,11 @@ func (r *run) checkUnsettled(f *File, late Late) error {
 }
 
 func (r *run) checkRev(f *File, blk int64, at zodb.Tid) error {
-	floor := r.h.Floor()
+	floor := r.floor()
 	rev, err := f.BlkRevAt(r.ctx, blk, at)
+	if r.mayBeGone(err, at) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -317,6 +332,9 @@ func (r *run) checkRev(f *File, blk int64, at zodb.Tid) error {
 	}
 	if !r.o.at(f.Oid, rev.Tid).exists {
 		return fmt.Errorf("file %d #%d @%d: revision %v, but there is no such file then", f.Oid, blk, at, rev)
+	}
+	if r.packs != nil {
+		return r.checkOpens(f.Oid, blk, rev.Tid, at)
 	}
 	return r.checkRoutes(f, blk, at)
 }
@@ -361,7 +379,7 @@ func (r *run) checkSlice(f *File, at zodb.Tid) error {
 		if err != nil {
 			return err
 		}
-		if (rev.Tid > at) != changed && at >= r.h.Floor() {
+		if (rev.Tid > at) != changed && at >= r.floor() {
 			return fmt.Errorf("file %d #%d changed after @%d: %v; revision %v", f.Oid, blk, at, changed, rev)
 		}
 	}

@@ -50,6 +50,7 @@ func (r *revision) memSize() int64 {
 type Objects struct {
 	loader storage.Loader
 	loads  *flight.Group[loadKey, *revision]
+	packs  *packs
 	budget int64 // bytes
 
 	mu      sync.Mutex // map operations only
@@ -77,6 +78,7 @@ func NewObjects(ctx context.Context, loader storage.Loader, head zodb.Tid, budge
 	return &Objects{
 		loader:  loader,
 		loads:   flight.NewGroup[loadKey, *revision](ctx),
+		packs:   newPacks(loader),
 		budget:  budget,
 		tail:    head,
 		head:    head,
@@ -136,7 +138,7 @@ func (o *Objects) get(ctx context.Context, key loadKey, decode func([]byte) (obj
 		return rev, nil
 	}
 	return o.loads.Do(ctx, key, func(ctx context.Context) (*revision, error) {
-		rev, err := o.load(ctx, xid, decode)
+		rev, err := o.load(ctx, key, decode)
 		if err != nil {
 			return nil, err
 		}
@@ -160,12 +162,23 @@ func (o *Objects) lookup(xid zodb.Xid) *revision {
 }
 
 // load reads and decodes one revision. Its until is not set yet.
-func (o *Objects) load(ctx context.Context, xid zodb.Xid, decode func([]byte) (object, error)) (*revision, error) {
+func (o *Objects) load(ctx context.Context, key loadKey, decode func([]byte) (object, error)) (*revision, error) {
+	xid := key.xid
 	buf, serial, err := o.loader.Load(ctx, xid)
 	if storage.IsNoData(err) {
-		return absent(xid, err), nil
+		// A node is asked for because another one refers to it. To take it for
+		// an empty one when it was packed away would make changes of that.
+		var hidden error
+		if !key.file {
+			hidden = o.packs.hides(xid, err)
+		}
+		if hidden == nil {
+			return absent(xid, err), nil
+		}
+		err = hidden
 	}
 	if err != nil {
+		o.packs.note(err)
 		return nil, fmt.Errorf("load %s: %w", xid, err)
 	}
 	defer buf.Release()
