@@ -93,7 +93,9 @@ func TestSmallReadBringsTheWholeBlock(t *testing.T) {
 	path, want := BuildDatabase(t, 4, blksize, true)
 	s := StartOn(t, path, "-trace.fuse")
 	file := s.Path("head/bigfile", builtOid.String())
-	for blk, in := range map[int64]int64{0: 0, 1: blksize - 4096, 2: 1 << 20, 3: 12288} { // block: where in it
+	ins := []int64{0, blksize - 4096, 1 << 20, 12288} // where in each block
+	for _, blk := range []int64{2, 0, 3, 1} {         // of blocks in a row the next one is loaded too
+		in := ins[blk]
 		before, reads := s.BytesRead(), s.Reads()
 		f := openRandom(t, file)
 		off := blk*blksize + in
@@ -150,8 +152,9 @@ func TestManyReadersCauseOneLoadPerBlock(t *testing.T) {
 		require.Equal(t, "done", r.Line())
 		require.Zero(t, r.Wait())
 	}
-	// Requests themselves are read too, 80 bytes each.
-	require.Less(t, s.BytesRead()-before, int64(nblk*blksize*5/4), "blocks were loaded more than once")
+	// Requests themselves are read too, 80 bytes each; and blocks ahead of who reads
+	// several in a row, which somebody else may have had.
+	require.Less(t, s.BytesRead()-before, int64(nblk*blksize*2), "blocks were loaded more than once")
 	require.Equal(t, strings.Repeat("1", nblk), resident(t, file, blksize))
 	s.Stop()
 }

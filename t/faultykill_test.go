@@ -101,41 +101,6 @@ func TestTwoClientsThatWaitForEachOtherAreEnded(t *testing.T) {
 	sc.afterwards()
 }
 
-// TestClientThatCannotBeEndedTakesTheMountDown: rather nobody gets data than
-// one who must not. The client is blocked in a fault in the mount of another
-// server, which waits for this test.
-func TestClientThatCannotBeEndedTakesTheMountDown(t *testing.T) {
-	t.Parallel()
-	sc := newSceneOf(t, 0, 64<<10, "-pintimeout="+pinTimeout.String())
-	far := newSceneOf(t, 0, 64<<10)
-	at1 := far.commit(0)
-	far.open()
-	w := far.manualWatcher()
-	defer w.Auto() // else the client can never be ended
-	w.Watch(far.f, at1)
-	far.commit(0)
-	f, pin, _ := sc.stuckRead(func(f *faulty) {
-		f.Do("map %s", far.f.Path(far.s, "head"))
-		f.Do("touch 0")
-	})
-	blocking := w.Pin()
-	require.NotZero(t, sc.s.WaitExit())
-	require.Less(t, time.Since(f.started), 2*pinTimeout)
-	require.Equal(t, "SIGBUS", mustUnquote(t, sc.m.h.Line()), "data was released while the client is alive")
-	f.requireAlive()
-	log := sc.s.logOf(f.pid)
-	require.Contains(t, log, fmt.Sprintf("pin #%d @%s: sendReq: waiting for reply: context deadline exceeded\n", pin.blk, pin.rev))
-	require.Contains(t, log, fmt.Sprintf("pid%d: <- SIGKILL\npid%[1]d: failed to kill it: is still alive after SIGKILL: context deadline exceeded\npid%[1]d: this is major unexpected event.\n", f.pid))
-	require.Contains(t, sc.s.Log(), "switching filesystem to EIO mode")
-	w.Ack(blocking)
-	requireEnded(t, f.Helper)
-	sc.s.waitDead(sc.f.Path(sc.s, "head"))
-	f.Kill()
-	sc.m.h.Kill()
-	sc.s.Unmount()
-	require.NoError(t, unix.Access(far.s.Path("head/at"), unix.R_OK))
-}
-
 func mustUnquote(t testing.TB, text string) string {
 	t.Helper()
 	unquoted, err := strconv.Unquote(text)

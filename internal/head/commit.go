@@ -284,8 +284,16 @@ func (h *Head) forget(tid zodb.Tid) {
 	h.kept = max(h.kept, cut)
 	h.mu.Unlock()
 	h.objs.Forget(cut)
+	h.keepViews(cut)
 	if h.history.Floor() < before(tid, h.cfg.KeepFloor) {
 		h.history.SetFloor(cut)
+	}
+}
+
+// keepViews tells a database that can be packed which views are in use.
+func (h *Head) keepViews(from zodb.Tid) {
+	if store, ok := h.store.(storage.Packed); ok {
+		store.Keep(from)
 	}
 }
 

@@ -125,6 +125,7 @@ func New(ctx context.Context, at zodb.Tid, objs *tail.Objects, store storage.Loa
 		zhead:     make(map[*Subscription]struct{}),
 	}
 	h.condemned.Store(&[]*Condemned{})
+	h.keepViews(at)
 	h.evictor = newEvictor(h)
 	return h
 }

@@ -2,9 +2,12 @@ package head
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // concern is a watch that a READ of a block may have to pin.
@@ -34,7 +37,8 @@ func (a *attempt) concerns() (all []concern) {
 
 // pin is r4: it finds out which watches have to pin which revision, holding
 // nothing, and makes that the wanted state. A watch that moved or went meanwhile
-// has taken care of itself: the block was served already.
+// has taken care of itself: the block was served already. A watch whose view was
+// packed away is lost; the READ goes on once it is gone, and does not fail.
 func (a *attempt) pin(ctx context.Context, all []concern) error {
 	a.revs = make(map[int64]zodb.Tid)
 	f := a.file
@@ -51,13 +55,17 @@ func (a *attempt) pin(ctx context.Context, all []concern) error {
 		if rev <= c.at {
 			continue
 		}
-		pin, err := f.BlkRevAt(ctx, c.blk, c.at)
+		pin, err := f.PinRev(ctx, c.blk, c.at)
+		if packed := (*storage.PackedError)(nil); errors.As(err, &packed) {
+			c.watch.lose(c.blk, c.at, err)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("readblk #%d: %w", c.blk, err)
 		}
 		f.Lock()
 		if !c.watch.removed && c.watch.at == c.at {
-			c.watch.need(c.blk, pin.Tid)
+			c.watch.need(c.blk, pin)
 		}
 		f.Unlock()
 	}

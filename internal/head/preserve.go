@@ -124,7 +124,7 @@ func (p *Preserved) Newer(ctx context.Context, oid zodb.Oid, at zodb.Tid, seq ui
 	p.mu.Unlock()
 	blocks = make(map[int64]*storage.Buf)
 	for _, o := range olds {
-		if rev, err := o.owner.BlkRevAt(ctx, o.Blk, o.Until); err != nil || rev.Tid != at {
+		if rev, err := o.owner.PinRev(ctx, o.Blk, o.Until); err != nil || rev != at {
 			continue
 		}
 		if buf := p.retain(o); buf != nil {

@@ -11,6 +11,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // read is a registered READ. It is guarded by the lock of its file.
@@ -141,24 +142,50 @@ func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 // run repeats r2 to r6 until the reply may go.
 func (a *attempt) run(ctx context.Context) error {
 	for {
-		if err := a.load(ctx); err != nil {
-			return err
-		}
-		concerns, ok, err := a.serve()
-		if err != nil {
-			return err
-		}
-		if !ok {
+		done, err := a.try(ctx)
+		if err != nil && a.overtaken(ctx, err) {
 			continue
 		}
-		if err := a.pin(ctx, concerns); err != nil {
-			return err
-		}
-		done, err := a.gate(ctx, concerns)
 		if done || err != nil {
 			return err
 		}
 	}
+}
+
+// try is r2 to r6. It returns false if they have to be repeated.
+func (a *attempt) try(ctx context.Context) (done bool, err error) {
+	if err := a.load(ctx); err != nil {
+		return false, err
+	}
+	concerns, ok, err := a.serve()
+	if !ok || err != nil {
+		return false, err
+	}
+	if err := a.pin(ctx, concerns); err != nil {
+		return false, err
+	}
+	return a.gate(ctx, concerns)
+}
+
+// overtaken reports whether err is due to packs that have gone beyond the newest view,
+// because commits are taken in too slowly. It waits for the next view then: the
+// commits up to the pack are there already.
+func (a *attempt) overtaken(ctx context.Context, err error) bool {
+	f := a.file
+	f.Lock()
+	view := f.View()
+	f.Unlock()
+	var packed *storage.PackedError
+	var corrupt *storage.CorruptError // what is referred to, and is not there
+	if !errors.As(err, &packed) && !errors.As(err, &corrupt) || f.head.history.Incomplete(f.Oid, view) == nil {
+		return false
+	}
+	if f.head.WaitAt(ctx, view+1) != nil {
+		return false
+	}
+	a.release()
+	clear(a.loads)
+	return true
 }
 
 // register is r1: it enters the READ and keeps its blocks from being evicted.

@@ -14,7 +14,8 @@ import (
 // called as soon as there is a watch, which is then the caller's to remove. Of the
 // blocks unsure it is not known what the client maps (Drained), so it is told.
 //
-// Errors that the client should know are *TooFarBackError and *EpochError; then
+// Errors that the client should know are *TooFarBackError, *EpochError, and
+// *storage.PackedError if a pack has left the view incomplete; then
 // there is no watch.
 func (f *File) Watch(ctx context.Context, client Client, at zodb.Tid, unsure []int64, registered func(*Watch)) error {
 	w := &Watch{file: f, client: client, at: at, pins: make(map[int64]*pin)}
@@ -106,6 +107,9 @@ func (w *Watch) setup(ctx context.Context, at zodb.Tid, register func() error) e
 // checkEpoch fails if the file was not there at the view, or was another one
 // since: what @at shows of it would not be this file.
 func (f *File) checkEpoch(ctx context.Context, at zodb.Tid) error {
+	if err := f.head.history.Incomplete(f.Oid, at); err != nil {
+		return err // sooner or later a pin would lead to what is gone
+	}
 	then, _, err := f.head.objs.File(ctx, zodb.Xid{At: at, Oid: f.Oid})
 	if storage.IsNoData(err) {
 		return &EpochError{Rev: f.head.objs.NextChange(f.Oid, at), Head: f.head.At()}
@@ -213,10 +217,9 @@ func (f *File) complete(ctx context.Context, p *plan) error {
 		if _, ok := p.pins[blk]; ok || rev.Tid <= p.at && !p.lost(blk) {
 			continue
 		}
-		if rev, err = f.BlkRevAt(ctx, blk, p.at); err != nil {
+		if p.pins[blk], err = f.PinRev(ctx, blk, p.at); err != nil {
 			return err
 		}
-		p.pins[blk] = rev.Tid
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -118,12 +119,17 @@ func (f *File) lost(size int64) (blks []int64) {
 }
 
 // pinCuts makes the revisions of the views of watches what their clients should map.
-// A block whose revision cannot be found cannot be read by them anyway.
+// A watch of a view that was packed away is lost. A block whose revision cannot be
+// found for another reason cannot be read by the client anyway.
 func (t *transaction) pinCuts(ctx context.Context, f *File, cuts []cut) {
 	for _, c := range cuts {
-		rev, err := f.BlkRevAt(ctx, c.blk, c.at)
+		rev, err := f.PinRev(ctx, c.blk, c.at)
 		if ctx.Err() != nil {
 			return
+		}
+		if packed := (*storage.PackedError)(nil); errors.As(err, &packed) {
+			c.watch.lose(c.blk, c.at, err)
+			continue
 		}
 		if err != nil {
 			t.head.cfg.Warnf("transaction @%s: pin block #%d of %s, which the file loses: %s", t.tid, c.blk, f.Oid, err)
@@ -131,7 +137,7 @@ func (t *transaction) pinCuts(ctx context.Context, f *File, cuts []cut) {
 		}
 		f.Lock()
 		if !c.watch.removed && c.watch.at == c.at {
-			c.watch.need(c.blk, rev.Tid)
+			c.watch.need(c.blk, rev)
 		}
 		f.Unlock()
 	}

@@ -25,6 +25,14 @@ type Client interface {
 	Send(w *Watch, blk int64, urgent bool)
 }
 
+// Loser is a Client that can be told that a watch is lost.
+type Loser interface {
+	// Lost is told that w cannot be kept up: what it shows is gone from the
+	// database. Until the client drops the watch, READs are held back that it must
+	// not see. It is called without locks and must not block.
+	Lost(w *Watch, err error)
+}
+
 // Watch says that a client wants to see a file as of At. What the client has to
 // map instead of head is told to it block by block, and only what the page cache
 // has: a block is pinned when somebody reads it, or when the watch is set up.
@@ -143,6 +151,22 @@ func (w *Watch) Take(blk int64, put func(rev zodb.Tid, since time.Time) bool) Ta
 	p.message, p.taken = p.want, true
 	f.broadcast() // a message to head is a reason for READs to wait
 	return Taken
+}
+
+// lose tells the client that the watch, if it still is at the view, cannot be kept up
+// for block blk. A client that cannot be told is sent to the view: it finds out when it
+// looks.
+func (w *Watch) lose(blk int64, at zodb.Tid, err error) {
+	loser, ok := w.client.(Loser)
+	w.file.Lock()
+	gone := w.removed || w.at != at
+	if !gone && !ok {
+		w.setWant(blk, at)
+	}
+	w.file.Unlock()
+	if !gone && ok {
+		loser.Lost(w, err)
+	}
 }
 
 // Acked notes that the client has done what the message for blk said, or, of a

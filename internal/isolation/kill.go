@@ -19,7 +19,11 @@ func (e *Engine) endClient(l *Link) bool {
 		return true
 	}
 	pid, t := l.proc.Pid(), e.cfg.PinTimeout
-	e.cfg.Errorf("pid%d: client failed to handle pin notification correctly and timely in %s: %s", pid, t, l.failure)
+	if l.reason == downLost {
+		e.cfg.Errorf("pid%d: client has seen a view that is gone: %s", pid, l.failure.cause)
+	} else {
+		e.cfg.Errorf("pid%d: client failed to handle pin notification correctly and timely in %s: %s", pid, t, l.failure)
+	}
 	e.cfg.Errorf("pid%d: -> killing it because else 1) all other clients will remain stuck, and 2) it itself may see wrong data", pid)
 	e.cfg.Errorf(`pid%d:    (see "Protection against slow or faulty clients" in the documentation)`, pid)
 	condemned := e.head.Condemn(l.proc.HasThread)

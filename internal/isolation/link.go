@@ -35,6 +35,7 @@ const (
 	downDied                       // the client has ended
 	downProtocol                   // the client broke the protocol
 	downPin                        // a pin was not acknowledged
+	downLost                       // what a watch shows is gone
 	downStopped                    // the server stops
 )
 
@@ -192,7 +193,7 @@ func (l *Link) acknowledge(f frame) {
 	l.mu.Lock()
 	m := l.messages[f.stream]
 	delete(l.messages, f.stream)
-	forgiven := f.stream <= l.forgiven
+	forgiven := 0 < f.stream && f.stream <= l.forgiven
 	l.mu.Unlock()
 	switch {
 	case m != nil:

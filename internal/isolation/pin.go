@@ -14,13 +14,16 @@ import (
 // pinError says why a pin failed.
 type pinError struct {
 	blk       int64
-	rev       zodb.Tid
+	rev       zodb.Tid // 0: there was nothing to pin to
 	cause     error
 	malformed bool      // the client refused, or said something else
 	deadline  time.Time // until when it could have been acknowledged
 }
 
 func (e *pinError) Error() string {
+	if e.rev == 0 {
+		return e.cause.Error()
+	}
 	return fmt.Sprintf("pin #%d @%s: %s", e.blk, revText(e.rev), e.cause)
 }
 
@@ -60,6 +63,14 @@ func (l *Link) Send(w *head.Watch, blk int64, urgent bool) {
 		l.senders++
 		l.wg.Go(l.sendPins)
 	}
+}
+
+// Lost implements head.Loser: the client has to go, since nothing can be pinned for
+// w any more. It is told why before.
+func (l *Link) Lost(w *head.Watch, err error) {
+	cause := fmt.Errorf("watch f<%s>: %w", w.File().Oid, err)
+	l.engine.cfg.Errorf("wlink %d: pid%d: %s", l.id, l.proc.Pid(), cause)
+	l.shutdown(downLost, "fatal: "+cause.Error(), &pinError{cause: cause, deadline: time.Now().Add(l.engine.cfg.PinTimeout)})
 }
 
 // nextWanted returns the next block for a sender. Without one the sender ends.
@@ -104,11 +115,12 @@ func (l *Link) sendPinsOf(w *head.Watch, blk int64) {
 			failure = nil
 		}
 		l.pinned(w.File().Oid, blk, m.failed.rev, start, failure)
-		if failure != nil {
+		switch {
+		case failure == nil:
+			w.Acked(blk)
+		case l.ctx.Err() == nil: // else the link is down already, or the server stops
 			l.shutdown(downPin, "fatal: "+failure.Error(), failure)
-			return
 		}
-		w.Acked(blk)
 	}
 }
 

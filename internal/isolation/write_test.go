@@ -16,6 +16,7 @@ import (
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/head/headtest"
+	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/tail"
 )
 
@@ -221,4 +222,27 @@ func TestNoRequestIsDroppedInSilence(t *testing.T) {
 		}
 		end()
 	}
+}
+
+// TestClientOfAWatchThatIsLostIsToldAndEnded wants the reason to be the last thing that
+// the client reads.
+func TestClientOfAWatchThatIsLostIsToldAndEnded(t *testing.T) {
+	h, at := newWorldHead(t)
+	e, end := engineOf(t, h)
+	defer end()
+	proc := newMortal()
+	l, err := e.Open(func() (Process, error) { return proc, nil })
+	require.NoError(t, err)
+	require.NoError(t, l.Write(fmt.Appendf(nil, "1 watch %s @%s\n", headtest.File, at)))
+	read := func() string {
+		buf := make([]byte, 4096)
+		n, err := l.Read(t.Context(), buf)
+		require.NoError(t, err)
+		return string(buf[:n])
+	}
+	require.Equal(t, "1 ok\n", read())
+	l.Lost(l.watchList()[0], &storage.PackedError{Xid: zodb.Xid{At: at, Oid: 7}, PackTime: at + 1})
+	require.Equal(t, fmt.Sprintf("0 fatal: watch f<%s>: object %s @%s was packed away: views before @%s are incomplete\n",
+		headtest.File, zodb.Oid(7), at, at+1), read())
+	within(t, "the client ends", func() { <-proc.dead })
 }
