@@ -2,6 +2,7 @@ package t
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -128,6 +129,51 @@ func TestPackIsNotNoticedByHead(t *testing.T) {
 		}
 		before = append(before, tids[len(before):]...)
 	}
+	m.Close()
+	s.Stop()
+}
+
+// TestPacksDoNotTouchWatchesOfBefore packs several times within the time that history is
+// kept, while somebody watches a view of before. READs of others go on, all blocks that
+// change are pinned, and what they are pinned to can be read.
+func TestPacksDoNotTouchWatchesOfBefore(t *testing.T) {
+	t.Parallel()
+	const nblk = 6
+	p := newPacked(t, nblk)
+	s := StartOn(t, p.w.Path, "-debug")
+	zhead := s.ZHead()
+	defer zhead.Close()
+	m := Map(t, s.Path("head/bigfile", builtOid.String()), packedSize, nblk)
+	require.Equal(t, p.text[p.tid], m.Blocks(nblk))
+	at := p.write(0, "of the watched view")
+	zhead.Wait(at)
+	w := s.watcher()
+	require.Equal(t, "ok", w.Ask(watchRequest(builtOid, at)))
+	for round := range 3 {
+		for blk := range 3 {
+			p.write(blk, fmt.Sprint("round ", round, " block ", blk))
+		}
+		p.pack(p.tid)
+		zhead.Wait(p.write(3+round, fmt.Sprint("after pack ", round)))
+		require.Equal(t, p.text[p.tid], m.Blocks(nblk))
+	}
+	w.Barrier()
+	w.mu.Lock()
+	pinned := maps.Clone(w.pinned[builtOid])
+	w.mu.Unlock()
+	require.Len(t, pinned, nblk)
+	data := make([]byte, packedSize)
+	for blk, rev := range pinned {
+		require.LessOrEqual(t, rev, at)
+		fd, err := openFile(s.Path("@"+rev.String(), "bigfile", builtOid.String()), unix.O_RDONLY)
+		require.NoError(t, err, "#%d @%s", blk, rev)
+		_, err = unix.Pread(fd, data, blk*packedSize)
+		require.NoError(t, err, "#%d @%s", blk, rev)
+		require.NoError(t, unix.Close(fd))
+		require.Equal(t, p.text[at][blk], strings.TrimRight(string(data), "\x00"), "#%d @%s", blk, rev)
+	}
+	require.Equal(t, "ok", w.Ask(watchRequest(builtOid, p.tid)))
+	w.Close()
 	m.Close()
 	s.Stop()
 }
