@@ -20,8 +20,7 @@ type generation struct {
 // source says which files answer a view.
 type source struct {
 	file     *dataFile
-	fallback *dataFile // asked if the object does not exist in file; may be nil
-	packedAt zodb.Tid  // the view may be incomplete if it is before this
+	packedAt zodb.Tid // the view may be incomplete if it is before this
 }
 
 // sourceOf returns where to look for xid.
@@ -36,46 +35,30 @@ func (s *Storage) sourceOf(xid zodb.Xid) (source, error) {
 		return source{}, &storage.FutureViewError{At: at, Head: s.head}
 	}
 	src := s.generationOf(at)
-	switch {
-	case src.file.lost == nil:
-		return src, nil
-	case src.fallback != nil:
-		return source{file: src.fallback}, nil // it has all of the view
-	case src.file.cut:
-		return src, nil
+	if src.file.lost != nil && !src.file.cut {
+		return source{}, &storage.CorruptError{Oid: xid.Oid, Tid: at, Err: src.file.lost}
 	}
-	return source{}, &storage.CorruptError{Oid: xid.Oid, Tid: at, Err: src.file.lost}
+	return src, nil
 }
 
-// generationOf finds the oldest file that has all of the view at. Requires: mu.
+// generationOf finds the oldest file that has all of the view at. The view of a switch
+// is in both files, but a pack has removed from the newer one what was not reachable.
+// What a file lacked when it was opened is not known to have been there. Requires: mu.
 func (s *Storage) generationOf(at zodb.Tid) source {
-	var before *dataFile
+	file, from := s.cur, s.curFrom
+	if s.old != nil && at <= s.switchAt {
+		file, from = s.old, s.oldFrom
+	}
 	for _, g := range s.past {
-		if at < g.until {
-			return s.sourceIn(g.file, before, g.from)
-		}
-		before = nil
-		if at == g.until {
-			before = g.file
+		if at <= g.until {
+			file, from = g.file, g.from
+			break
 		}
 	}
-	switch {
-	case s.old == nil || at > s.switchAt:
-		return source{file: s.cur}
-	case at == s.switchAt:
-		return s.sourceIn(s.cur, s.old, s.curFrom)
-	}
-	return s.sourceIn(s.old, before, s.oldFrom)
-}
-
-// sourceIn returns file as a source. A pack also removes what was not reachable any
-// more: at the view of the switch that is still in the file before. What a file
-// lacked when it was opened is not known to have been there. Requires: mu.
-func (s *Storage) sourceIn(file, before *dataFile, from zodb.Tid) source {
 	if file == s.opened {
 		from = 0
 	}
-	return source{file: file, fallback: before, packedAt: from}
+	return source{file, from}
 }
 
 // retire takes replaced files out that are not to be kept any longer, and returns

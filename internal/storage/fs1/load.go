@@ -45,9 +45,6 @@ func (s *Storage) find(ctx context.Context, xid zodb.Xid, data bool) (*storage.B
 			return nil, 0, err
 		}
 		buf, serial, err := s.findIn(ctx, src.file, xid, data)
-		if src.fallback != nil && storage.IsNoData(err) {
-			buf, serial, err = s.findIn(ctx, src.fallback, xid, data)
-		}
 		if err == nil {
 			return buf, serial, nil
 		}
