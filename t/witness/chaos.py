@@ -1,5 +1,6 @@
 """Random transactions of every kind that can happen to a file."""
 import random
+from base64 import decodebytes
 
 from BTrees.LOBTree import LOBTree
 from ZODB.FileStorage.FileStorage import FileStorageError
@@ -37,6 +38,10 @@ WEIGHTS = {
     "pack": 0.7,
     "reopen": 0.4,  # the writer, as after a restart
 }
+
+
+def tid_of(undo_id):
+    return decodebytes(undo_id + b"\n")
 
 
 class Chaos:
@@ -154,7 +159,7 @@ class Chaos:
 
     def share(self, f):
         g = self.any_file()
-        if g is not None and g.blksize <= f.blksize and g.blktab:
+        if g is not None and g.blksize == f.blksize and g.blktab:
             blk = g.blktab[self.random.choice(list(g.blktab))]
             k = self.random.randrange(max(1, self.end(f)))
             f.blktab[k] = blk
@@ -218,7 +223,7 @@ class Chaos:
 
     def undo(self, back):
         tids = self.db.undoable(back)
-        if not tids:
+        if not tids or not self.db.undoing.get(tid_of(tids[-1]), set()) <= self.weights.keys():
             return
         try:
             self.db.undo(tids[-1])
@@ -235,6 +240,8 @@ class Chaos:
     def do_recreate(self, kind):
         if self.deleted:
             oid, blksize = self.deleted.popitem()
+            if self.db.file(oid) is not None:
+                return  # an undo was faster
             f = self.db.create(oid, blksize)
             self.append(f)
             self.db.commit("re-create")

@@ -25,6 +25,7 @@ class Database:
         self.slices = {}  # the first bytes of each slice that is used -> its offset
         self.known = {}  # oid -> what was said of it
         self.tids = []
+        self.undoing = {}  # tid -> what it would be to undo it, of "shrink", "recreate"
         self.open()
         self.publish()
 
@@ -125,14 +126,16 @@ class Database:
             self.conn.add(f)
         else:
             f._p_jar, f._p_oid = self.conn, oid
-            f._p_serial = self.db.storage.getTid(oid) if self.has_record(oid) else z64
+            f._p_serial = self.last_serial(oid)
             self.conn._cache[oid] = f
         f._p_changed = True
         self.root["%x" % int.from_bytes(f._p_oid, "big")] = f
         return f
 
-    def has_record(self, oid):
-        return bool(self.db.storage._index_get(oid, 0))
+    def last_serial(self, oid):
+        """Returns the tid of the last record of an object, also if that deletes it."""
+        pos = self.db.storage._index_get(oid, 0)
+        return self.db.storage._read_data_header(pos, oid).tid if pos else z64
 
     def pack(self, tid):
         """Packs to the state of tid."""
@@ -170,7 +173,9 @@ class Database:
                 self.known.setdefault(f._p_oid, Known())
         lines = ["T " + tid.hex()]
         for oid, known in self.known.items():
+            was = known.state
             lines += known.change(oid.hex(), *self.look(oid))
+            self.undoing.setdefault(tid, set()).update(opposite(was, known.state))
         lines.append(". %s\n" % tid.hex())
         self.tids.append(tid)
         self.say("\n".join(lines).encode())
@@ -195,6 +200,13 @@ class Database:
             return None
         too_long = segments and sum(segments[-1][:2]) > f.blksize
         return None if too_long else segments
+
+
+def opposite(was, now):
+    """Says what it would be to go back from one state of a file to the one before."""
+    if was is None or was[0] != now[0]:
+        return {"recreate"}
+    return {"shrink"} if was[1] < now[1] else set()
 
 
 class Known:

@@ -109,6 +109,13 @@ func play(t *testing.T, p programs, seed uint64, d time.Duration) {
 	defer s.cancel(nil)
 	defer s.leaveNothing()
 	s.open()
+	go func() {
+		select {
+		case <-s.writer.Done:
+			s.cancel(fmt.Errorf("the writer ended"))
+		case <-ctx.Done():
+		}
+	}()
 	var clients sync.WaitGroup
 	for i := range *crowd {
 		clients.Go(func() { s.clients(ctx, i) })

@@ -27,7 +27,7 @@ struct link {
 	pthread_mutex_t mu; // all below; held by no one who waits for the server
 	pthread_cond_t changed;
 	u64 stream;         // of the request that waits for its reply
-	bool replied, ended, misbehaved;
+	bool replied, leaving, ended, misbehaved;
 	char reply[256];
 	struct view *views; // of now, and gone ones
 	struct pin *first, **last;
@@ -41,7 +41,7 @@ static void send_line(struct link *l, const char *fmt, ...) {
 	va_start(ap, fmt);
 	int n = vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);
-	if (write(l->fd, line, n) != n && !l->ended && !l->misbehaved) fail("write to head/watch %.*s: %m", n - 1, line);
+	if (write(l->fd, line, n) != n && !l->leaving && !l->ended && !l->misbehaved) fail("write to head/watch %.*s: %m", n - 1, line);
 }
 
 static struct view *watched(struct link *l, u64 oid) {
@@ -256,6 +256,7 @@ void link_close(struct link *l, bool bye, unsigned linger_ms) {
 	if (bye) {
 		pthread_mutex_lock(&l->mu);
 		u64 stream = l->stream += 2;
+		l->leaving = true;
 		pthread_mutex_unlock(&l->mu);
 		send_line(l, "%" PRIu64 " bye\n", stream);
 		alive("bye");

@@ -14,6 +14,7 @@
 
 static double delay, restless;
 static enum manners manners;
+static struct link *l; // the one that is open
 
 // extend maps what the array has got, and all of what it had at the state.
 static void extend(struct view *v) {
@@ -68,7 +69,14 @@ static void view_close(struct view *v) {
 	close(v->fd);
 }
 
-// look compares a block. It returns false if the array is not there any more.
+// await_end waits for what must come to who does not answer.
+static void await_end(void) {
+	alive("waiting to be ended");
+	nap(pintimeout * 3000);
+	fail("NOT ENDED: this client has not answered a pin, and lives");
+}
+
+// look_block compares a block. It returns false if the array is not there any more.
 static bool look_block(struct view *v, size_t b, bool beyond) {
 	static const struct version zeros;
 	const struct version *want = beyond ? &zeros : version_at(v->f, b, v->at);
@@ -79,6 +87,7 @@ static bool look_block(struct view *v, size_t b, bool beyond) {
 	if (at == SAME) return true;
 	if (at == UNREADABLE) {
 		if (want->damaged || beyond) return true;
+		if (link_misbehaved(l)) await_end(); // its data is not for it any more
 		if (excused(v->f, v->at, true)) return false;
 		struct stat st = {0};
 		fstat(v->fd, &st);
@@ -103,6 +112,7 @@ static bool look(struct view *v) {
 	if (n % step == 0) step = 1;
 	for (size_t i = 0; i < n; i++) {
 		size_t b = (start + i * step) % n;
+		if (over()) break; // each block may wait for an answer of this very client
 		if (!look_block(v, b, b >= blocks)) return false;
 	}
 	return true;
@@ -117,14 +127,14 @@ static void refused(struct view *v, u64 at, const char *err) {
 	u64 head = head_at();
 	truth_wait(head);
 	if (strstr(err, "too far away back") && (at < started || seconds(head) - seconds(at) > 59)) return;
-	if (strstr(err, "epoch detected") || strstr(err, "not yet known") || state_at(v->f, at)->kind != PRESENT)
+	if (strstr(err, "epoch detected") || strstr(err, "another file now") || strstr(err, "not yet known") || state_at(v->f, at)->kind != PRESENT)
 		if (excused(v->f, v->at ? v->at : at, false)) return;
 	if (packed > at || state_at(v->f, at)->kind != PRESENT) return;
 	fail("watch %016" PRIx64 " @%016" PRIx64 " from @%016" PRIx64 " with head @%016" PRIx64 ": %s", v->f->oid, at, v->at, head, err);
 }
 
 // reach brings a view to a state, and looks. It returns false if that cannot be.
-static bool reach(struct link *l, struct view *v, u64 at) {
+static bool reach(struct view *v, u64 at) {
 	char err[256];
 	if (!link_watch(l, v, at, err, sizeof err)) {
 		refused(v, at, err);
@@ -139,7 +149,7 @@ static bool reach(struct link *l, struct view *v, u64 at) {
 }
 
 // check_refusals asks for what must be refused, or must change nothing.
-static bool check_refusals(struct link *l, struct view *v) {
+static bool check_refusals(struct view *v) {
 	char err[256];
 	if (chance(0.5)) {
 		if (!link_watch(l, v, v->at, err, sizeof err)) {
@@ -163,14 +173,14 @@ static u64 choose_state(u64 head) {
 	return head;
 }
 
-static void leave(struct link *l, struct view *v) {
+static void leave(struct view *v) {
 	if (!v->gone) link_unwatch(l, v, pick(3));
 	view_close(v);
 }
 
 enum { VIEWS = 4 };
 
-static struct view *enter(struct link *l, struct view **views) {
+static struct view *enter(struct view **views) {
 	u64 head = head_at();
 	if (!truth_wait(head)) broken("the writer does not say what happened");
 	struct file *f = &files[pick(nfiles)];
@@ -179,45 +189,42 @@ static struct view *enter(struct link *l, struct view **views) {
 		if (views[i] && views[i]->f == f) return NULL;
 	struct view *v = view_open(f, head);
 	if (!v) return NULL;
-	if (reach(l, v, choose_state(head))) return v;
-	leave(l, v);
+	if (reach(v, choose_state(head))) return v;
+	leave(v);
 	return NULL;
 }
 
 // act does something with a view; false if the view cannot go on.
-static bool act(struct link *l, struct view *v) {
+static bool act(struct view *v) {
 	if (chance(restless)) return false;
 	if (chance(0.5)) return look(v);
-	if (chance(0.15)) return check_refusals(l, v);
+	if (chance(0.15)) return check_refusals(v);
 	if (chance(0.2)) nap(pick(300));
 	u64 head = head_at();
 	truth_wait(head);
-	return reach(l, v, head > v->at ? head : v->at);
+	return reach(v, head > v->at ? head : v->at);
 }
 
 // visit is the life of a link.
 static void visit(void) {
-	struct link *l = link_open(delay, manners);
+	l = link_open(delay, manners);
 	struct view *views[VIEWS] = {0};
 	for (int left = 10 + pick(60); left > 0 && !over(); left--) {
 		struct view **v = &views[pick(VIEWS)];
 		if (!*v) {
-			*v = enter(l, views);
-		} else if (!act(l, *v)) {
-			leave(l, *v);
+			*v = enter(views);
+		} else if (!act(*v)) {
+			leave(*v);
 			*v = NULL;
 		}
 		nap(pick(10));
 	}
 	for (int i = 0; i < VIEWS; i++)
 		if (views[i] && chance(0.5)) {
-			leave(l, views[i]);
+			leave(views[i]);
 			views[i] = NULL;
 		}
-	if (link_misbehaved(l)) {
-		nap(pintimeout * 3000);
-		fail("NOT ENDED: this client has not answered a pin, and lives");
-	}
+	if (link_misbehaved(l)) await_end();
 	link_close(l, true, chance(0.3) ? pick(2000) : 0);
 	for (int i = 0; i < VIEWS; i++)
 		if (views[i]) view_close(views[i]);
