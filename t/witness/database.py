@@ -129,8 +129,13 @@ class Database:
             f._p_serial = self.last_serial(oid)
             self.conn._cache[oid] = f
         f._p_changed = True
-        self.root["%x" % int.from_bytes(f._p_oid, "big")] = f
+        self.link(f)
         return f
+
+    def link(self, f):
+        name = "%x" % int.from_bytes(f._p_oid, "big")
+        if self.root.get(name) is not f:
+            self.root[name] = f
 
     def last_serial(self, oid):
         """Returns the tid of the last record of an object, also if that deletes it."""
@@ -138,8 +143,16 @@ class Database:
         return self.db.storage._read_data_header(pos, oid).tid if pos else z64
 
     def pack(self, tid):
-        """Packs to the state of tid."""
+        """Packs to the state of tid, or a later one, and loses no file: a pack removes
+        what the root did not lead to then, and undo leaves such files."""
+        before = self.db.lastTransaction()
+        for oid in self.known:
+            if (f := self.file(oid)) is not None:
+                self.link(f)
+        self.commit("link")
         last = self.db.lastTransaction()
+        if last != before:
+            tid = last
         self.say(b"P %s\n" % (tid.hex().encode()))
         self.db.pack(TimeStamp(tid).timeTime() + 1e-5 if tid != last else None)
         self.conn.cacheMinimize()

@@ -25,6 +25,7 @@ var (
 	seed     = flag.Uint64("seed", 0, "what happens; 0 for something new")
 	without  = flag.String("without", "", "kinds of transactions to leave out, as shrink,pack; see chaos.py")
 	crowd    = flag.Int("clients", 6, "how many clients there are at a time")
+	keep     = flag.String("keep", "", "directory for the database, the logs, and what the writer said, if it fails")
 	only     = flag.String("only", "", "the kind all clients are of; see kinds_test.go")
 )
 
@@ -249,6 +250,11 @@ func (s *Scene) leaveNothing() {
 			p.Signal(syscall.SIGKILL)
 			p.WaitFor(10 * time.Second)
 		}
+	}
+	if s.t.Failed() && *keep != "" {
+		// The mount point has nothing that could be kept.
+		out, err := exec.Command("cp", "-rx", s.dir, filepath.Join(*keep, fmt.Sprintf("seed-%d", s.seed))).CombinedOutput()
+		s.t.Logf("kept in %s: %s %v", *keep, out, err)
 	}
 	if on, err := mountinfo.Mounted(s.mnt); on || err != nil {
 		s.t.Errorf("a mount is left on %s (%v)", s.mnt, err)

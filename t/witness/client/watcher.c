@@ -136,6 +136,7 @@ static void refused(struct view *v, u64 at, const char *err) {
 // reach brings a view to a state, and looks. It returns false if that cannot be.
 static bool reach(struct view *v, u64 at) {
 	char err[256];
+	u64 was = v->at;
 	if (!link_watch(l, v, at, err, sizeof err)) {
 		refused(v, at, err);
 		return false;
@@ -143,7 +144,7 @@ static bool reach(struct view *v, u64 at) {
 	counts.moves++;
 	if (at > head_at()) fail("ok for a state that is not there");
 	if (!truth_wait(at <= tids[ntids - 1] ? at : head_at())) broken("the writer does not say what happened");
-	if (state_at(v->f, at)->kind == ABSENT) fail("ok for an array that was not there");
+	if (state_at(v->f, at)->kind == ABSENT) fail("ok for %016" PRIx64 " @%016" PRIx64 " from @%016" PRIx64 ", where the array is not there", v->f->oid, at, was);
 	extend(v);
 	return look(v);
 }
