@@ -6,6 +6,9 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 SBIN    ?= /sbin
 UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
+# How long make soak runs, and what its writer leaves out; see t/witness/chaos.py.
+SOAK    ?= 2h
+WITHOUT ?=
 VERSION ?= 0.0.$(shell git rev-list --count HEAD 2>/dev/null || echo 0)
 
 .PHONY: all build demo run test soak bench fuzz lint setup install uninstall deb clean help
@@ -27,18 +30,25 @@ run: setup build ## serve the sample database until Ctrl-C
 setup: ## check what mounting and testing need; install or name what is missing
 	@t/setup.sh
 
-test: setup build lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
+test: setup build bin/venv lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 50000
 	@t/setup.sh test
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/...
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m $$($(GO) list ./t/... | grep -v /witness)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/witness -duration 1m -without "$(WITHOUT)"
 
-soak: setup ## run the random tests for long: kills, appends, histories, schedules, restarts
+soak: setup bin/venv ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./t -run StartRightAfterAnEnd -restarts 1000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/transfer -kills 500 -appends 10000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/tail -histories 100000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/isolation -run EveryLiveClient -schedules 500000
+
+bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
+	@t/setup.sh python
+	@t/witness/venv.sh $@
+	@touch $@
 
 lint: ## what must hold of every file
 	@test -z "$$(gofmt -l wcfs internal client t)" || { echo "not gofmt-clean:"; gofmt -l wcfs internal client t; exit 1; }

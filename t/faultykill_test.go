@@ -1,13 +1,11 @@
 package t
 
 import (
-	"fmt"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 

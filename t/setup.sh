@@ -1,6 +1,7 @@
 #!/bin/sh
-# Checks what wcfs needs to be built and run on this machine, with "test" also what
-# the tests need. Installs what is missing when it may, else says what to install.
+# Checks what wcfs needs to be built and run on this machine. Installs what is
+# missing when it may, else says what to install. With the argument "python" this
+# includes what the witness needs (t/witness), with "test" what all other tests need.
 set -u
 missing=""
 need() { # need PROGRAM PACKAGE
@@ -8,6 +9,7 @@ need() { # need PROGRAM PACKAGE
 }
 need go golang
 need gcc gcc
+[ "${1:-}" != python ] || python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 [ "$(id -u)" = 0 ] || need fusermount3 fuse3
 [ "$(id -u)" = 0 ] && need umount mount
 if [ "${1:-}" = test ]; then

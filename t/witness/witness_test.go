@@ -26,6 +26,8 @@ var (
 	without  = flag.String("without", "", "kinds of transactions to leave out, as shrink,pack; see chaos.py")
 	crowd    = flag.Int("clients", 6, "how many clients there are at a time")
 	keep     = flag.String("keep", "", "directory for the database, the logs, and what the writer said, if it fails")
+	shorter  = flag.Bool("shortened", true, "who watches a state must be able to read what a later commit has cut off")
+	binary   = flag.String("wcfs", "", "the program to be tested, if not this one")
 	only     = flag.String("only", "", "the kind all clients are of; see kinds_test.go")
 )
 
@@ -42,6 +44,9 @@ const (
 
 // TestEveryByteOfEveryViewIsRight has scenes until the time is over.
 func TestEveryByteOfEveryViewIsRight(t *testing.T) {
+	if !*shorter {
+		t.Setenv("WITNESS_SHORTENED", "unreadable")
+	}
 	programs := build(t)
 	first := *seed
 	if first == 0 {
@@ -74,7 +79,11 @@ func build(t *testing.T) programs {
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s: %s", cmd, out)
 	}
-	run("go", "build", "-o", p.wcfs, "../../wcfs")
+	if *binary != "" {
+		p.wcfs = *binary
+	} else {
+		run("go", "build", "-o", p.wcfs, "../../wcfs")
+	}
 	sources, err := filepath.Glob("client/*.c")
 	require.NoError(t, err)
 	run("gcc", append([]string{"-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", p.client}, sources...)...)
@@ -237,7 +246,7 @@ func (s *Scene) close() {
 	if s.t.Failed() {
 		s.t.Errorf("log of the server:\n%s", s.server.Tail(30))
 		s.t.Errorf("end of what the writer said:\n%s", tail(filepath.Join(s.dir, "truth"), 4000))
-		s.t.Errorf("again: go test ./t/witness -count=1 -seed %d -duration %s -clients %d -without %q -only %q", s.seed, *duration, *crowd, *without, *only)
+		s.t.Errorf("again: go test ./t/witness -count=1 -seed %d -duration %s -clients %d -without %q -only %q -shortened=%t", s.seed, *duration, *crowd, *without, *only, *shorter)
 	}
 }
 
@@ -253,7 +262,7 @@ func (s *Scene) leaveNothing() {
 	}
 	if s.t.Failed() && *keep != "" {
 		// The mount point has nothing that could be kept.
-		out, err := exec.Command("cp", "-rx", s.dir, filepath.Join(*keep, fmt.Sprintf("seed-%d", s.seed))).CombinedOutput()
+		out, err := exec.Command("cp", "-rx", s.dir, filepath.Join(*keep, fmt.Sprintf("seed-%d-%d", s.seed, os.Getpid()))).CombinedOutput()
 		s.t.Logf("kept in %s: %s %v", *keep, out, err)
 	}
 	if on, err := mountinfo.Mounted(s.mnt); on || err != nil {

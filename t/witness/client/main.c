@@ -1,7 +1,8 @@
 // witness MOUNT DIRECTORY KIND SEED SECONDS: looks at a mount for some seconds, as a
 // client of some kind. DIRECTORY has what the writer says. It ends with 0, or with
 // 1 if a promise was broken, 2 if the test cannot go on, 3 if it waits for too long;
-// or it is ended by the server.
+// or it is ended by the server. WITNESS_SHORTENED in the environment allows what is
+// said in witness_test.go of -shortened=false.
 #define _GNU_SOURCE
 #include "witness.h"
 

@@ -12,15 +12,6 @@
 
 enum { PAGE = 4096 };
 
-// may_end says whether the array may have got so short since a state that it
-// does not have the block.
-static bool may_end(const struct file *f, size_t b, u64 since) {
-	if (state_at(f, since)->blocks <= b) return true;
-	for (int i = 0; i < f->n; i++)
-		if (f->s[i].tid > since && f->s[i].blocks <= b) return true;
-	return false;
-}
-
 // page_is says whether bytes are those of one of the versions since a state.
 static bool page_is(const struct file *f, size_t b, const char *bytes, size_t start, u64 since, bool *unreadable) {
 	static const struct version zeros;
@@ -66,8 +57,9 @@ static bool read_block(struct file *f, int fd, const char *mem, char *buf, size_
 		ssize_t n = pread(fd, buf, blksize, b * blksize);
 		if (n < 0) {
 			const struct version *v = version_at(f, b, since);
-			if (errno != EIO || !(v->damaged || excused(f, since, false)))
-				fail("UNREADABLE head/bigfile/%016" PRIx64 " #%zu with head/at @%016" PRIx64 ": %m", f->oid, b, since);
+			int how = errno;
+			if (how != EIO || !(v->damaged || excused(f, since, false)))
+				fail("UNREADABLE head/bigfile/%016" PRIx64 " #%zu with head/at @%016" PRIx64 ": %s", f->oid, b, since, strerror(how));
 			return false;
 		}
 		memset(buf + n, 0, blksize - n);

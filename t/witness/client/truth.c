@@ -186,6 +186,13 @@ bool epoch_changes(const struct file *f, u64 after) {
 	return f->n && f->s[f->n - 1].epoch != state_at(f, after)->epoch;
 }
 
+bool may_end(const struct file *f, size_t b, u64 since) {
+	if (state_at(f, since)->blocks <= b) return true;
+	for (int i = 0; i < f->n; i++)
+		if (f->s[i].tid > since && f->s[i].blocks <= b) return true;
+	return false;
+}
+
 bool excused(const struct file *f, u64 at, bool pack) {
 	for (u64 start = now_ms();; nap(20)) {
 		truth_read();

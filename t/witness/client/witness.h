@@ -63,6 +63,9 @@ struct file *truth_file(u64 oid);
 const struct state *state_at(const struct file *f, u64 at);          // never NULL
 const struct version *version_at(const struct file *f, size_t blk, u64 at); // never NULL
 bool epoch_changes(const struct file *f, u64 after); // the file is not the one of then
+// may_end tells whether the array may have got so short since a state that it does
+// not have the block.
+bool may_end(const struct file *f, size_t blk, u64 since);
 // excused tells whether what was seen of a state may be unreadable, since the file is
 // another one by now, or was lost by a pack, or cannot be told. It waits for the
 // writer to say so.
