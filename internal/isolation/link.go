@@ -59,6 +59,7 @@ type Link struct {
 	removed  map[zodb.Oid]*head.Watch // removed; messages of them may be under way
 	requests map[zodb.Oid][]request   // waiting for their turn, by file; an entry means that a worker runs
 	nreq     int                      // requests in progress or waiting
+	waiting  map[zodb.Oid]func()      // of requests that wait for their view: ends that
 	messages map[uint64]*message      // pins waiting for their acknowledgement, by stream
 	stream   uint64                   // of the last pin
 	forgiven uint64                   // answers to pins up to here may come and mean nothing
@@ -102,6 +103,7 @@ func (e *Engine) Open(find func() (Process, error)) (*Link, error) {
 		watches:  make(map[zodb.Oid]*head.Watch),
 		removed:  make(map[zodb.Oid]*head.Watch),
 		requests: make(map[zodb.Oid][]request),
+		waiting:  make(map[zodb.Oid]func()),
 		messages: make(map[uint64]*message),
 	}
 	l.attended, l.leave = context.WithCancel(context.WithoutCancel(e.ctx))

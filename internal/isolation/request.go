@@ -1,8 +1,10 @@
 package isolation
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -31,6 +33,9 @@ func (l *Link) request(f frame) {
 		return
 	}
 	l.nreq++
+	if cancel := l.waiting[r.oid]; cancel != nil && r.remove {
+		cancel()
+	}
 	queue, running := l.requests[r.oid]
 	l.requests[r.oid] = append(queue, request{f.stream, r})
 	if !running {
@@ -98,7 +103,7 @@ func (l *Link) watch(r request) error {
 	if r.remove {
 		return l.unwatch(r.oid, w)
 	}
-	if err := h.WaitAt(l.ctx, r.at); err != nil {
+	if err := l.waitAt(r); err != nil {
 		return err
 	}
 	if err := h.Reaches(r.at); err != nil {
@@ -121,6 +126,25 @@ func (l *Link) watch(r request) error {
 		l.watches[r.oid] = w
 		delete(l.removed, r.oid)
 	})
+}
+
+// waitAt waits until head has the view of r, or until the client wants to leave the
+// file: that is answered at once, so nothing before it may wait for others.
+func (l *Link) waitAt(r request) error {
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	l.mu.Lock()
+	queue := l.requests[r.oid]
+	if slices.ContainsFunc(queue, func(later request) bool { return later.remove }) {
+		cancel()
+	}
+	l.waiting[r.oid] = cancel
+	l.mu.Unlock()
+	err := l.engine.head.WaitAt(ctx, r.at)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waiting, r.oid)
+	return err
 }
 
 // unwatch removes a watch. Nothing is sent for it once that is answered, and the

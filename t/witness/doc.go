@@ -17,11 +17,18 @@
 //   - views before the time of a pack;
 //   - an array that became another one (deleted, created again, other block size),
 //     for who has it open; and its states of before, for who wants to watch it;
-//   - what ZODB cannot read either: an undo can leave references to nothing.
+//   - what ZODB cannot read either, since an undo can leave references to nothing;
+//     for who watches a state of before, too;
+//   - what a commit has cut off from an array, for who watches a state of before,
+//     unless -shortened is given.
 //
 // In the end the server stops as it should and leaves nothing.
 //
 // # When it fails
+//
+// The end of what each client has printed, and of the log of the server, is shown; all
+// of it, with the database, is kept with -keep DIRECTORY. -without leaves out kinds of
+// transactions (chaos.py), -only all kinds of clients but one (kinds_test.go).
 //
 // The seed decides what the writer does, and which clients come; when they are
 // scheduled it does not. The command that is printed repeats as much as can be.

@@ -26,7 +26,7 @@ var (
 	without  = flag.String("without", "", "kinds of transactions to leave out, as shrink,pack; see chaos.py")
 	crowd    = flag.Int("clients", 6, "how many clients there are at a time")
 	keep     = flag.String("keep", "", "directory for the database, the logs, and what the writer said, if it fails")
-	shorter  = flag.Bool("shortened", true, "who watches a state must be able to read what a later commit has cut off")
+	shorter  = flag.Bool("shortened", false, "who watches a state must be able to read what a later commit has cut off")
 	binary   = flag.String("wcfs", "", "the program to be tested, if not this one")
 	only     = flag.String("only", "", "the kind all clients are of; see kinds_test.go")
 )

@@ -38,7 +38,7 @@ static bool look_page(struct file *f, size_t b, const char *bytes, size_t start,
 		if (page_is(f, b, bytes, start, since, &unreadable)) return true;
 	}
 	if (unreadable) {
-		if (excused(f, since, false)) return false;
+		if (excused(f, ANY, since, false)) return false;
 		fail("UNREADABLE head/bigfile/%016" PRIx64 " #%zu+%zu, with head/at @%016" PRIx64, f->oid, b, start, since);
 	}
 	if (epoch_changes(f, since)) return false;
@@ -58,7 +58,7 @@ static bool read_block(struct file *f, int fd, const char *mem, char *buf, size_
 		if (n < 0) {
 			const struct version *v = version_at(f, b, since);
 			int how = errno;
-			if (how != EIO || !(v->damaged || excused(f, since, false)))
+			if (how != EIO || !(v->damaged || excused(f, ANY, since, false)))
 				fail("UNREADABLE head/bigfile/%016" PRIx64 " #%zu with head/at @%016" PRIx64 ": %s", f->oid, b, since, strerror(how));
 			return false;
 		}
@@ -97,7 +97,7 @@ static void read_file(struct file *f) {
 	int fd = open_file(HEAD, f->oid);
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st)) {
-		if (!excused(f, since, false)) fail("open head/bigfile/%016" PRIx64 ": %m", f->oid);
+		if (!excused(f, ANY, since, false)) fail("open head/bigfile/%016" PRIx64 ": %m", f->oid);
 		if (fd >= 0) close(fd);
 		return;
 	}

@@ -193,12 +193,14 @@ bool may_end(const struct file *f, size_t b, u64 since) {
 	return false;
 }
 
-bool excused(const struct file *f, u64 at, bool pack) {
+bool excused(const struct file *f, size_t blk, u64 at, bool pack) {
 	for (u64 start = now_ms();; nap(20)) {
 		truth_read();
 		if (epoch_changes(f, at) || (pack && packed > at)) return true;
 		for (int i = 0; i < f->n; i++)
 			if (f->s[i].kind == DAMAGED && (i + 1 == f->n || f->s[i + 1].tid > at)) return true;
+		for (int i = 0; blk < f->nblocks && i < f->blocks[blk].n; i++)
+			if (f->blocks[blk].v[i].damaged && f->blocks[blk].v[i].tid > at) return true;
 		if (now_ms() - start > 3000) return false;
 	}
 }

@@ -21,7 +21,7 @@ static void extend(struct view *v) {
 	struct stat st;
 	alive("stat of %016" PRIx64, v->f->oid);
 	if (fstat(v->fd, &st)) {
-		if (!excused(v->f, v->at, true)) fail("stat of head/bigfile/%016" PRIx64 ": %m", v->f->oid);
+		if (!excused(v->f, ANY, v->at, true)) fail("stat of head/bigfile/%016" PRIx64 ": %m", v->f->oid);
 		return;
 	}
 	size_t n = st.st_size / v->blksize, then = state_at(v->f, v->at)->blocks;
@@ -44,7 +44,7 @@ static struct view *view_open(struct file *f, u64 at) {
 	alive("open %016" PRIx64, f->oid);
 	v->fd = open_file(HEAD, f->oid);
 	if (v->fd < 0 || fstat(v->fd, &st)) {
-		if (!excused(f, at, false)) fail("open head/bigfile/%016" PRIx64 ": %m", f->oid);
+		if (!excused(f, ANY, at, false)) fail("open head/bigfile/%016" PRIx64 ": %m", f->oid);
 		if (v->fd >= 0) close(v->fd);
 		free(v);
 		return NULL;
@@ -90,7 +90,7 @@ static bool look_block(struct view *v, size_t b, bool beyond) {
 		struct stat st = {0};
 		fstat(v->fd, &st);
 		if (link_misbehaved(l)) await_end(); // its data is not for it any more
-		if (excused(v->f, v->at, true)) return false;
+		if (excused(v->f, b, v->at, true)) return false;
 		if (getenv("WITNESS_SHORTENED") && may_end(v->f, b, v->at)) return true;
 		fail("UNREADABLE %016" PRIx64 " #%zu of view @%016" PRIx64 ", mapped from @%016" PRIx64 "; view has %zu blocks, head %zu",
 		     v->f->oid, b, v->at, from, state_at(v->f, v->at)->blocks, (size_t)st.st_size / v->blksize);
@@ -129,7 +129,7 @@ static void refused(struct view *v, u64 at, const char *err) {
 	truth_wait(head);
 	if (strstr(err, "too far away back") && (at < started || seconds(head) - seconds(at) > 59)) return;
 	if (strstr(err, "epoch detected") || strstr(err, "another file now") || strstr(err, "not yet known") || state_at(v->f, at)->kind != PRESENT)
-		if (excused(v->f, v->at ? v->at : at, false)) return;
+		if (excused(v->f, ANY, v->at ? v->at : at, false)) return;
 	if (packed > at || state_at(v->f, at)->kind != PRESENT) return;
 	fail("watch %016" PRIx64 " @%016" PRIx64 " from @%016" PRIx64 " with head @%016" PRIx64 ": %s", v->f->oid, at, v->at, head, err);
 }
@@ -162,7 +162,7 @@ static bool check_refusals(struct view *v) {
 	}
 	u64 at = v->at, back = at - 1 - pick(1 << 20);
 	if (link_watch(l, v, back, err, sizeof err)) fail("watch of an earlier state is allowed");
-	if (!strstr(err, "going back") && !strstr(err, "too far away") && !excused(v->f, back, true)) fail("going back is refused with: %s", err);
+	if (!strstr(err, "going back") && !strstr(err, "too far away") && !excused(v->f, ANY, back, true)) fail("going back is refused with: %s", err);
 	return look(v);
 }
 

@@ -66,10 +66,11 @@ bool epoch_changes(const struct file *f, u64 after); // the file is not the one 
 // may_end tells whether the array may have got so short since a state that it does
 // not have the block.
 bool may_end(const struct file *f, size_t blk, u64 since);
-// excused tells whether what was seen of a state may be unreadable, since the file is
-// another one by now, or was lost by a pack, or cannot be told. It waits for the
-// writer to say so.
-bool excused(const struct file *f, u64 at, bool pack);
+// excused tells whether a block, or ANY, of a state may be unreadable, since the file
+// is another one by now, or was lost by a pack, or cannot be told any more. It waits
+// for the writer to say so.
+#define ANY SIZE_MAX
+bool excused(const struct file *f, size_t blk, u64 at, bool pack);
 const char *whence(const void *bytes); // which content these bytes are of
 
 // ---- memory.c: bytes that may be unreadable ----
