@@ -66,6 +66,18 @@ func TestSignalsEndTheServerCleanly(t *testing.T) {
 	}
 }
 
+// TestSignalWhileItGetsReadyIsAnOrderlyEnd: it has mounted, and asks its mount whether
+// that answers.
+func TestSignalWhileItGetsReadyIsAnOrderlyEnd(t *testing.T) {
+	t.Parallel()
+	zurl := "file://" + CopyDatabase(t, "topo")
+	for range 20 {
+		s := launch(t, Config{ZURL: zurl})
+		until(t, "it has mounted", func() bool { return !s.Running() || len(wcfsMounts(s.Dir)) > 0 })
+		s.Stop()
+	}
+}
+
 // defaultRoot is what all users share.
 const defaultRoot = "/dev/shm/wcfs"
 

@@ -82,7 +82,7 @@ func runDemo(cmd *cobra.Command, f *demoFlags) error {
 		Keep:     f.keep,
 		Program:  os.Args[0],
 		Serve: func(database, dir string) *exec.Cmd {
-			serve := exec.Command(self, "serve", "--autoexit", database, dir)
+			serve := exec.Command(self, "serve", "--autoexit", "--autoexit-linger=0s", database, dir)
 			serve.Args[0] = os.Args[0] // as this was called, whatever links led to it
 			return serve
 		},

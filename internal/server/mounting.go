@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -45,11 +46,12 @@ func (s *server) mount() (*fuse.Server, error) {
 
 // checkReady asks the mount a real question. A child asks: a server that waits
 // for itself when a handler of it panics could not end, not even by SIGKILL. A
-// mount that is gone again was taken away by somebody, which is no failure.
-func (s *server) checkReady() error {
-	err := s.probe.check(s.ctx)
+// mount that is gone again was taken away by somebody, which is no failure, nor is
+// the end of ctx.
+func (s *server) checkReady(ctx context.Context) error {
+	err := s.probe.check(ctx)
 	gone := errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
-	if err == nil || gone || !s.device.Mounted() {
+	if err == nil || gone || ctx.Err() != nil || !s.device.Mounted() {
 		return nil
 	}
 	return fmt.Errorf("the mount does not answer: %w", err)

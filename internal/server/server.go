@@ -267,8 +267,8 @@ func (s *server) serve(ctx context.Context) error {
 	glog.Infof("(built with %s)", runtime.Version())
 	// From the first sign of the end on nobody waits for the mount.
 	defer context.AfterFunc(ctx, s.probe.stop)()
-	err = s.checkReady()
-	if err == nil {
+	err = s.checkReady(ctx)
+	if err == nil && ctx.Err() == nil {
 		glog.Info("ready: the mount answers")
 		if s.opt.OnReady != nil {
 			s.opt.OnReady(s.place.Dir)
