@@ -133,10 +133,10 @@ func TestPackIsNotNoticedByHead(t *testing.T) {
 	s.Stop()
 }
 
-// TestPacksDoNotTouchWatchesOfBefore packs several times within the time that history is
+// TestPacksDoNotTouchWatches packs several times within the time that history is
 // kept, while somebody watches a view of before. READs of others go on, all blocks that
 // change are pinned, and what they are pinned to can be read.
-func TestPacksDoNotTouchWatchesOfBefore(t *testing.T) {
+func TestPacksDoNotTouchWatches(t *testing.T) {
 	t.Parallel()
 	const nblk = 6
 	p := newPacked(t, nblk)

@@ -3,8 +3,6 @@ package fusefs
 import (
 	"context"
 	"fmt"
-	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -12,9 +10,17 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/observe"
 	"github.com/wcfs/wcfs/internal/rev"
+)
+
+const (
+	// openPatience is how long OPEN waits for stores into the page cache. The
+	// most that can be preserved takes a fraction of it.
+	openPatience = time.Second
+
+	// tellPatience is how long a store holds up those into other files.
+	tellPatience = 100 * time.Millisecond
 )
 
 // revFileNode is a ZBigFile as of a past view.
@@ -24,8 +30,6 @@ type revFileNode struct {
 	rev  *revNode
 	file *rev.File
 	path string // from the root of the mount, for messages
-
-	stored atomic.Uint64 // what was preserved up to here is in the page cache
 }
 
 func (n *revFileNode) attr(out *fuse.Attr) time.Duration {
@@ -47,39 +51,25 @@ func (n *revFileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, ui
 		return nil, 0, syscall.EROFS
 	}
 	n.rev.touch()
-	n.storePreserved(ctx)
+	n.file.StoreKept(n.rev.tree.ctx, n, openPatience)
 	return nil, fuse.FOPEN_KEEP_CACHE, 0
 }
 
-// StorePreserved puts what was preserved of file oid since it was opened into the
-// page cache of those past views that the kernel knows.
-func (t *FS) StorePreserved(oid zodb.Oid) {
-	for _, child := range t.root.Children() {
-		view, ok := child.Operations().(*revNode)
-		if !ok {
-			continue
-		}
-		dir := view.GetChild("bigfile")
-		if dir == nil {
-			continue
-		}
-		if file := dir.GetChild(oid.String()); file != nil {
-			file.Operations().(*revFileNode).storePreserved(t.ctx)
-		}
+// StorePreserved puts what is preserved of file oid with revision rev into the
+// page cache of the view at rev, if the kernel knows the file there.
+func (t *FS) StorePreserved(oid zodb.Oid, rev zodb.Tid) {
+	view := t.root.GetChild("@" + rev.String())
+	if view == nil {
+		return
 	}
-}
-
-func (n *revFileNode) storePreserved(ctx context.Context) {
-	seq := n.stored.Load()
-	blocks, next := n.rev.tree.opt.Head.Preserved().Newer(ctx, n.file.Oid(), n.file.At(), seq)
-	blksize := n.file.BlkSize()
-	for blk, buf := range blocks {
-		if (blk*blksize|blksize)%int64(os.Getpagesize()) == 0 && (blk+1)*blksize <= n.file.Size() {
-			_ = bigfile.StoreBlock(n, blk*blksize, buf.Data, 0, blksize) // if not, it is read from memory
-		}
-		buf.Release()
+	dir := view.GetChild("bigfile")
+	if dir == nil {
+		return
 	}
-	n.stored.CompareAndSwap(seq, next)
+	if file := dir.GetChild(oid.String()); file != nil {
+		n := file.Operations().(*revFileNode)
+		n.file.StoreKept(t.ctx, n, tellPatience)
+	}
 }
 
 func (n *revFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {

@@ -79,9 +79,9 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 	}
 	h.publish(event.Tid) // c7
 	t.report()
-	t.announce()
 	h.forget(event.Tid) // c8
 	h.evictor.poke()
+	h.keeper.poke()
 	return nil
 }
 

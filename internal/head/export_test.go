@@ -18,8 +18,17 @@ func (f *File) Busy() (reads, stores, loads int) {
 	return len(f.reads), len(f.stores), f.loads.Len()
 }
 
-// PreservedFor returns all that is preserved for a view.
+// PreservedFor returns all that is preserved and has the revision of a view.
 func (h *Head) PreservedFor(ctx context.Context, oid zodb.Oid, at zodb.Tid) map[int64]*storage.Buf {
-	blocks, _ := h.preserved.Newer(ctx, oid, at, 0)
-	return blocks
+	blocks := make(map[int64]*storage.Buf)
+	if h.preserved.Settle(ctx, oid, at) != nil {
+		return nil
+	}
+	for seq := uint64(0); ; {
+		blk, buf, next := h.preserved.Next(oid, at, seq)
+		if buf == nil {
+			return blocks
+		}
+		blocks[blk], seq = buf, next
+	}
 }

@@ -56,16 +56,17 @@ import (
 
 // Config bounds what a Head keeps and how long it waits.
 type Config struct {
-	MaxServed     int                // blocks that the page cache may have; beyond, the coldest are dropped from it
-	PreserveBytes int64              // old content kept for @rev files
-	ParkedBytes   int64              // of blocks that READs keep in memory while they wait for clients
-	Retry         time.Duration      // how long a commit that cannot be understood is tried again
-	StuckAfter    time.Duration      // an invalidation that takes longer means that the mount hangs
-	KeepHistory   time.Duration      // history is kept at least this long
-	MaxHistory    int                // and not longer for watches when it has so many changes of objects; 0: no bound
-	KeepFloor     time.Duration      // revisions are told exactly at least this far back; moves in steps of it
-	Preserved     func(oid zodb.Oid) // called after a commit that changed blocks of oid; may be nil
-	Committed     func(c Committed)  // called after a commit was published; must not block; may be nil
+	MaxServed     int                              // blocks that the page cache may have; beyond, the coldest are dropped from it
+	PreserveBytes int64                            // old content kept for @rev files
+	PreserveTime  time.Duration                    // how long it is kept at most; 0: as long as the history of its views
+	ParkedBytes   int64                            // of blocks that READs keep in memory while they wait for clients
+	Retry         time.Duration                    // how long a commit that cannot be understood is tried again
+	StuckAfter    time.Duration                    // an invalidation that takes longer means that the mount hangs
+	KeepHistory   time.Duration                    // history is kept at least this long
+	MaxHistory    int                              // and not longer for watches when it has so many changes of objects; 0: no bound
+	KeepFloor     time.Duration                    // revisions are told exactly at least this far back; moves in steps of it
+	Preserved     func(oid zodb.Oid, rev zodb.Tid) // called when old content of blocks with that revision came up; may be nil
+	Committed     func(c Committed)                // called after a commit was published; must not block; may be nil
 	Warnf         func(format string, args ...any)
 
 	// IsDying reports whether a thread that has got a signal will not return to
@@ -83,6 +84,7 @@ type Head struct {
 	store     storage.Loader
 	loader    *bigfile.Loader
 	preserved *Preserved
+	keeper    *keeper
 	evictor   *evictor
 	condemned atomic.Pointer[[]*Condemned] // changed under mu
 	counts    counts
@@ -127,6 +129,7 @@ func New(ctx context.Context, at zodb.Tid, objs *tail.Objects, store storage.Loa
 	h.condemned.Store(&[]*Condemned{})
 	h.keepViews(at)
 	h.evictor = newEvictor(h)
+	h.keeper = newKeeper(h)
 	return h
 }
 
@@ -232,4 +235,7 @@ func (h *Head) Preserved() *Preserved { return h.preserved }
 
 // Close waits until everything that Head runs has ended. The context of New
 // must have ended.
-func (h *Head) Close() { h.evictor.wait() }
+func (h *Head) Close() {
+	h.evictor.wait()
+	h.keeper.wait()
+}

@@ -24,11 +24,12 @@ type fixture struct {
 	head   *head.Head
 	file   *head.File
 	kernel *headtest.Kernel
+	cancel context.CancelFunc
 }
 
 func newFixture(t *testing.T, cfg head.Config) *fixture {
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &fixture{World: headtest.NewWorld(1), t: t}
+	f := &fixture{World: headtest.NewWorld(1), t: t, cancel: cancel}
 	first := f.Tids()[0]
 	objs := tail.NewObjects(ctx, f.DB, first, 1<<20)
 	loader := bigfile.NewLoader(ctx, 4)

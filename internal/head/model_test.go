@@ -13,6 +13,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/head/headtest"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 var (
@@ -197,14 +198,29 @@ func (s *schedule) checkPage(i int64, data []byte, at zodb.Tid, how string) {
 	s.Fail("page %d %s with head/at @%d is of @%d", i, how, at, binary.BigEndian.Uint64(data))
 }
 
-// checkPreserved requires that what is preserved for a view is what it sees.
+// checkPreserved requires that what is preserved for a view is what it sees, also
+// before it was settled; and that a page cache is given what has its revision.
 func (s *schedule) checkPreserved() {
+	preserved := s.Head.Preserved()
 	for _, view := range s.Tids() {
-		for blk, buf := range s.Head.PreservedFor(s.Ctx, headtest.File, view) {
-			if !bytes.Equal(buf.Data, s.Block(view, blk)) {
-				s.Fail("block %d preserved for @%d is of @%d", blk, view, binary.BigEndian.Uint64(buf.Data))
+		for blk := range int64(headtest.Blks) {
+			if buf := preserved.Block(s.Ctx, headtest.File, blk, view); buf != nil {
+				s.checkOld(blk, view, buf)
 			}
-			buf.Release()
+		}
+		for blk, buf := range s.Head.PreservedFor(s.Ctx, headtest.File, view) {
+			s.checkOld(blk, view, buf)
+			if rev, err := s.File.BlkRevAt(s.Ctx, blk, view); err != nil || rev.Tid != view {
+				s.Fail("block %d preserved for revision @%d is of @%d: %v", blk, view, rev.Tid, err)
+			}
 		}
 	}
+}
+
+// checkOld requires that buf is what a view sees of a block, and releases it.
+func (s *schedule) checkOld(blk int64, view zodb.Tid, buf *storage.Buf) {
+	if !bytes.Equal(buf.Data, s.Block(view, blk)) {
+		s.Fail("block %d preserved for @%d is of @%d", blk, view, binary.BigEndian.Uint64(buf.Data))
+	}
+	buf.Release()
 }

@@ -24,11 +24,19 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
-// Kept gives content that somebody has in memory already.
+// Kept gives content that somebody has in memory already, zeros at the end of
+// blocks included. The caller must release it.
 type Kept interface {
-	// Block returns the content of a block as of view at, zeros at its end
-	// included, or nil.
+	// Block returns the content of a block as of view at, or nil.
 	Block(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) *storage.Buf
+
+	// Settle makes Next find all that is there.
+	Settle(ctx context.Context, oid zodb.Oid, at zodb.Tid) error
+
+	// Next returns, one after another, the blocks whose revision is at: the
+	// first after seq, and the seq to ask with the next time; nil content if
+	// there is no more.
+	Next(oid zodb.Oid, at zodb.Tid, seq uint64) (blk int64, buf *storage.Buf, next uint64)
 }
 
 // View is the database as of one tid.
@@ -57,6 +65,7 @@ type File struct {
 	rev   zodb.Tid
 	size  int64
 	loads *loads
+	store keptStore
 
 	ahead  *bigfile.Ahead[int64, *bigfile.Block]
 	window bigfile.Window[int64]

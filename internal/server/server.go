@@ -63,6 +63,10 @@ const (
 	// keepHistory, however old the watches are: some 100 MB.
 	maxHistory = 1 << 20
 
+	// preserveTime is how long it is kept at most: a client that begins to look
+	// at a view does so soon after it began its transaction.
+	preserveTime = 2 * time.Minute
+
 	// commitRetry is how long a commit is tried again when the storage fails.
 	commitRetry = 30 * time.Second
 
@@ -232,11 +236,12 @@ func (s *server) headConfig() head.Config {
 		ParkedBytes:   parkedBytes,
 		MaxHistory:    maxHistory,
 		IsDying:       process.ThreadIsDying,
+		PreserveTime:  preserveTime,
 		Retry:         commitRetry,
 		StuckAfter:    3 * s.opt.PinTimeout,
 		KeepHistory:   keepHistory,
 		KeepFloor:     keepFloor,
-		Preserved:     func(oid zodb.Oid) { s.tree.StorePreserved(oid) },
+		Preserved:     func(oid zodb.Oid, rev zodb.Tid) { s.tree.StorePreserved(oid, rev) },
 		Committed:     s.observer.Committed,
 		Warnf:         glog.Warningf,
 	}
