@@ -46,8 +46,8 @@ func TestOldContentIsThereWithoutTheDatabase(t *testing.T) {
 			if tid < first || tid == l.Head() {
 				continue
 			}
-			for _, at := range []zodb.Tid{tid, tid + 1} {
-				if at >= l.Head() {
+			for _, at := range []zodb.Tid{tid - 1, tid, tid + 1} {
+				if at < first || at >= l.Head() {
 					continue
 				}
 				before := s.BytesRead()
