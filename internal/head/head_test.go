@@ -57,6 +57,7 @@ func newFixture(t *testing.T, cfg head.Config) *fixture {
 // readAll makes all of the file cached.
 func (f *fixture) readAll() {
 	f.t.Helper()
+	f.kernel.Stat()
 	require.NoError(f.t, f.kernel.ReadPages(f.t.Context(), nil, 0, 0, headtest.Blks*f.BlkSize/f.kernel.Page))
 }
 
