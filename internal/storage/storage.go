@@ -141,7 +141,8 @@ type Packed interface {
 	// Packs tells the views that packs leave alone. From complete on every view
 	// is as it was; before that, records may be gone. newest is where the newest
 	// pack that was noticed went up to: views from there on also survive the next
-	// ones for a while. complete <= newest <= Head; 0 means no pack. When a Load
+	// ones for a while. complete <= newest <= Head; 0 means no pack, and neither goes
+	// back. When a Load
 	// fails with a *PackedError, Packs tells of that pack already.
 	Packs() (complete, newest zodb.Tid)
 

@@ -253,7 +253,7 @@ func (f *File) BlkRevAt(ctx context.Context, blk int64, at zodb.Tid) (Rev, error
 		if now := f.history.objs.packs.now().complete; now != complete && ctx.Err() == nil {
 			continue // packed meanwhile
 		}
-		if err != nil || !sure || at < complete {
+		if err != nil || !sure {
 			return rev, err
 		}
 		f.Lock()

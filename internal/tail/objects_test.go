@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 	"pgregory.net/rapid"
 
+	"github.com/wcfs/wcfs/internal/btree"
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
@@ -224,4 +226,36 @@ func TestViewBelowTheTailIsLoadedForItselfOnly(t *testing.T) {
 	require.EqualValues(t, 1, o.loads7(t, 5, 5, 4))
 	o.Append(6, []zodb.Oid{8})
 	require.Zero(t, o.loads7(t, 6))
+}
+
+// always has a revision of each object at every view: that view.
+type always struct{ data []byte }
+
+func (a always) Load(_ context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+	buf := storage.NewBuf(len(a.data))
+	copy(buf.Data, a.data)
+	return buf, xid.At, nil
+}
+
+// TestLoadThatMeetsACommitIsNotTakenForWhatFollows loads a node while it changes, again
+// and again. Whichever comes first, the new view sees the new node.
+func TestLoadThatMeetsACommitIsNotTakenForWhatFollows(t *testing.T) {
+	const oid zodb.Oid = 7
+	o := NewObjects(t.Context(), always{btree.EncodeBucket(btree.LO, nil, nil, 0)}, 1, 1<<20)
+	defer o.Close()
+	for tid := zodb.Tid(1); tid < 20_000; tid++ {
+		var load sync.WaitGroup
+		load.Go(func() {
+			if _, serial, err := o.Node(t.Context(), zodb.Xid{At: tid, Oid: oid}); err != nil || serial != tid {
+				t.Errorf("@%s: serial @%s, %v", tid, serial, err)
+			}
+		})
+		runtime.Gosched()
+		o.Append(tid+1, []zodb.Oid{oid})
+		load.Wait()
+		if rev := o.lookup(zodb.Xid{At: tid + 1, Oid: oid}); rev != nil {
+			t.Fatalf("@%s: of @%s is cached for @%s", tid+1, rev.serial, rev.until)
+		}
+		o.Forget(tid)
+	}
 }

@@ -76,13 +76,14 @@ func (s *Storage) retire() (retired []*dataFile) {
 		retired = append(retired, s.past[0].file)
 		s.past = s.past[1:]
 	}
-	s.complete = s.curFrom
+	complete := s.curFrom
 	switch {
 	case len(s.past) > 0:
-		s.complete = s.past[0].from
+		complete = s.past[0].from
 	case s.old != nil:
-		s.complete = s.oldFrom
+		complete = s.oldFrom
 	}
+	s.complete = max(s.complete, complete)
 	return retired
 }
 

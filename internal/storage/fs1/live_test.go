@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +65,31 @@ func TestLiveWriterWithAbortsIsFollowedExactly(t *testing.T) {
 	if n := len(r.warnings()); n != 0 {
 		t.Errorf("%d warnings", n)
 	}
+}
+
+// TestEventComesOnceTheIndexHasIt keeps the follower from changing the index, and waits
+// until it wants to.
+func TestEventComesOnceTheIndexHasIt(t *testing.T) {
+	r := newRig(t)
+	r.commit(put(10, "one", 1))
+	r.mustOpen()
+	r.sync(10)
+	mu := &r.cur.mu
+	mu.RLock()
+	r.w.Commit(put(11, "two", 1))
+	for mu.TryRLock() { // fails when somebody waits to change it
+		mu.RUnlock()
+		runtime.Gosched()
+		if r.ctx.Err() != nil {
+			t.Fatal(r.ctx.Err())
+		}
+	}
+	if head, n := r.Head(), r.queue.Len(); head != 10 || n != 0 {
+		t.Errorf("head @%s and %d events while loads do not find the transaction", head, n)
+	}
+	mu.RUnlock()
+	r.sync(11)
+	r.wantEvents(11)
 }
 
 func TestIterateTellsDamageAndClose(t *testing.T) {

@@ -109,6 +109,25 @@ func TestCollectedObjectsCanBeReadAtTheHeadOfTheSwitch(t *testing.T) {
 	}
 }
 
+// TestCollectedObjectsCanBeReadAtTheHeadOfAnEarlierSwitch also when there was another
+// pack since.
+func TestCollectedObjectsCanBeReadAtTheHeadOfAnEarlierSwitch(t *testing.T) {
+	r := newPackRig(t)
+	at := r.model.Head()
+	r.Keep(at - 1)
+	for i := range zodb.Tid(3) {
+		r.w.Pack(at+i, func(oid zodb.Oid) bool { return oid == 1 })
+		r.sync(at + i)
+		r.commit(put(at+i+1, "more", 1))
+		r.sync(at + i + 1)
+	}
+	for _, oid := range r.model.Oids() {
+		if err := storagetest.CheckLoad(r.ctx, r.Storage, r.model, zodb.Xid{At: at, Oid: oid}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPackThatDropsTheLastTransactionsIsFollowed(t *testing.T) {
 	r := newPackRig(t)
 	at := r.model.Head()
@@ -173,6 +192,25 @@ func TestRestoredBackupEndsTheStream(t *testing.T) {
 			r.checkLoads()
 		})
 	}
+}
+
+// TestBackupWithoutTheNewestObjectsIsNotAPackedFile lacks a transaction of which it
+// knows nothing, like a packed file, and was never packed.
+func TestBackupWithoutTheNewestObjectsIsNotAPackedFile(t *testing.T) {
+	r := newPackRig(t)
+	content, err := os.ReadFile(r.w.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.commit(put(r.model.Head()+1, "new", 800))
+	r.sync(r.model.Head())
+	r.wantEvents(r.model.Head())
+	replace(t, r.w.Path, r.w.Path+".saved", content)
+	var back *storage.WentBackError
+	if err := r.wantDown(4 * time.Second); !errors.As(err, &back) {
+		t.Errorf("%v; want a WentBackError", err)
+	}
+	r.checkLoads()
 }
 
 // replace moves path to saved, and a new file with the given content to path.

@@ -221,9 +221,6 @@ func TestOtherDatabaseInThePlaceIsNotGoneOnWith(t *testing.T) {
 		change func(r *rig, w *storagetest.FSWriter)
 	}{
 		"backup": {&back, func(r *rig, w *storagetest.FSWriter) {}},
-		"backup, and the last transaction made objects only": {&back, func(r *rig, w *storagetest.FSWriter) {
-			r.commit(put(r.model.Head()+1, "new", 800))
-		}},
 		"packed backup": {&back, func(r *rig, w *storagetest.FSWriter) {
 			w.Pack(r.model.Head(), keepAll)
 		}},
