@@ -120,31 +120,21 @@ type Rev struct {
 	Exact bool // the block changed at Tid; else Tid is an upper bound that stays what it is
 }
 
-// revAt finds the revision of a block as of view at. It is looked for anew when the
-// database was packed meanwhile: what was met may have been what the pack has left.
-func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (Rev, error) {
-	packs := h.objs.packs
-	for {
-		packing := packs.now()
-		rev, err := h.lookBack(ctx, oid, blk, at, packing)
-		packs.note(err)
-		if packs.now() == packing || ctx.Err() != nil {
-			return rev, err
-		}
+// revAt finds the revision of a block as of view at. It has to be looked for anew when
+// the database was packed meanwhile: what was met may be what the pack has left.
+func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (rev Rev, err error) {
+	complete := h.objs.packs.now().complete
+	if at < complete {
+		rev, err = h.revBelow(ctx, oid, blk, at)
+	} else {
+		rev, err = h.walkBackTo(ctx, oid, blk, at, min(max(h.Floor(), complete), at))
 	}
+	h.objs.packs.note(err)
+	return above(complete, rev, at), err
 }
 
-// lookBack finds the revision of a block by walking back from view at. The block
-// changed when it last showed another ZBlk, or when its ZBlk changed.
-func (h *History) lookBack(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid, packing packing) (Rev, error) {
-	if at < packing.complete {
-		return h.revBelow(ctx, oid, blk, at)
-	}
-	rev, err := h.walkBackTo(ctx, oid, blk, at, min(max(h.Floor(), packing.complete), at))
-	return above(packing.complete, rev, at), err
-}
-
-// walkBackTo is lookBack with a floor at which the walk ends.
+// walkBackTo finds the revision of a block by walking back from view at, to floor at
+// most. The block changed when it last showed another ZBlk, or when its ZBlk changed.
 func (h *History) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at, floor zodb.Tid) (Rev, error) {
 	w, err := h.Walk(ctx, oid, blk, at)
 	if err != nil {

@@ -61,7 +61,11 @@ func TestViewsInUseStayCompleteOverPacks(t *testing.T) {
 		t.Fatalf("%d files", n)
 	}
 
+	oldest := r.past[0].file
 	fourth := r.packNow() // one too many
+	if _, err := oldest.f.Stat(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a file that is not kept: %v; want that it is closed", err)
+	}
 	r.wantPacks(first, fourth)
 	if n := r.generations(); n != 3 {
 		t.Fatalf("%d files", n)
