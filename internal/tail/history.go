@@ -129,7 +129,6 @@ func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Ti
 	} else {
 		rev, err = h.walkBackTo(ctx, oid, blk, at, min(max(h.Floor(), complete), at))
 	}
-	h.objs.packs.note(err)
 	return above(complete, rev, at), err
 }
 
