@@ -94,7 +94,7 @@ func TestSmallReadBringsTheWholeBlock(t *testing.T) {
 	s := StartOn(t, path, "-trace.fuse")
 	file := s.Path("head/bigfile", builtOid.String())
 	ins := []int64{0, blksize - 4096, 1 << 20, 12288} // where in each block
-	for _, blk := range []int64{2, 0, 3, 1} {         // of blocks in a row the next one is loaded too
+	for _, blk := range []int64{3, 2, 1, 0} {         // of blocks in a row the next one is loaded too
 		in := ins[blk]
 		before, reads := s.BytesRead(), s.Reads()
 		f := openRandom(t, file)

@@ -64,6 +64,7 @@ func (ns *namespace) run(uid int, args ...string) (code int, stdout, stderr stri
 		"setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--"}, args...)...)
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
+	cmd.WaitDelay = 10 * time.Second // a server that was left behind has them open, too
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(ns.t, start(cmd))
 	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })

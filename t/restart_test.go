@@ -153,8 +153,9 @@ func TestUsersStartRightAfterAnEndToo(t *testing.T) {
 	code, out, words := ns.run(stranger, "sh", "-euc", `
 		tmp=$(mktemp -d -p /dev/shm)
 		for end in TERM KILL KILL TERM TERM KILL; do
-			"$0" serve "$1" 2> $tmp/log &
-			while ! grep -q ready: $tmp/log; do kill -0 $! || { cat $tmp/log; exit 1; }; sleep 0.01; done
+			log=$(mktemp $tmp/XXXXXX)
+			"$0" serve "$1" 2> $log &
+			while ! grep -q ready: $log; do kill -0 $! || { cat $log; exit 1; }; sleep 0.01; done
 			cat /dev/shm/wcfs/*/head/at > /dev/null
 			kill -$end $!
 		done

@@ -136,9 +136,9 @@ type losingClient struct {
 
 func (c *losingClient) Lost(w *head.Watch, err error) { c.lost <- err }
 
-// TestReadOfCurrentDataSurvivesPacksThatAWatchDoesNot has a client whose view is packed
+// TestReadOfCurrentData has a client whose view is packed
 // away. The READ of somebody else waits until that client is gone, and is then answered.
-func TestReadOfCurrentDataSurvivesPacksThatAWatchDoesNot(t *testing.T) {
+func TestReadOfCurrentData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newPackedWorld(t)
 		c := &losingClient{parkedClient{make(chan int64, 10)}, make(chan error, 10)}

@@ -153,8 +153,8 @@ func (k *Kernel) ReadPages(ctx context.Context, killed <-chan struct{}, thread i
 			return context.Canceled
 		}
 		run := []*cachedPage{p}
-		for i+int64(len(run)) < to && k.isFree(i+int64(len(run))) {
-			p, cached := k.lock(killed, i+int64(len(run)), true)
+		for next := i + 1; next < to && !k.Beyond(next) && k.isFree(next); next++ {
+			p, cached := k.lock(killed, next, true)
 			if cached || p == nil {
 				break
 			}

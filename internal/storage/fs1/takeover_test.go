@@ -174,9 +174,9 @@ func (r *rig) elsewhere(change func(w *storagetest.FSWriter)) string {
 	return w.Path
 }
 
-// TestDatabaseReplacedByACopyGoesOn replaces the file by copies of the same history that
+// TestReplacedByACopy replaces the file by copies of the same history that
 // have other bytes, packed or not, with the same or more transactions.
-func TestDatabaseReplacedByACopyGoesOn(t *testing.T) {
+func TestReplacedByACopy(t *testing.T) {
 	for name, packTo := range map[string]func(head zodb.Tid) zodb.Tid{
 		"the same":         func(zodb.Tid) zodb.Tid { return 0 },
 		"packed to before": func(head zodb.Tid) zodb.Tid { return head - 1 },
@@ -210,9 +210,9 @@ func TestDatabaseReplacedByACopyGoesOn(t *testing.T) {
 	}
 }
 
-// TestOtherDatabaseInThePlaceIsNotGoneOnWith wants the stream to end with an error that
+// TestOtherDatabase wants the stream to end with an error that
 // says what is true, and all that was served to stay as it was.
-func TestOtherDatabaseInThePlaceIsNotGoneOnWith(t *testing.T) {
+func TestOtherDatabase(t *testing.T) {
 	var back *storage.WentBackError
 	var another *storage.AnotherDatabaseError
 	var lost *storage.HistoryLostError
@@ -268,10 +268,10 @@ func TestOtherDatabaseInThePlaceIsNotGoneOnWith(t *testing.T) {
 	}
 }
 
-// TestFileRewrittenInPlaceIsNeverTakenForTheSame writes another database over the open
+// TestRewrittenInPlace writes another database over the open
 // file. What tells is the last transaction: the other file has something there, or the
 // same and another history around it.
-func TestFileRewrittenInPlaceIsNeverTakenForTheSame(t *testing.T) {
+func TestRewrittenInPlace(t *testing.T) {
 	be8 := func(v uint64) []byte { return u64(v) }
 	for name, rewrite := range map[string]func(r *rig){
 		"other tid, and more behind": func(r *rig) {
