@@ -155,7 +155,7 @@ func (a *attempt) run(ctx context.Context) error {
 // try is r2 to r6. It returns false if they have to be repeated.
 func (a *attempt) try(ctx context.Context) (done bool, err error) {
 	if err := a.load(ctx); err != nil {
-		return false, err
+		return false, a.spare(ctx, err)
 	}
 	concerns, ok, err := a.serve()
 	if !ok || err != nil {

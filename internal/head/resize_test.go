@@ -21,11 +21,16 @@ import (
 )
 
 // resizeWorld serves a file whose table has the keys tables[0], and returns what
-// commits the next table: its last block is new or changed.
+// commits the next table: its last block is new or changed. Without a table block 0
+// is damaged.
 func resizeWorld(t *testing.T, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	db := mem.New()
 	commit := func(tid zodb.Tid, keys []int64) {
+		if keys == nil {
+			db.Commit(tid, map[zodb.Oid][]byte{100: []byte("junk")})
+			return
+		}
 		var refs []btree.Ref
 		rec := map[zodb.Oid][]byte{
 			1: bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: 2}),
