@@ -21,7 +21,7 @@ import (
 const (
 	// cutPatience is how long a commit waits for clients to pin what the file
 	// loses. A client that is slower may get SIGBUS where it touches that first.
-	cutPatience = 300 * time.Millisecond
+	cutPatience = 500 * time.Millisecond
 
 	// maxCut bounds the blocks that a commit has pinned for that reason. Of a larger
 	// part it is those that somebody has read.

@@ -19,8 +19,9 @@
 //     for who has it open; and its states of before, for who wants to watch it;
 //   - what ZODB cannot read either, since an undo can leave references to nothing;
 //     for who watches a state of before, too;
-//   - what a commit has cut off from an array, for who watches a state of before,
-//     unless -shortened is given.
+//   - what a commit has cut off from an array, for who watches a state of before and
+//     does not answer pins at once; and for who reads head/ and has not asked for the
+//     size since.
 //
 // In the end the server stops as it should and leaves nothing.
 //

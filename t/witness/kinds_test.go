@@ -13,25 +13,26 @@ type Kind struct {
 	Weight int
 	Client string                         // what the C program is asked to be
 	Ended  bool                           // the server may end it
+	Slow   bool                           // to answer pins, or never does
 	Act    func(p *Process, r *rand.Rand) // what happens to it
 }
 
 var kinds = []Kind{
 	{Name: "watch", Weight: 6, Client: "watch"},
 	{Name: "restless", Weight: 3, Client: "restless"},
-	{Name: "late", Weight: 1, Client: "late"},
+	{Name: "late", Weight: 1, Client: "late", Slow: true},
 	{Name: "head", Weight: 4, Client: "head"},
 	{Name: "past", Weight: 3, Client: "past"},
-	{Name: "mute", Weight: 1, Client: "mute", Ended: true},
-	{Name: "nak", Weight: 1, Client: "nak", Ended: true},
-	{Name: "drop", Weight: 1, Client: "drop", Ended: true},
-	{Name: "stopped", Weight: 2, Client: "watch", Act: stop(pinTimeout / 2)},
-	{Name: "stopped-too-long", Weight: 1, Client: "watch", Ended: true, Act: stop(pinTimeout * 5 / 2)},
+	{Name: "mute", Weight: 1, Client: "mute", Ended: true, Slow: true},
+	{Name: "nak", Weight: 1, Client: "nak", Ended: true, Slow: true},
+	{Name: "drop", Weight: 1, Client: "drop", Ended: true, Slow: true},
+	{Name: "stopped", Weight: 2, Client: "watch", Slow: true, Act: stop(pinTimeout / 2)},
+	{Name: "stopped-too-long", Weight: 1, Client: "watch", Ended: true, Slow: true, Act: stop(pinTimeout * 5 / 2)},
 	{Name: "killed", Weight: 3, Client: "watch", Act: kill},
 	{Name: "killed-while-restless", Weight: 2, Client: "restless", Act: kill},
 	{Name: "killed-while-reading", Weight: 2, Client: "head", Act: kill},
 	// Its own fault waits for the pin that it does not answer.
-	{Name: "killed-in-its-fault", Weight: 2, Client: "mute", Ended: true, Act: kill},
+	{Name: "killed-in-its-fault", Weight: 2, Client: "mute", Ended: true, Slow: true, Act: kill},
 }
 
 // choose returns one of the kinds.

@@ -26,7 +26,6 @@ var (
 	without  = flag.String("without", "", "kinds of transactions to leave out, as shrink,pack; see chaos.py")
 	crowd    = flag.Int("clients", 6, "how many clients there are at a time")
 	keep     = flag.String("keep", "", "directory for the database, the logs, and what the writer said, if it fails")
-	shorter  = flag.Bool("shortened", false, "who watches a state must be able to read what a later commit has cut off")
 	binary   = flag.String("wcfs", "", "the program to be tested, if not this one")
 	only     = flag.String("only", "", "the kind all clients are of; see kinds_test.go")
 )
@@ -44,9 +43,6 @@ const (
 
 // TestEveryByteOfEveryViewIsRight has scenes until the time is over.
 func TestEveryByteOfEveryViewIsRight(t *testing.T) {
-	if !*shorter {
-		t.Setenv("WITNESS_SHORTENED", "unreadable")
-	}
 	programs := build(t)
 	first := *seed
 	if first == 0 {
@@ -163,7 +159,11 @@ func (s *Scene) clients(ctx context.Context, place int) {
 		}
 		d := min(3*time.Second+upTo(r, 12*time.Second), time.Until(s.end))
 		name := fmt.Sprintf("client-%d-%d-%s", place, n, k.Name)
-		p, err := spawn(s.dir, name, s.client, s.mnt, s.dir, k.Client, fmt.Sprint(r.Uint32()), strconv.FormatFloat(d.Seconds(), 'f', 3, 64))
+		pace := "prompt"
+		if k.Slow {
+			pace = "slow"
+		}
+		p, err := spawn(s.dir, name, s.client, s.mnt, s.dir, k.Client, fmt.Sprint(r.Uint32()), strconv.FormatFloat(d.Seconds(), 'f', 3, 64), pace)
 		if err != nil {
 			s.fail("%v", err)
 			return
@@ -246,7 +246,7 @@ func (s *Scene) close() {
 	if s.t.Failed() {
 		s.t.Errorf("log of the server:\n%s", s.server.Tail(30))
 		s.t.Errorf("end of what the writer said:\n%s", tail(filepath.Join(s.dir, "truth"), 4000))
-		s.t.Errorf("again: go test ./t/witness -count=1 -seed %d -duration %s -clients %d -without %q -only %q -shortened=%t", s.seed, *duration, *crowd, *without, *only, *shorter)
+		s.t.Errorf("again: go test ./t/witness -count=1 -seed %d -duration %s -clients %d -without %q -only %q", s.seed, *duration, *crowd, *without, *only)
 	}
 }
 

@@ -1,8 +1,7 @@
-// witness MOUNT DIRECTORY KIND SEED SECONDS: looks at a mount for some seconds, as a
-// client of some kind. DIRECTORY has what the writer says. It ends with 0, or with
+// witness MOUNT DIRECTORY KIND SEED SECONDS PACE: looks at a mount for some seconds, as
+// a client of some kind. PACE is slow if it may not answer pins at once, else prompt. DIRECTORY has what the writer says. It ends with 0, or with
 // 1 if a promise was broken, 2 if the test cannot go on, 3 if it waits for too long;
-// or it is ended by the server. WITNESS_SHORTENED in the environment allows what is
-// said in witness_test.go of -shortened=false.
+// or it is ended by the server.
 #define _GNU_SOURCE
 #include "witness.h"
 
@@ -18,6 +17,7 @@
 
 const char *mnt;
 double pintimeout;
+bool is_slow;
 struct counts counts;
 static u64 random_state, end_ms;
 static _Atomic u64 beats;
@@ -136,7 +136,8 @@ static void join_mount(void) {
 }
 
 int main(int argc, char **argv) {
-	if (argc != 6) broken("usage: witness MOUNT DIRECTORY KIND SEED SECONDS");
+	if (argc != 7) broken("usage: witness MOUNT DIRECTORY KIND SEED SECONDS PACE");
+	is_slow = !strcmp(argv[6], "slow");
 	mnt = argv[1];
 	const char *kind = argv[3];
 	random_state = strtoull(argv[4], NULL, 10) * 0x2545f4914f6cdd1d;

@@ -118,7 +118,8 @@ struct view {
 // ---- main.c ----
 
 extern const char *mnt;
-extern double pintimeout; // seconds
+extern double pintimeout;
+extern bool is_slow; // to answer pins // seconds
 u64 now_ms(void);
 u64 pick(u64 n);                 // 0 <= . < n
 bool chance(double p);
