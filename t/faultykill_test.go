@@ -1,11 +1,13 @@
 package t
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
@@ -97,6 +99,75 @@ func TestTwoClientsThatWaitForEachOtherAreEnded(t *testing.T) {
 	require.Equal(t, 2, sc.s.stats()["pinkill"])
 	file2.Check(sc.s, "head", sc.l.Head())
 	sc.afterwards()
+}
+
+// TestClientThatCannotEndSinceItHangsElsewhereCountsAsEnded: it is in a page fault in
+// the mount of another server, which is stopped. It will not run again, so the others
+// do not have to wait for that; nor does the server have to go.
+func TestClientThatCannotEndSinceItHangsElsewhereCountsAsEnded(t *testing.T) {
+	t.Parallel()
+	sc := newSceneOf(t, 0, 64<<10, "-pintimeout="+pinTimeout.String())
+	far := newSceneOf(t, 0, 64<<10)
+	at1 := far.commit(0)
+	far.open()
+	// Not of this process: whatever it starts would have to close the link first.
+	w := far.s.faulty()
+	w.watching(far.f, at1)
+	far.commit(0)
+	f, pin, finish := sc.stuckRead(func(f *faulty) {
+		f.Do("map %s", far.f.Path(far.s, "head"))
+		f.Do("touch 0")
+		w.Read() // that server has taken the READ: it cannot be taken back
+		far.s.Signal(unix.SIGSTOP)
+	})
+	defer far.s.Signal(unix.SIGCONT)
+	good := sc.watching(sc.at[1], pins{1: sc.at[0]})
+	finish()
+	require.Less(t, time.Since(f.started), 2*pinTimeout)
+	f.requireAlive()
+	sc.requireOneLinkLess()
+	log := sc.s.logOf(f.pid)
+	require.Contains(t, log, fmt.Sprintf("pin #%d @%s: sendReq: waiting for reply: context deadline exceeded\n", pin.blk, pin.rev))
+	require.Contains(t, log, fmt.Sprintf("pid%d: <- SIGKILL\npid%[1]d:    cannot end, since it waits for another filesystem or device; "+
+		"it will not run again, and counts as ended\npid%[1]d: terminated\n", f.pid))
+	require.Equal(t, 1, sc.s.stats()["pinkill"])
+	good.Sees(sc.f)
+	f.requireAlive()
+	far.s.Signal(unix.SIGCONT)
+	requireEnded(t, f.Helper)
+	w.Write("2 ack\n3 bye\n")
+	sc.afterwards()
+	require.NoError(t, unix.Access(far.s.Path("head/at"), unix.R_OK))
+}
+
+// TestClientKilledInItsOwnFaultEnds: the fault waits for the READ, the READ for a pin,
+// and the pin for the client, which somebody kills meanwhile. It ends at once, the
+// READs of others go on, and nobody is blamed.
+func TestClientKilledInItsOwnFaultEnds(t *testing.T) {
+	t.Parallel()
+	forAllProcs(t, func(t *testing.T, procs int) {
+		sc := newSceneOf(t, procs, 64<<10, "-pintimeout=30s")
+		sc.commit(1, 2)
+		sc.mapped(4)
+		f := sc.s.faulty()
+		f.Do("map %s", sc.f.Path(sc.s, "head"))
+		f.watching(sc.f, sc.at[1])
+		sc.commit(1)
+		f.Do("touch %d", sc.f.BlkSize)
+		require.Equal(t, watchPin{2, sc.f.Oid, 1, sc.at[1]}.message(), f.Read())
+		finish := sc.startRead(1) // another process wants the same page
+		sc.stillReading()
+		start := time.Now()
+		require.NoError(t, f.cmd.Process.Kill())
+		requireEnded(t, f.Helper)
+		finish()
+		took := time.Since(start)
+		require.Less(t, took, 5*time.Second)
+		sc.requireOneLinkLess()
+		require.Zero(t, sc.s.stats()["pinkill"])
+		require.Empty(t, sc.s.logOf(f.pid))
+		sc.afterwards()
+	})
 }
 
 func mustUnquote(t testing.TB, text string) string {

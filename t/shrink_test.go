@@ -10,9 +10,9 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
-// promptly requires that f, which may wait in the kernel, returns soon: long before
+// answers requires that f, which may wait in the kernel, returns soon: long before
 // a client that does not answer is ended.
-func promptly(t testing.TB, what string, f func()) {
+func answers(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -51,13 +51,13 @@ func (sc *scene) waitPromptly(at zodb.Tid) {
 // file open, as a client has when it handles a pin, and another process.
 func (sc *scene) requireSize(fd int, nblk int64) {
 	sc.t.Helper()
-	promptly(sc.t, "fstat", func() {
+	answers(sc.t, "fstat", func() {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil || st.Size != nblk*sc.f.BlkSize {
 			sc.t.Errorf("fstat: size %d, %v", st.Size, err)
 		}
 	})
-	promptly(sc.t, "stat in another process", func() {
+	answers(sc.t, "stat in another process", func() {
 		want := fmt.Sprint(nblk * sc.f.BlkSize)
 		if got := runHelperProcess(sc.t, "size", sc.f.Path(sc.s, "head")); got != want {
 			sc.t.Errorf("size %s; want %s", got, want)
@@ -92,7 +92,7 @@ func shrinkScene(t *testing.T, procs int) (sc *scene, stuck *watcher, at1 zodb.T
 	good.Expect(sc.f, pins{3: at1})
 	sc.stillReading()
 	return sc, stuck, at1, func() (text string) {
-		promptly(t, "the READ of what is not there any more", func() { text = <-sc.m.h.lines })
+		answers(t, "the READ of what is not there any more", func() { text = <-sc.m.h.lines })
 		return mustUnquote(t, text)
 	}
 }
@@ -182,7 +182,7 @@ func TestClientThatNeverAnswersIsEndedAfterShrinking(t *testing.T) {
 	pin := watchPin{2, sc.f.Oid, 3, at1}
 	require.Equal(t, pin.message(), f.Read())
 	at3 := sc.cut(2)
-	promptly(t, "the READ of what is not there any more", func() { <-sc.m.h.lines })
+	answers(t, "the READ of what is not there any more", func() { <-sc.m.h.lines })
 	require.Less(t, time.Since(f.started), pinTimeout)
 	f.requireAlive()
 	until(t, "the client has ended", func() bool { return hasEnded(f.pid) })

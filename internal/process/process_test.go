@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -64,4 +65,52 @@ func TestNoSuchThread(t *testing.T) {
 		_, err := OfThread(id)
 		require.ErrorIs(t, err, unix.ESRCH, "thread %d", id)
 	}
+}
+
+// thread runs f in a thread of its own until the test ends, and returns its id.
+func thread(t *testing.T, f func()) (id int) {
+	t.Helper()
+	ids, done := make(chan int), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		f()
+		ids <- unix.Gettid()
+		<-done
+	}()
+	t.Cleanup(func() { close(done) })
+	return <-ids
+}
+
+// TestWhoMayRunAgainIsNotDying, whatever it is called or is sent.
+func TestWhoMayRunAgainIsNotDying(t *testing.T) {
+	require.False(t, ThreadIsDying(os.Getpid()))
+	require.False(t, ThreadIsDying(thread(t, func() {})))
+	require.False(t, ThreadIsDying(thread(t, func() {
+		name := append([]byte("a) Z 1 (b) 4"), 0)
+		require.NoError(t, unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0))
+	})), "the name of a thread may look like fields")
+
+	cmd := start(t)
+	h, err := OfThread(cmd.Process.Pid)
+	require.NoError(t, err)
+	defer h.Close()
+	require.NoError(t, h.Signal(syscall.SIGSTOP))
+	require.NoError(t, h.Signal(syscall.SIGTERM)) // pending, until it goes on
+	require.False(t, ThreadIsDying(h.Pid()))
+	require.False(t, h.Doomed())
+}
+
+func TestWhoHasEndedIsDying(t *testing.T) {
+	require.True(t, ThreadIsDying(1<<30), "there is no such thread")
+	cmd := start(t)
+	h, err := OfThread(cmd.Process.Pid)
+	require.NoError(t, err)
+	defer h.Close()
+	require.NoError(t, h.Signal(syscall.SIGKILL))
+	require.NoError(t, h.Wait(t.Context()))
+	require.True(t, ThreadIsDying(h.Pid()), "a zombie")
+	require.True(t, h.Doomed())
+	_ = cmd.Wait()
+	require.True(t, ThreadIsDying(h.Pid()), "reaped")
+	require.True(t, h.Doomed())
 }
