@@ -101,10 +101,10 @@ func TestTwoClientsThatWaitForEachOtherAreEnded(t *testing.T) {
 	sc.afterwards()
 }
 
-// TestClientThatCannotEndSinceItHangsElsewhereCountsAsEnded: it is in a page fault in
+// TestClientThatHangsElsewhereCountsAsEnded: it is in a page fault in
 // the mount of another server, which is stopped. It will not run again, so the others
 // do not have to wait for that; nor does the server have to go.
-func TestClientThatCannotEndSinceItHangsElsewhereCountsAsEnded(t *testing.T) {
+func TestClientThatHangsElsewhereCountsAsEnded(t *testing.T) {
 	t.Parallel()
 	sc := newSceneOf(t, 0, 64<<10, "-pintimeout="+pinTimeout.String())
 	far := newSceneOf(t, 0, 64<<10)
