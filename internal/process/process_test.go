@@ -96,6 +96,7 @@ func TestWhoMayRunAgainIsNotDying(t *testing.T) {
 	defer h.Close()
 	require.NoError(t, h.Signal(syscall.SIGSTOP))
 	require.NoError(t, h.Signal(syscall.SIGTERM)) // pending, until it goes on
+	require.NoError(t, unix.Tgkill(h.Pid(), h.Pid(), syscall.SIGTERM))
 	require.False(t, ThreadIsDying(h.Pid()))
 	require.False(t, h.Doomed())
 }
