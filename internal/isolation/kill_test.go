@@ -1,12 +1,18 @@
 package isolation
 
 import (
+	"context"
+	"fmt"
 	"os/exec"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/process"
 )
 
@@ -22,4 +28,66 @@ func TestKillOfAReapedProcessIsNoFailure(t *testing.T) {
 	l := &Link{proc: h, dead: make(chan struct{}), engine: &Engine{cfg: Config{Infof: nop, Warnf: nop, Errorf: nop}}}
 	close(l.dead)
 	require.NoError(t, l.kill(time.Second))
+}
+
+// stuckProcess is a process that no signal ends.
+type stuckProcess struct {
+	doomed  bool
+	signals []syscall.Signal
+}
+
+func (p *stuckProcess) Pid() int           { return 1234 }
+func (p *stuckProcess) HasThread(int) bool { return false }
+func (p *stuckProcess) Doomed() bool       { return p.doomed }
+func (p *stuckProcess) Close()             {}
+func (p *stuckProcess) Signal(sig syscall.Signal) error {
+	p.signals = append(p.signals, sig)
+	return nil
+}
+
+func (p *stuckProcess) Wait(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestClientThatMayRunAgainAfterSIGKILLIsFatal: nobody gets the data that it must not
+// see. One that only has not ended yet does not matter any more.
+func TestClientThatMayRunAgainAfterSIGKILLIsFatal(t *testing.T) {
+	for _, doomed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBusy(t)
+			defer b.close()
+			var fatal error
+			b.engine.cfg.Fatal = func(err error) { fatal = err }
+			p := &stuckProcess{doomed: doomed}
+			l, err := b.engine.Open(func() (Process, error) { return p, nil })
+			require.NoError(t, err)
+			require.NoError(t, l.Write(fmt.Appendf(nil, "1 watch %s @%s\n", zodb.Oid(1), b.at)))
+			synctest.Wait()
+			b.commit()
+			reader, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() {
+				reply, err := b.file.Read(reader, head.Request{N: 16})
+				if err == nil {
+					reply.Release()
+				}
+				done <- err
+			}()
+			time.Sleep(2 * pinTimeout)
+			synctest.Wait()
+			require.Equal(t, []syscall.Signal{syscall.SIGBUS, syscall.SIGKILL}, p.signals)
+			require.Equal(t, !doomed, fatal != nil)
+			select {
+			case err := <-done:
+				require.True(t, doomed, "data was released while the client could see it")
+				require.NoError(t, err)
+			default:
+				require.False(t, doomed, "the READ still waits")
+				cancel()
+				require.ErrorIs(t, <-done, context.Canceled)
+			}
+		})
+	}
 }
