@@ -141,30 +141,34 @@ func (e *evictor) sample() (f *File, blks []int64, used uint32) {
 
 // evict drops a block from the page cache and then from what is served, unless
 // it is being read or stored, or a READ of it arrives meanwhile: it would be
-// served without being known to be.
+// served without being known to be. That READ stays noted when another call drops
+// the block again.
 func (f *File) evict(blk int64) bool {
 	f.Lock()
 	kernel, blksize := f.kernel, f.Obj().BlkSize
+	s := pages(blk*blksize, (blk+1)*blksize)
 	busy := len(f.reads[blk]) > 0 || f.stores[blk] != nil
 	if !busy {
-		f.leaving[blk] = struct{}{}
+		f.leaving[blk] = &s
 	}
 	f.Unlock()
 	if busy {
 		return false
 	}
-	s := pages(blk*blksize, (blk+1)*blksize)
 	var err error
 	if kernel != nil {
 		err = kernel.Invalidate(s.lo, s.hi-s.lo)
 	}
 	f.Lock()
 	defer f.Unlock()
-	_, still := f.leaving[blk]
-	delete(f.leaving, blk)
-	if still && err == nil {
-		f.Drop(blk)
-		f.head.counts.evicted.Add(1)
+	if f.leaving[blk] != &s {
+		return false
 	}
-	return still && err == nil
+	delete(f.leaving, blk)
+	if err != nil {
+		return false
+	}
+	f.Drop(blk)
+	f.head.counts.evicted.Add(1)
+	return true
 }

@@ -49,7 +49,7 @@ type File struct {
 	noStore bool                    // a commit is under way
 	watches map[*Watch]struct{}     // those that are not removed
 	wake    chan struct{}           // closed and made anew when the state of a watch changes
-	leaving map[int64]struct{}      // blocks being dropped from the page cache, unless read
+	leaving map[int64]*span         // blocks being dropped from the page cache, unless read: by whom last
 	cutting bool                    // a commit is making the file shorter: see shrink.go
 	shown   int64                   // size that the kernel is told; see resize.go
 }
@@ -74,7 +74,7 @@ func newFile(h *Head, tf *tail.File, rev zodb.Tid) *File {
 		shown:   tf.Size(),
 		reads:   make(map[int64][]*read),
 		stores:  make(map[int64]chan struct{}),
-		leaving: make(map[int64]struct{}),
+		leaving: make(map[int64]*span),
 		watches: make(map[*Watch]struct{}),
 		wake:    make(chan struct{}),
 	}
