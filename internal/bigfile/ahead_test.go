@@ -3,7 +3,6 @@ package bigfile
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,247 +11,312 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// heldBlock is a block that says when it is let go.
-type heldBlock struct{ released func() }
+// aheadKey is a block as of a view.
+type aheadKey struct{ blk, view int64 }
 
-func (b *heldBlock) Release() { b.released() }
-
-// library is files whose blocks are counted while they are in memory.
-type library struct {
-	t      *testing.T
-	loader *Loader
-
-	mu       sync.Mutex
-	loaded   map[int64]int // how often, by block
-	inMemory int
-	fails    func(blk int64) error // may be nil
+// counted is a value that is in memory until it is released.
+type counted struct {
+	store *aheadStore
+	key   aheadKey
 }
 
-func newLibrary(t *testing.T) *library {
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &library{t: t, loader: NewLoader(ctx, 8), loaded: make(map[int64]int)}
-	t.Cleanup(func() { cancel(); l.loader.Wait() })
-	return l
+func (v *counted) Release() {
+	v.store.mu.Lock()
+	defer v.store.mu.Unlock()
+	v.store.released[v.key]++
 }
 
-// viewBlock is a block as of a view.
-type viewBlock struct{ view, blk int64 }
+// aheadStore counts what is loaded of one file and what is released.
+type aheadStore struct {
+	mu               sync.Mutex
+	loaded, released map[aheadKey]int
+	fails            bool
+}
 
-func (l *library) load(_ context.Context, key viewBlock) (*heldBlock, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.fails != nil {
-		if err := l.fails(key.blk); err != nil {
-			return nil, err
+func (s *aheadStore) load(_ context.Context, key aheadKey) (*counted, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loaded[key]++
+	if s.fails {
+		return nil, errors.New("not now")
+	}
+	return &counted{s, key}, nil
+}
+
+// aheadFile is one file of blocks of some size, whose readers are loaded ahead of.
+type aheadFile struct {
+	*testing.T
+	*aheadStore
+	loads  *Loads[aheadKey, *counted]
+	ahead  *Ahead[aheadKey, *counted]
+	window Window[aheadKey]
+	view   int64
+}
+
+func newAheadFile(t *testing.T, loader *Loader, blksize, end int64) *aheadFile {
+	f := &aheadFile{T: t, aheadStore: &aheadStore{loaded: make(map[aheadKey]int), released: make(map[aheadKey]int)}}
+	f.loads = NewLoads(loader, f.load)
+	f.ahead = NewAhead(f.loads)
+	f.window = Window[aheadKey]{BlkSize: blksize, End: end, Key: func(blk int64) aheadKey { return aheadKey{blk, f.view} }}
+	return f
+}
+
+// read reads blocks in one READ, and lets them go.
+func (f *aheadFile) read(blks ...int64) {
+	f.Helper()
+	var extents []Extent
+	var lds []*Load[aheadKey, *counted]
+	for _, blk := range blks {
+		ld, _ := f.loads.Acquire(aheadKey{blk, f.view})
+		lds = append(lds, ld)
+		extents = append(extents, Extent{blk, 0, f.window.BlkSize})
+	}
+	f.ahead.Read(extents, f.window)
+	for _, ld := range lds {
+		_, err := ld.Wait(f.Context())
+		require.NoError(f, err)
+		ld.Release()
+	}
+	synctest.Wait()
+}
+
+// requireHeld requires that just the blocks [from, to) are in memory, as of now.
+func (f *aheadFile) requireHeld(from, to int64) {
+	f.Helper()
+	require.EqualValues(f, to-from, f.loads.Len())
+	f.requireReleased()
+	f.loads.mu.Lock()
+	defer f.loads.mu.Unlock()
+	for blk := from; blk < to; blk++ {
+		require.NotNil(f, f.loads.byKey[aheadKey{blk, f.view}], "block %d", blk)
+	}
+}
+
+// requireReleased requires that each value that is not in memory was released once.
+func (f *aheadFile) requireReleased() {
+	f.Helper()
+	f.loads.mu.Lock()
+	defer f.loads.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, n := range f.loaded {
+		want := n
+		if f.loads.byKey[key] != nil {
+			want--
 		}
+		require.Equal(f, want, f.released[key], "block %d", key.blk)
 	}
-	l.loaded[key.blk]++
-	l.inMemory++
-	return &heldBlock{func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.inMemory--
-	}}, nil
 }
 
-func (l *library) held() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.inMemory
+// inBubble runs a test with a Loader, of which nothing is held ahead in the end.
+func inBubble(t *testing.T, test func(t *testing.T, loader *Loader)) {
+	synctest.Test(t, func(t *testing.T) {
+		loader := NewLoader(t.Context(), 4)
+		test(t, loader)
+		time.Sleep(3 * aheadIdle)
+		synctest.Wait()
+		require.Zero(t, loader.ahead.Load(), "bytes that are held ahead")
+		loader.Wait()
+	})
 }
 
-// shelf is one file of a library.
-type shelf struct {
-	*library
-	blksize, end, view int64
-	loads              *Loads[viewBlock, *heldBlock]
-	ahead              *Ahead[viewBlock, *heldBlock]
-}
-
-func (l *library) file(blksize, end int64) *shelf {
-	s := &shelf{library: l, blksize: blksize, end: end, loads: NewLoads(l.loader, l.load)}
-	s.ahead = NewAhead(s.loads)
-	return s
-}
-
-// read is a READ of a part of blk, and returns whether the block was there already
-// when it came.
-func (s *shelf) read(blk int64) (ready bool, err error) {
-	synctest.Wait()
-	ld, _ := s.loads.Acquire(viewBlock{s.view, blk})
-	defer ld.Release()
-	select {
-	case <-ld.Done():
-		ready = true
-	default:
-	}
-	view := s.view
-	s.ahead.Read([]Extent{{Blk: blk, To: 1}}, Window[viewBlock]{BlkSize: s.blksize, End: s.end,
-		Key: func(blk int64) viewBlock { return viewBlock{view, blk} }})
-	_, err = ld.Wait(s.t.Context())
-	synctest.Wait()
-	return ready, err
-}
-
-// mustRead is read of what is not damaged.
-func (s *shelf) mustRead(blk int64) (ready bool) {
-	s.t.Helper()
-	ready, err := s.read(blk)
-	require.NoError(s.t, err)
-	return ready
-}
-
-// requireNothingHeld requires that all is let go some time after the last READ.
-func (l *library) requireNothingHeld() {
-	l.t.Helper()
-	time.Sleep(2 * aheadIdle)
-	synctest.Wait()
-	require.Zero(l.t, l.held(), "blocks in memory")
-	require.Zero(l.t, l.loader.ahead.Load(), "bytes that count as held ahead")
-}
-
-func TestSequentialReaderFindsItsBlocksLoaded(t *testing.T) {
-	for blksize, most := range map[int64]int{4096: aheadBlocks, 64 << 10: aheadBlocks, 1 << 20: 4, 2 << 20: 2,
-		3 << 20: 1, aheadLargest: 1, aheadLargest + 1: 0, 1 << 40: 0} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newLibrary(t).file(blksize, 40)
-			for blk := range s.end {
-				ready := s.mustRead(blk)
-				require.Equal(t, most > 0 && blk >= aheadAfter, ready, "block %d of %d bytes", blk, blksize)
-				require.LessOrEqual(t, s.held(), most, "blocks of %d bytes", blksize)
-				require.EqualValues(t, int64(s.held())*blksize, s.loader.ahead.Load())
-				if most > 0 {
-					require.LessOrEqual(t, s.loader.ahead.Load(), max(aheadBytes, blksize))
-				}
+func TestSequentialReaderIsLoadedAheadOf(t *testing.T) {
+	for blksize, depth := range map[int64]int64{4096: 8, 1 << 19: 8, 1 << 20: 4, 2<<20 - 1: 2, 3 << 20: 1, aheadLargest: 1, aheadLargest + 1: 0} {
+		inBubble(t, func(t *testing.T, loader *Loader) {
+			const end = 20
+			f := newAheadFile(t, loader, blksize, end)
+			f.read(0)
+			f.read(0) // another part
+			f.requireHeld(0, 0)
+			for blk := int64(1); blk < end; blk++ {
+				f.read(blk)
+				f.requireHeld(blk+1, min(blk+1+depth, end))
+				f.read(blk)
+				f.requireHeld(blk+1, min(blk+1+depth, end))
 			}
-			require.Len(t, s.loaded, int(s.end), "not behind the end")
-			for blk, n := range s.loaded {
-				require.Equal(t, 1, n, "block %d", blk)
+			require.Len(t, f.loaded, end)
+			for blk, n := range f.loaded {
+				require.Equal(t, 2, n, "block %d: it was read twice", blk)
 			}
-			s.requireNothingHeld()
 		})
 	}
 }
 
-func TestOneBlockIsNoSequence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newLibrary(t).file(2<<20, 100)
-		for range 1000 { // READs of parts of it
-			s.mustRead(50)
-		}
-		for blk := s.end - 1; blk >= 0; blk -= 2 {
-			s.mustRead(blk)
-			require.Zero(t, s.held())
-		}
+// TestReadOfSeveralBlocksGoesOnWithTheLast, wherever it began.
+func TestReadOfSeveralBlocksGoesOnWithTheLast(t *testing.T) {
+	inBubble(t, func(t *testing.T, loader *Loader) {
+		f := newAheadFile(t, loader, 1<<20, 100)
+		f.read(10, 11, 12)
+		f.requireHeld(0, 0)
+		f.read(12, 13)
+		f.requireHeld(14, 18)
+		f.read(14, 15)
+		f.requireHeld(16, 20)
 	})
 }
 
-// TestWhatNobodyReadsOnIsLetGo: after a while without a READ, and not before.
-func TestWhatNobodyReadsOnIsLetGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newLibrary(t).file(64<<10, 100)
-		s.mustRead(0)
-		s.mustRead(1)
-		require.Equal(t, aheadBlocks, s.held())
-		for blk := int64(2); blk < 10; blk++ { // slowly
-			time.Sleep(aheadIdle * 9 / 10)
-			require.True(t, s.mustRead(blk))
-			require.Equal(t, aheadBlocks, s.held())
-		}
-		s.requireNothingHeld()
-		require.False(t, s.mustRead(10))
-		require.Equal(t, aheadBlocks, s.held(), "it goes on where it was")
-		s.requireNothingHeld()
+// TestWhatIsHeldOfAnotherViewIsLetGo: a reader after a commit wants the new one.
+func TestWhatIsHeldOfAnotherViewIsLetGo(t *testing.T) {
+	inBubble(t, func(t *testing.T, loader *Loader) {
+		f := newAheadFile(t, loader, 1<<20, 100)
+		f.read(0)
+		f.read(1)
+		f.view = 1
+		f.read(1)
+		f.requireHeld(2, 6)
 	})
 }
 
-// TestSeekingHoldsNoMore: of readers that jump about the last ones count.
-func TestSeekingHoldsNoMore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newLibrary(t).file(64<<10, 1<<40)
-		for range 100 {
-			at := rand.Int64N(s.end - 2)
-			s.mustRead(at)
-			s.mustRead(at + 1)
-			require.LessOrEqual(t, s.held(), aheadRuns*aheadBlocks)
-			require.LessOrEqual(t, len(s.ahead.runs), aheadRuns)
-		}
-		s.requireNothingHeld()
-	})
-}
-
-func TestReadersOfOneFileAreToldApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newLibrary(t).file(2<<20, 1000)
-		for i := range int64(50) {
-			for reader := range int64(aheadRuns) {
-				require.Equal(t, i >= aheadAfter, s.mustRead(100*reader+i), "reader %d, block %d", reader, i)
+// TestIdleReaderIsNotLoadedAheadOfForLong, and others are not disturbed by it.
+func TestIdleReaderIsNotLoadedAheadOfForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, loader *Loader) {
+		f := newAheadFile(t, loader, 1<<20, 100)
+		f.read(0)
+		f.read(1)
+		f.read(50)
+		for blk := int64(51); blk < 60; blk++ {
+			f.read(blk)
+			time.Sleep(aheadIdle * 3 / 4)
+			synctest.Wait()
+			if blk > 53 {
+				f.requireHeld(blk+1, blk+5)
 			}
 		}
-		for blk, n := range s.loaded {
-			require.Equal(t, 1, n, "block %d", blk)
-		}
-		s.requireNothingHeld()
+		time.Sleep(2 * aheadIdle)
+		synctest.Wait()
+		f.requireHeld(0, 0)
+		f.read(60) // the reader is back
+		f.requireHeld(61, 65)
 	})
 }
 
-// TestAllFilesTogetherAreBounded: one who opens very many does not take all memory.
-func TestAllFilesTogetherAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLibrary(t)
-		for range 2 * aheadTotal / aheadBytes {
-			s := l.file(2<<20, 100)
-			s.mustRead(0)
-			s.mustRead(1)
-			require.LessOrEqual(t, l.loader.ahead.Load(), int64(aheadTotal))
-			require.LessOrEqual(t, l.held(), aheadTotal/(2<<20))
+// TestOfManyReadersThoseOfLateAreLoadedAheadOf.
+func TestOfManyReadersThoseOfLateAreLoadedAheadOf(t *testing.T) {
+	inBubble(t, func(t *testing.T, loader *Loader) {
+		f := newAheadFile(t, loader, 4<<20, 10_000) // one block each
+		start := func(i int64) { f.read(100 * i); f.read(100*i + 1) }
+		for i := range int64(aheadRuns) {
+			start(i)
 		}
-		require.EqualValues(t, aheadTotal, l.loader.ahead.Load())
-		require.False(t, l.file(2<<20, 100).mustRead(7), "and all can be read")
-		l.requireNothingHeld()
+		require.EqualValues(t, aheadRuns, f.loads.Len())
+		f.read(2) // the first goes on
+		start(aheadRuns)
+		require.EqualValues(t, aheadRuns, f.loads.Len())
+		require.Contains(t, f.loads.byKey, aheadKey{3, 0})
+		require.NotContains(t, f.loads.byKey, aheadKey{102, 0}, "of the one that was not used for longest")
+		require.Contains(t, f.loads.byKey, aheadKey{100*aheadRuns + 2, 0})
+		f.requireReleased()
 	})
 }
 
-// TestFailedLoadAheadIsTriedAgain: nobody gets an error for what nobody had asked for.
-func TestFailedLoadAheadIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newLibrary(t).file(2<<20, 100)
-		damage, tries := errors.New("not now"), 0
-		s.fails = func(blk int64) error {
-			if blk == 2 {
-				if tries++; tries == 1 {
-					return damage
-				}
+// TestBytesHeldAheadAreBoundedForAllFiles, and can be held again once they are free.
+func TestBytesHeldAheadAreBoundedForAllFiles(t *testing.T) {
+	inBubble(t, func(t *testing.T, loader *Loader) {
+		var files []*aheadFile
+		held := func() (n int) {
+			for _, f := range files {
+				n += f.loads.Len()
+				f.requireReleased()
 			}
-			return nil
+			return n
 		}
-		for blk := range int64(5) {
-			s.mustRead(blk)
+		for range aheadTotal/aheadBytes + 5 {
+			f := newAheadFile(t, loader, aheadBytes, 100)
+			files = append(files, f)
+			f.read(0)
+			f.read(1)
 		}
-		require.Equal(t, 2, tries)
-		s.fails = func(blk int64) error { return damage } // and what stays damaged
-		for range 3 {
-			_, err := s.read(50)
-			require.ErrorIs(t, err, damage)
-		}
-		s.fails = nil
-		s.mustRead(50)
-		s.requireNothingHeld()
+		require.Equal(t, aheadTotal/aheadBytes, held())
+		time.Sleep(3 * aheadIdle)
+		synctest.Wait()
+		require.Zero(t, held())
+		files[len(files)-1].read(2)
+		require.Equal(t, 1, held())
 	})
 }
 
-// TestOtherViewIsLoadedAnew: what was loaded ahead of a commit is let go.
-func TestOtherViewIsLoadedAnew(t *testing.T) {
+// TestLoadThatFailedForNobodyIsTriedAgain when somebody wants the block, but one that
+// somebody wanted gives its error to all who wait for it.
+func TestLoadThatFailedForNobodyIsTriedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, loader *Loader) {
+		f := newAheadFile(t, loader, 4<<20, 100)
+		f.read(0)
+		f.fails = true
+		ld, first := f.loads.Acquire(aheadKey{1, 0})
+		require.True(t, first)
+		f.ahead.Read([]Extent{{1, 0, 4}}, f.window) // holds 2
+		synctest.Wait()
+		again, first := f.loads.Acquire(aheadKey{1, 0})
+		require.Same(t, ld, again)
+		require.False(t, first)
+		_, err := again.Wait(t.Context())
+		require.Error(t, err)
+		ld.Release()
+		again.Release()
+		f.fails = false
+		ld, first = f.loads.Acquire(aheadKey{2, 0})
+		require.True(t, first)
+		_, err = ld.Wait(t.Context())
+		require.NoError(t, err)
+		time.Sleep(2 * aheadIdle) // the one that failed is let go
+		synctest.Wait()
+		again, first = f.loads.Acquire(aheadKey{2, 0})
+		require.Same(t, ld, again)
+		require.False(t, first)
+		again.Release()
+		require.Zero(t, f.released[aheadKey{2, 0}])
+		ld.Release()
+		require.Equal(t, 1, f.released[aheadKey{2, 0}])
+		require.Zero(t, f.loads.Len())
+	})
+}
+
+// TestRequestForWhatIsHeldAheadIsTheFirst: nobody else has stored the rest of the block.
+func TestRequestForWhatIsHeldAheadIsTheFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, loader *Loader) {
+		f := newAheadFile(t, loader, 4<<20, 100)
+		f.read(0)
+		f.read(1)
+		ld, first := f.loads.Acquire(aheadKey{2, 0})
+		require.True(t, first)
+		again, first := f.loads.Acquire(aheadKey{2, 0})
+		require.False(t, first)
+		require.Equal(t, 1, f.loaded[aheadKey{2, 0}])
+		ld.Release()
+		again.Release()
+	})
+}
+
+// TestLoadsEndWithTheServer also when all slots are taken, and whoever waits may give up.
+func TestLoadsEndWithTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newLibrary(t).file(2<<20, 100)
-		s.mustRead(0)
-		s.mustRead(1)
-		require.Equal(t, 2, s.held())
-		s.view++
-		require.False(t, s.mustRead(2), "block 2 was loaded as of another view")
-		require.Equal(t, 2, s.held())
-		require.True(t, s.mustRead(3))
-		require.Equal(t, map[int64]int{0: 1, 1: 1, 2: 2, 3: 2, 4: 1, 5: 1}, s.loaded)
-		s.requireNothingHeld()
+		ctx, cancel := context.WithCancel(t.Context())
+		loader := NewLoader(ctx, 1)
+		gate := make(chan struct{})
+		running := 0
+		loads := NewLoads(loader, func(context.Context, int) (*counted, error) {
+			running++
+			<-gate
+			return nil, errors.New("too late")
+		})
+		a, _ := loads.Acquire(1)
+		b, _ := loads.Acquire(2)
+		synctest.Wait()
+		require.Equal(t, 1, running)
+		short, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err := a.Wait(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		cancel()
+		synctest.Wait()
+		close(gate)
+		loader.Wait()
+		require.Equal(t, 2, loads.Len(), "somebody has them still")
+		_, errA := a.Wait(t.Context())
+		_, errB := b.Wait(t.Context())
+		require.NotErrorIs(t, errA, errB, "one of them ran")
+		a.Release()
+		b.Release()
+		require.Zero(t, loads.Len())
 	})
 }

@@ -110,18 +110,20 @@ func ThreadIsDying(id int) bool {
 	if err != nil {
 		return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
 	}
-	// Of the fields behind the name, which may contain anything, the first is the
-	// state and the seventh the flags (proc_pid_stat(5)).
-	_, after, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
+	return isEnding(string(stat)) || killPending(dir+"/status")
+}
+
+// isEnding reports whether a thread with that stat is ending, or has. Of the fields
+// behind the name, which may contain anything, the first is the state and the seventh
+// the flags (proc_pid_stat(5)).
+func isEnding(stat string) bool {
+	_, after, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
 	fields := strings.Fields(after)
 	if len(fields) < 7 {
 		return false
 	}
 	flags, err := strconv.ParseUint(fields[6], 10, 64)
-	if err == nil && flags&exiting != 0 || fields[0] == "Z" || fields[0] == "X" {
-		return true
-	}
-	return killPending(dir + "/status")
+	return err == nil && flags&exiting != 0 || fields[0] == "Z" || fields[0] == "X"
 }
 
 // exiting is PF_EXITING of include/linux/sched.h of Linux.
