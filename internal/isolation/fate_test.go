@@ -1,0 +1,275 @@
+package isolation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// stuck is a client that has not acknowledged a pin, for which a READ waits.
+type stuck struct {
+	*scene
+	proc     *actor
+	link     *Link
+	answered func() int // 1 when the READ is
+	start    time.Time  // of its waiting
+}
+
+// inStuck has p not acknowledge the pin of block 0.
+func inStuck(t *testing.T, p func() *actor, test func(s *stuck)) {
+	inScene(t, 1, func(s *scene) {
+		c := &stuck{scene: s, proc: p()}
+		c.link = s.open(c.proc)
+		s.say(c.link, "1 watch %s @%s", s.file.Oid, s.tid)
+		require.Equal(t, []string{"1 ok"}, s.hear(c.link))
+		s.commit(0)
+		c.answered, c.start = s.read(0, 1), time.Now()
+		require.Len(t, s.pins(s.hear(c.link), 0, 1), 1)
+		require.Zero(t, c.answered())
+		test(c)
+	})
+}
+
+// until lets time pass until a moment after the READ began to wait.
+func (c *stuck) until(d time.Duration) {
+	time.Sleep(time.Until(c.start.Add(d)))
+	synctest.Wait()
+}
+
+// requireEnd requires that the client has seen the end of the link, or that it waits.
+func (c *stuck) requireEnd(ended bool) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.Context(), time.Millisecond)
+	defer cancel()
+	_, err := c.link.Read(ctx, make([]byte, 1))
+	if ended {
+		require.ErrorIs(c, err, io.EOF)
+	} else {
+		require.Error(c, err)
+		require.NotErrorIs(c, err, io.EOF)
+	}
+}
+
+// signals returns what the process was sent, with the time from when the READ waited.
+func (c *stuck) signals() (got []string) {
+	c.proc.mu.Lock()
+	defer c.proc.mu.Unlock()
+	for i, sig := range c.proc.got {
+		got = append(got, fmt.Sprintf("%s after %s", unix.SignalName(sig), c.proc.at[i].Sub(c.start).Round(10*time.Millisecond)))
+	}
+	return got
+}
+
+// TestClientThatIsSlowIsEnded by the signal of memory that cannot be had, and if that
+// is not enough for good, within a third of the time for a pin. The READ goes on when
+// it is known not to run any more. If it does, the READ never does.
+func TestClientThatIsSlowIsEnded(t *testing.T) {
+	const T = sceneTimeout
+	bus := fmt.Sprintf("SIGBUS after %s", T)
+	kill := fmt.Sprintf("SIGKILL after %s", T+T/6)
+	for _, test := range []struct {
+		name    string
+		endsBy  []syscall.Signal
+		doomed  bool
+		signals []string
+		after   time.Duration // the READ is answered
+		lives   bool          // it never is
+	}{
+		{"ends", []syscall.Signal{syscall.SIGBUS}, false, []string{bus}, T, false},
+		{"catches", []syscall.Signal{syscall.SIGKILL}, false, []string{bus, kill}, T + T/6, false},
+		{"is doomed", nil, true, []string{bus, kill}, T + T/3, false},
+		{"lives", nil, false, []string{bus, kill}, T + T/3, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			process := func() *actor {
+				p := newActor(7, test.endsBy...)
+				p.doomed = test.doomed
+				return p
+			}
+			inStuck(t, process, func(c *stuck) {
+				c.until(T - time.Second)
+				require.Empty(c, c.signals())
+				for at := T; at < test.after; at += (test.after - T) / 5 {
+					c.until(at + 10*time.Millisecond)
+					require.Zero(c, c.answered())
+					require.Error(c, c.kernel.ReadPages(c.Context(), nil, 7, 1, 2), "a READ of its own would keep it")
+					require.NoError(c, c.link.Write([]byte("7 bye\n")), "it learns nothing that it could run away from")
+					if at == T {
+						text := strings.Join(c.hear(c.link), "\n")
+						require.Contains(c, text, "0 fatal: pin #0 @0000000000000001: sendReq: waiting for reply: context deadline exceeded")
+					}
+					c.requireEnd(false)
+				}
+				c.until(test.after + 100*time.Millisecond)
+				require.Equal(c, test.signals, c.signals())
+				_ = c.hear(c.link)
+				c.requireEnd(true)
+				if test.lives {
+					require.Len(c, c.fatal, 1)
+					c.until(time.Hour)
+					require.Zero(c, c.answered(), "it may see the page")
+					require.Empty(c, c.killed)
+					return
+				}
+				require.Equal(c, 1, c.answered())
+				require.Empty(c, c.fatal)
+				require.Len(c, c.killed, 1)
+				require.Equal(c, TimedOut, c.killed[0].Reason)
+				require.EqualValues(c, 1, c.engine.Stats().PinKill)
+				require.NoError(c, c.kernel.ReadPages(c.Context(), nil, 7, 1, 2), "its number may be another process by now")
+			})
+		})
+	}
+}
+
+// TestTimeThatAClientHasToEndByItself is what is left for the pin, and not more than
+// some seconds, when the link broke; none when it did wrong.
+func TestTimeThatAClientHasToEndByItself(t *testing.T) {
+	const T = sceneTimeout
+	refuse := func(c *stuck) { c.say(c.link, "2 nak") }
+	breaks := func(c *stuck) { c.say(c.link, "4 ack") }
+	closes := func(c *stuck) { c.link.Release() }
+	for _, test := range []struct {
+		does          func(c *stuck)
+		when, patient time.Duration
+		reason        Reason
+	}{
+		{refuse, time.Second, 0, Refused},
+		{breaks, time.Second, dyingPatience, Broke},
+		{closes, time.Second, dyingPatience, Closed},
+		{closes, T - dyingPatience/2, dyingPatience / 2, Closed},
+	} {
+		process := func() *actor { return newActor(7, syscall.SIGBUS) }
+		inStuck(t, process, func(c *stuck) {
+			c.until(test.when)
+			test.does(c)
+			c.until(test.when + test.patient + 10*time.Millisecond)
+			require.Equal(c, []string{fmt.Sprintf("SIGBUS after %s", test.when+test.patient)}, c.signals())
+			require.Equal(c, 1, c.answered())
+			require.Len(c, c.killed, 1)
+			require.Equal(c, test.reason, c.killed[0].Reason)
+		})
+		if test.patient == 0 {
+			continue
+		}
+		inStuck(t, process, func(c *stuck) {
+			c.until(test.when)
+			test.does(c)
+			c.until(test.when + test.patient/2)
+			require.Zero(c, c.answered(), "it may see the page")
+			close(c.proc.dead)
+			require.Equal(c, 1, c.answered())
+			require.Empty(c, c.signals())
+			require.Empty(c, c.killed)
+		})
+	}
+}
+
+// TestClientThatMayGoIsLeftAlone: who says bye, ends by itself, or has a server that
+// stops.
+func TestClientThatMayGoIsLeftAlone(t *testing.T) {
+	for name, goes := range map[string]func(c *stuck){
+		"bye":  func(c *stuck) { c.say(c.link, "3 bye") },
+		"ends": func(c *stuck) { close(c.proc.dead) }, // the link stays open elsewhere
+		"the server is told to end": func(c *stuck) {
+			c.cancel()
+			c.until(time.Minute)
+			require.Empty(c, c.signals())
+			c.engine.Close()
+		},
+		"the server ends": func(c *stuck) { c.engine.list()[0].shutdown(downStopped, "", nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inStuck(t, func() *actor { return newActor(7) }, func(c *stuck) {
+				goes(c)
+				require.Equal(c, 1, c.answered())
+				c.requireEnd(true)
+				require.Equal(c, 1, c.proc.closed, "handles are given back, once")
+				c.until(time.Hour)
+				require.Empty(c, c.signals())
+				require.Empty(c, c.killed)
+				require.Empty(c, c.fatal)
+				require.Empty(c, c.engine.list())
+			})
+		})
+	}
+}
+
+// TestTimeForAPinRunsFromWhenAREADWaits also when the pin is sent later.
+func TestTimeForAPinRunsFromWhenAREADWaits(t *testing.T) {
+	inScene(t, 1, func(s *scene) {
+		proc := newActor(7, syscall.SIGBUS)
+		c := &stuck{scene: s, proc: proc, link: s.open(proc)}
+		s.say(c.link, "1 watch %s @%s", s.file.Oid, s.tid)
+		require.Equal(t, []string{"1 ok"}, s.hear(c.link))
+		line := strings.Repeat("x", maxOutput/2-1) + "\n"
+		require.True(t, c.link.out.tryPut(line))
+		require.True(t, c.link.out.tryPut(line)) // there is no room for a pin
+		s.commit(0)
+		c.answered, c.start = s.read(0, 1), time.Now()
+		c.until(sceneTimeout - time.Second)
+		lines := append(s.hear(c.link), s.hear(c.link)...)
+		require.Len(t, lines, 3)
+		require.Len(t, s.pins(lines[2:], 0, 1), 1)
+		c.until(sceneTimeout + 10*time.Millisecond)
+		require.Equal(t, []string{fmt.Sprintf("SIGBUS after %s", sceneTimeout)}, c.signals())
+		require.Equal(t, 1, c.answered())
+	})
+}
+
+// TestLinksAreBounded, those of one process to a quarter, and what was refused or has
+// ended takes none.
+func TestLinksAreBounded(t *testing.T) {
+	inScene(t, 1, func(s *scene) {
+		refused := func(pid int) {
+			s.Helper()
+			p := newActor(pid)
+			_, err := s.engine.Open(func() (Process, error) { return p, nil })
+			require.ErrorIs(s, err, ErrTooManyLinks)
+		}
+		for round := range 3 {
+			var links []*Link
+			var procs []*actor
+			for i := range 6 {
+				procs = append(procs, newActor(i/2))
+				links = append(links, s.open(procs[i]))
+			}
+			for range 10 {
+				over := newActor(0)
+				_, err := s.engine.Open(func() (Process, error) { return over, nil })
+				require.ErrorIs(s, err, ErrTooManyLinks)
+				require.Equal(s, 1, over.closed)
+				gone := errors.New("it is gone")
+				_, err = s.engine.Open(func() (Process, error) { return nil, gone })
+				require.ErrorIs(s, err, gone)
+			}
+			for i := range 2 {
+				procs = append(procs, newActor(3))
+				links = append(links, s.open(procs[6+i]))
+			}
+			refused(4)
+			require.Equal(s, 8, s.engine.Stats().WatchLink)
+			for i, l := range links {
+				if (i+round)%2 == 0 {
+					close(procs[i].dead)
+				} else {
+					l.Release()
+				}
+			}
+			synctest.Wait()
+			require.Zero(s, s.engine.Stats().WatchLink)
+			for i := range procs {
+				require.Equal(s, 1, procs[i].closed)
+			}
+		}
+	})
+}
