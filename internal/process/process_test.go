@@ -95,6 +95,7 @@ func TestWhoMayRunAgainIsNotDying(t *testing.T) {
 	require.NoError(t, err)
 	defer h.Close()
 	require.NoError(t, h.Signal(syscall.SIGSTOP))
+	require.NoError(t, unix.Waitid(unix.P_PID, h.Pid(), nil, unix.WSTOPPED, nil))
 	require.NoError(t, h.Signal(syscall.SIGTERM)) // pending, until it goes on
 	require.NoError(t, unix.Tgkill(h.Pid(), h.Pid(), syscall.SIGTERM))
 	require.False(t, ThreadIsDying(h.Pid()))
