@@ -91,3 +91,21 @@ func TestClientThatMayRunAgainAfterSIGKILLIsFatal(t *testing.T) {
 		})
 	}
 }
+
+// A client that refuses a pin and closes the link at once has not done what the pin
+// says, and goes on living.
+func TestClientThatRefusesAndClosesIsEnded(t *testing.T) {
+	h, _ := newWorldHead(t)
+	e, end := engineOf(t, h)
+	defer end()
+	proc := newMortal()
+	l, err := e.Open(func() (Process, error) { return proc, nil })
+	require.NoError(t, err)
+	l.mu.Lock()
+	l.stream = 2
+	l.messages[2] = &message{stream: 2, reply: make(chan string, 1), failed: &pinError{deadline: time.Now().Add(time.Minute)}}
+	l.mu.Unlock()
+	require.NoError(t, l.Write([]byte("2 nak: no\n")))
+	l.Release()
+	within(t, "the client is ended", func() { <-proc.dead })
+}

@@ -190,15 +190,22 @@ func (l *Link) handle(line string) {
 	}
 }
 
-// acknowledge hands the reply to a pin to who sent it.
+// acknowledge hands the reply to a pin to who sent it. A pin that is refused stays
+// open: whatever the client does next, it has not done what the pin says.
 func (l *Link) acknowledge(f frame) {
 	l.mu.Lock()
 	m := l.messages[f.stream]
-	delete(l.messages, f.stream)
-	forgiven := 0 < f.stream && f.stream <= l.forgiven
+	open := m != nil && !m.refused
+	switch {
+	case open && f.msg == "ack":
+		delete(l.messages, f.stream)
+	case open:
+		m.refuse(f.msg)
+	}
+	forgiven := m == nil && 0 < f.stream && f.stream <= l.forgiven
 	l.mu.Unlock()
 	switch {
-	case m != nil:
+	case open:
 		m.reply <- f.msg
 	case !forgiven:
 		l.protocolError(fmt.Errorf("%d: reply on unexpected stream", f.stream))

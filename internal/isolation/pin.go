@@ -130,7 +130,18 @@ type message struct {
 	stream uint64
 	reply  chan string // of capacity 1
 	failed *pinError   // what the pin is if no answer comes
-	gone   bool        // the watch was removed meanwhile; guarded by Link.mu
+
+	// What follows is guarded by Link.mu.
+	gone    bool // the watch was removed meanwhile
+	refused bool // the client has answered, but not that it is done
+}
+
+// refuse notes that the client has said something else than that it is done.
+// Requires: Link.mu.
+func (m *message) refuse(msg string) {
+	m.refused = true
+	m.failed.malformed = true
+	m.failed.cause = fmt.Errorf("expect %q; got %q", "ack", msg)
 }
 
 // put sends what block blk of w has to be pinned to. It returns nil if there is
@@ -203,9 +214,12 @@ func (l *Link) answerTo(m *message) *pinError {
 		if msg == "ack" {
 			return nil
 		}
-		m.failed.malformed = true
-		m.failed.cause = fmt.Errorf("expect %q; got %q", "ack", msg)
+		return m.failed
 	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !m.refused {
 		m.failed.cause = fmt.Errorf("sendReq: waiting for reply: %w", ctx.Err())
 	}
 	return m.failed
@@ -241,7 +255,11 @@ func (l *Link) forget(w *head.Watch) {
 // that nobody can answer it. Requires: l.mu.
 func (l *Link) oldestMessage() (oldest *pinError) {
 	for _, m := range l.messages {
-		if p := m.failed; !m.gone && (oldest == nil || p.deadline.Before(oldest.deadline)) {
+		p := m.failed
+		if m.refused && !m.gone {
+			return p
+		}
+		if !m.gone && (oldest == nil || p.deadline.Before(oldest.deadline)) {
 			oldest = &pinError{blk: p.blk, rev: p.rev, deadline: p.deadline,
 				cause: fmt.Errorf("sendReq: waiting for reply: %w", context.Canceled)}
 		}
