@@ -33,7 +33,7 @@ setup: ## check what mounting and testing need; install or name what is missing
 test: setup build bin/venv lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 50000
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 15000
 	@t/setup.sh test
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m $$($(GO) list ./t/... | grep -v /witness)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/witness -duration 1m -without "$(WITHOUT)"

@@ -15,15 +15,17 @@
 // Data is held back until all clients that must not see it are known not to. So
 // a client that does not acknowledge a pin in time is ended: its process, which
 // was found out when the link was opened and is held by a handle, so that nobody
-// else can be hit. If it cannot be ended the whole filesystem is, rather than
-// serve anybody while it may see wrong data. A client that says bye, or that is
-// dying by itself, is left alone.
+// else can be hit. One that hangs in the kernel, but will run nothing of its own
+// any more, counts as ended. If a client may run again the whole filesystem is ended,
+// rather than serve anybody while it may see wrong data. A client that says bye, or
+// that is dying by itself, is left alone.
 //
 // # Ownership and locking
 //
 // Write and Read of a Link are called by the transport. Write never blocks. All
 // goroutines of a link, one for each watch request in progress and for each
-// block with pins to send, are waited for before its watches are dropped. Locks
+// block with pins to send, are waited for before its watches are dropped; the one
+// that waits for the end of the client ends after that. Locks
 // are held for map operations only, and nothing is waited for but channels, so
 // that tests run it all with time standing still.
 package isolation
