@@ -73,14 +73,16 @@ type packedWorld struct {
 
 const packedSecond = zodb.Tid(1<<32) / 60 // of a tid, about
 
-func newPackedWorld(t *testing.T) *packedWorld {
+func newPackedWorld(t *testing.T) *packedWorld { return newPackedWorldOf(t, 0) }
+
+func newPackedWorldOf(t *testing.T, maxHistory int) *packedWorld {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &packedWorld{T: t, db: &packedStore{Storage: mem.New()}, tid: 0x0400000000000000}
 	w.commit()
 	objs := tail.NewObjects(ctx, w.db, w.tid, 0)
 	loader := bigfile.NewLoader(ctx, 4)
 	w.head = head.New(ctx, w.tid, objs, w.db, loader, head.Config{MaxServed: 1000, Retry: time.Second, StuckAfter: time.Hour,
-		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: t.Logf})
+		KeepHistory: time.Minute, MaxHistory: maxHistory, KeepFloor: time.Hour, Warnf: t.Logf})
 	t.Cleanup(func() { cancel(); w.head.Close(); loader.Wait(); objs.Close(); w.db.Close() })
 	var err error
 	w.file, err = w.head.Open(ctx, 1)

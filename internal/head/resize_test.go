@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,7 +111,7 @@ func TestCondemnedProcessIsNotKeptByALoad(t *testing.T) {
 		synctest.Wait()
 		select {
 		case err := <-done:
-			require.Error(t, err)
+			require.ErrorIs(t, err, syscall.EIO)
 		default:
 			t.Error("READ of a condemned thread still waits after a minute")
 		}
