@@ -18,6 +18,16 @@ func (f *File) Busy() (reads, stores, loads int) {
 	return len(f.reads), len(f.stores), f.loads.Len()
 }
 
+// Parked returns how many bytes count as kept by READs that wait for clients.
+func (h *Head) Parked() int64 { return h.counts.parked.Load() }
+
+// MapsPast reports whether the client maps a block from a past view.
+func (w *Watch) MapsPast(blk int64) bool {
+	w.file.Lock()
+	defer w.file.Unlock()
+	return !w.mayMapHead(blk)
+}
+
 // PreservedFor returns all that is preserved and has the revision of a view.
 func (h *Head) PreservedFor(ctx context.Context, oid zodb.Oid, at zodb.Tid) map[int64]*storage.Buf {
 	blocks := make(map[int64]*storage.Buf)

@@ -106,7 +106,8 @@ func TestHistoryIsKeptForWhoeverMayAskForIt(t *testing.T) {
 					k.requireKept()
 				}
 			}
-			go func() { _ = k.read() }()
+			done := make(chan error, 1)
+			go func() { done <- k.read() }()
 			synctest.Wait()
 			for i, w := range k.watches {
 				var pin zodb.Tid
@@ -117,6 +118,7 @@ func TestHistoryIsKeptForWhoeverMayAskForIt(t *testing.T) {
 				}
 				w.Drop()
 			}
+			require.NoError(t, <-done)
 		})
 	}
 }
