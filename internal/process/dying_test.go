@@ -91,8 +91,9 @@ func TestStatTellsWhoIsEnding(t *testing.T) {
 // TestPendingKillIsTold of the thread itself: what is pending for the process is not
 // taken by any thread yet.
 func TestPendingKillIsTold(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "status")
-	require.False(t, killPending(path))
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "stat"), []byte("7 (sleep) D 1 7 7 0 -1 4194304 4 4 4"), 0o600))
+	require.False(t, isDying(dir))
 	for status, want := range map[string]bool{
 		"SigQ:\t1/9\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n": true,
 		"SigQ:\t1/9\nSigPnd:\t0000000000040302\nShdPnd:\t0000000000000000\n": true,
@@ -101,8 +102,8 @@ func TestPendingKillIsTold(t *testing.T) {
 		"SigQ:\t1/9\nSigPnd:\t0000000000004040\n":                            false,
 		"SigQ:\t1/9\n": false,
 	} {
-		require.NoError(t, os.WriteFile(path, []byte(status), 0o600))
-		require.Equal(t, want, killPending(path), status)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "status"), []byte(status), 0o600))
+		require.Equal(t, want, isDying(dir), status)
 	}
 }
 

@@ -104,8 +104,10 @@ func (h *Handle) Doomed() bool {
 
 // ThreadIsDying reports whether thread id will not return to its program: SIGKILL
 // is pending for it, or it is ending, or has ended.
-func ThreadIsDying(id int) bool {
-	dir := "/proc/" + strconv.Itoa(id)
+func ThreadIsDying(id int) bool { return isDying("/proc/" + strconv.Itoa(id)) }
+
+// isDying is ThreadIsDying of the thread with that directory.
+func isDying(dir string) bool {
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {
 		return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)

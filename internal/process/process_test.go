@@ -45,12 +45,17 @@ func TestWaitEndsWhenTheProcessIsAZombie(t *testing.T) {
 func TestHandleOfAnyThreadIsOfItsProcess(t *testing.T) {
 	tid := make(chan int)
 	done := make(chan struct{})
-	go func() {
+	hold := func() {
 		runtime.LockOSThread()
 		tid <- unix.Gettid()
 		<-done
-	}()
+	}
+	go hold()
 	id := <-tid
+	if id == os.Getpid() { // the first thread, which is held now
+		go hold()
+		id = <-tid
+	}
 	defer close(done)
 	h, err := OfThread(id)
 	require.NoError(t, err)
