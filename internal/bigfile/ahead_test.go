@@ -309,6 +309,7 @@ func TestLoadsEndWithTheServer(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		cancel()
 		synctest.Wait()
+		require.True(t, a.failed() != b.failed(), "the one without a slot has ended, and the other not yet")
 		close(gate)
 		loader.Wait()
 		require.Equal(t, 2, loads.Len(), "somebody has them still")
