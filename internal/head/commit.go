@@ -243,7 +243,7 @@ func (t *transaction) switchFile(c *change) {
 		f.resized()
 		f.show(f.Size())
 	}
-	f.noStore, f.cutting = false, false
+	f.noStore, f.cutting, f.growing = false, false, false
 	if c.delta != nil && c.delta.Touched() {
 		f.rev = t.tid
 	}

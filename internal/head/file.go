@@ -52,6 +52,7 @@ type File struct {
 	leaving map[int64]*span         // blocks being dropped from the page cache, unless read: by whom last
 	cutting bool                    // a commit is making the file shorter: see shrink.go
 	shown   int64                   // size that the kernel is told; see resize.go
+	growing bool                    // that is the one after the switch of a commit
 }
 
 // blkView is a block as of a view.

@@ -55,7 +55,7 @@ func (f *File) unregister(r *read) Kernel {
 			f.reads[e.Blk] = left
 		}
 	}
-	if f.show(f.Size()) {
+	if f.hasGrown() && f.show(f.Size()) {
 		return f.kernel
 	}
 	return nil
@@ -100,9 +100,19 @@ type Request struct {
 // again: what passes the gate is not older than the view at that moment. Read
 // waits until no client sees the data through head/ that must not see it.
 func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
+	return f.readAgain(ctx, req, nil)
+}
+
+// readAgain is Read in place of begun, if that is not nil: one that began with another
+// end of the file. It is released once the new one is registered: in between the kernel
+// could be told a size that it must not know while the READ waits.
+func (f *File) readAgain(ctx context.Context, req Request, begun *read) (*bigfile.Reply, error) {
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, blksize, err := f.register(req, cancel)
+	if begun != nil {
+		begun.Release()
+	}
 	if err == errGrowing {
 		if err := f.await(ctx, f.hasGrown); err != nil {
 			return nil, err
@@ -124,10 +134,10 @@ func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 	if err != nil {
 		err = a.reason(err)
 		a.release()
-		reply.Release()
 		if err == errResized {
-			return f.Read(ctx, req)
+			return f.readAgain(ctx, req, r)
 		}
+		reply.Release()
 		return nil, err
 	}
 	for i, e := range r.extents {

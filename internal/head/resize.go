@@ -65,10 +65,12 @@ func (t *transaction) grow() error {
 	for _, c := range t.all() {
 		f := c.file
 		f.Lock()
-		grows := c.delta != nil && !c.whole && c.delta.Size > f.Size() && f.show(c.delta.Size)
+		grows := c.delta != nil && !c.whole && c.delta.Size > f.Size()
+		told := grows && f.show(c.delta.Size)
+		f.growing = grows && f.shown == c.delta.Size
 		kernel := f.kernel
 		f.Unlock()
-		if !grows || kernel == nil {
+		if !told || kernel == nil {
 			continue
 		}
 		if err := kernel.InvalidateAttr(); err != nil {
@@ -82,7 +84,7 @@ func (t *transaction) grow() error {
 var errGrowing = errors.New("the file is becoming longer")
 
 // hasGrown reports whether there is nothing to wait for. Requires: lock.
-func (f *File) hasGrown() bool { return f.shown <= f.Size() }
+func (f *File) hasGrown() bool { return !f.growing }
 
 // ErrBehindEnd refuses a READ behind the end of a file that became shorter. The
 // kernel does not know that yet, or it would not ask.

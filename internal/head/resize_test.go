@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -157,6 +158,130 @@ func TestGrowthWhileAReadIsParked(t *testing.T) {
 		default:
 		}
 		require.NoError(t, <-done)
+		require.Equal(t, byte('b'), k.PageAt(0)[1024])
+	})
+}
+
+// attrKernel notes what is true whenever the kernel is made to ask for attributes again.
+type attrKernel struct {
+	*headtest.Kernel
+	file *head.File
+	then func() // called after that; may be nil
+
+	mu   sync.Mutex
+	told []attrTold
+}
+
+type attrTold struct {
+	size int64    // that it would be told
+	view zodb.Tid // that READs get
+}
+
+func (k *attrKernel) InvalidateAttr() error {
+	k.file.Lock()
+	view := k.file.View()
+	k.file.Unlock()
+	k.mu.Lock()
+	k.told = append(k.told, attrTold{k.file.Attr().Size, view})
+	k.mu.Unlock()
+	if k.then != nil {
+		k.then()
+	}
+	return k.Kernel.InvalidateAttr()
+}
+
+// TestKernelLearnsOfGrowthBeforeTheSwitch, and does not forget it. A READ that comes in
+// between for what is new waits for it. Of the rest it learns after the switch.
+func TestKernelLearnsOfGrowthBeforeTheSwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		k, h, next := resizeWorld(t, page, []int64{0}, []int64{0, 1}, []int64{0})
+		noted := &attrKernel{Kernel: k, file: h.Known(1)}
+		noted.file.Attach(noted)
+		done := make(chan byte, 1)
+		noted.then = func() {
+			noted.then = nil
+			_, err := k.ReadDirect(t.Context(), 0, 1)
+			require.NoError(t, err)
+			require.Equal(t, 2*page, noted.file.Attr().Size, "another READ has ended")
+			go func() {
+				data, err := k.ReadDirect(t.Context(), 1, 2)
+				require.NoError(t, err)
+				done <- append(data, 0)[0]
+			}()
+			synctest.Wait()
+			require.Empty(t, done)
+		}
+		next()
+		require.Equal(t, byte('b'), <-done)
+		require.Equal(t, []attrTold{{2 * page, 1}, {2 * page, 2}}, noted.told)
+		next()
+		require.Equal(t, []attrTold{{page, 3}}, noted.told[2:])
+	})
+}
+
+// TestFaultBehindAnEndThatIsNotToldYet does not wait for the client because of which it
+// is not.
+func TestFaultBehindAnEndThatIsNotToldYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long, short := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, []int64{0, 1, 2, 3, 4}
+		k, h, next := resizeWorld(t, 1024, long, short, long, short)
+		f := h.Known(1)
+		var w *head.Watch
+		require.NoError(t, f.Watch(t.Context(), &parkedClient{make(chan int64, 100)}, 1, nil, func(x *head.Watch) { w = x }))
+		next()
+		next()
+		k.Stat()
+		parked, fault := make(chan error, 1), make(chan error, 1)
+		go func() { parked <- k.ReadPages(t.Context(), nil, 0, 1, 2) }()
+		synctest.Wait()
+		next()
+		require.EqualValues(t, 12<<10, f.Attr().Size, "the page that the new end is in is being read")
+		go func() { fault <- k.ReadPages(t.Context(), nil, 0, 2, 3) }()
+		synctest.Wait()
+		require.Empty(t, parked)
+		require.Len(t, fault, 1)
+		require.ErrorIs(t, <-fault, head.ErrBehindEnd)
+		w.Drop()
+		require.NoError(t, <-parked)
+		require.EqualValues(t, 5<<10, f.Attr().Size)
+	})
+}
+
+// TestSizeWithinAPageIsToldWhenNoREADOfItWaits: the kernel would keep whoever asks for
+// it until then.
+func TestSizeWithinAPageIsToldWhenNoREADOfItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, 1024, []int64{0}, []int64{0}, []int64{0, 1})
+		f := h.Known(1)
+		noted := &attrKernel{Kernel: k, file: f}
+		f.Attach(noted)
+		c := &parkedClient{make(chan int64, 10)}
+		var w *head.Watch
+		require.NoError(t, f.Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
+		next()
+		done := make(chan error, 1)
+		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+		synctest.Wait()
+		require.Empty(t, done)
+		next()
+		stat := make(chan struct{})
+		go func() { k.Stat(); close(stat) }()
+		synctest.Wait()
+		select {
+		case <-stat:
+		default:
+			t.Error("who asks for the size waits for a client")
+		}
+		require.EqualValues(t, 1024, f.Attr().Size)
+		noted.told = nil
+		w.Drop()
+		require.NoError(t, <-done)
+		<-stat
+		synctest.Wait()
+		require.Equal(t, []attrTold{{2048, 3}}, noted.told)
+		k.Stat()
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
 		require.Equal(t, byte('b'), k.PageAt(0)[1024])
 	})
 }
