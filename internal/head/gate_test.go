@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wcfs/wcfs/internal/head"
+	"github.com/wcfs/wcfs/internal/head/headtest"
 )
 
 // heldWorld is a file of two blocks, the second of which has changed for a client that
@@ -119,4 +120,79 @@ func TestREADThatComesWhileItsProcessIsCondemned(t *testing.T) {
 		_, err := f.file.Read(t.Context(), head.Request{N: 1, Thread: 7})
 		require.ErrorIs(t, err, syscall.EIO)
 	})
+}
+
+// TestREADsThatWaitForClientsKeepBoundedMemory: those for which there is no room load
+// their blocks again.
+func TestREADsThatWaitForClientsKeepBoundedMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		blksize := headtest.NewWorld(1).BlkSize
+		f := newFixture(t, head.Config{ParkedBytes: 2*blksize + 1})
+		f.readAll()
+		c := &parkedClient{make(chan int64, 100)}
+		var w *head.Watch
+		first := f.head.At()
+		require.NoError(t, f.file.Watch(t.Context(), c, first, nil, func(x *head.Watch) { w = x }))
+		var blks []int64
+		for len(blks) < 4 {
+			tid, err := f.commit()
+			require.NoError(t, err)
+			blks = nil
+			for blk := range int64(f.EndAt(tid)) {
+				if f.revOf(blk, tid) > first && !f.pinned(c, w, blk) {
+					blks = append(blks, blk)
+				}
+			}
+		}
+		f.park(blks, w, 2)
+		w.Drop()
+	})
+}
+
+// pinned pins a block that a commit took off the end.
+func (f *fixture) pinned(c *parkedClient, w *head.Watch, blk int64) bool {
+	for len(c.sent) > 0 {
+		lost := <-c.sent
+		require.Equal(f.t, head.Taken, take(w, lost))
+		w.Acked(lost)
+		take(w, lost)
+	}
+	return w.MapsPast(blk)
+}
+
+// park has a READ of each block wait for the client of w, and be answered one after
+// another. kept of them keep their blocks.
+func (f *fixture) park(blks []int64, w *head.Watch, kept int) {
+	answered := make(chan error, len(blks))
+	pages := f.BlkSize / f.kernel.Page
+	for _, blk := range blks {
+		go func() {
+			data, err := f.kernel.ReadDirect(f.t.Context(), blk*pages, (blk+1)*pages)
+			require.Equal(f.t, f.Block(f.head.At(), blk), data)
+			answered <- err
+		}()
+	}
+	for i, blk := range blks {
+		time.Sleep(time.Minute) // what was loaded ahead is let go
+		synctest.Wait()
+		require.Len(f.t, answered, i)
+		_, _, loads := f.file.Busy()
+		require.LessOrEqual(f.t, loads, kept)
+		require.Equal(f.t, int64(loads)*f.BlkSize, f.head.Parked())
+		if i == 0 {
+			require.Equal(f.t, kept, loads)
+		}
+		require.Equal(f.t, head.Taken, take(w, blk))
+		w.Acked(blk)
+		take(w, blk)
+	}
+	synctest.Wait()
+	require.Len(f.t, answered, len(blks))
+	for range blks {
+		require.NoError(f.t, <-answered)
+	}
+	require.Zero(f.t, f.head.Parked())
+	time.Sleep(time.Minute)
+	reads, stores, loads := f.file.Busy()
+	require.Zero(f.t, reads+stores+loads)
 }

@@ -103,9 +103,8 @@ func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 	return f.readAgain(ctx, req, nil)
 }
 
-// readAgain is Read in place of begun, if that is not nil: one that began with another
-// end of the file. It is released once the new one is registered: in between the kernel
-// could be told a size that it must not know while the READ waits.
+// readAgain is Read in place of begun, which began with another end, if that is not nil.
+// It is released only then: the kernel must not be told the new size while a READ waits.
 func (f *File) readAgain(ctx context.Context, req Request, begun *read) (*bigfile.Reply, error) {
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -26,6 +26,12 @@ import (
 // commits the next table: its last block is new or changed. Without a table block 0
 // is damaged.
 func resizeWorld(t *testing.T, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, func()) {
+	k, h, _, next := resizeWorldOf(t, nil, blksize, tables...)
+	return k, h, next
+}
+
+// resizeWorldOf is resizeWorld with some threads dying. Block blk is object 100+blk.
+func resizeWorldOf(t *testing.T, isDying func(int) bool, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, *mem.Storage, func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	db := mem.New()
 	commit := func(tid zodb.Tid, keys []int64) {
@@ -54,7 +60,7 @@ func resizeWorld(t *testing.T, blksize int64, tables ...[]int64) (*headtest.Kern
 	commit(1, tables[0])
 	objs := tail.NewObjects(ctx, db, 1, 1<<20)
 	loader := bigfile.NewLoader(ctx, 4)
-	h := head.New(ctx, 1, objs, db, loader, head.Config{MaxServed: 1000, Retry: time.Second, StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: t.Logf})
+	h := head.New(ctx, 1, objs, db, loader, head.Config{MaxServed: 1000, Retry: time.Second, StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: t.Logf, IsDying: isDying})
 	t.Cleanup(func() { cancel(); h.Close(); loader.Wait(); objs.Close(); db.Close() })
 	f, err := h.Open(ctx, 1)
 	require.NoError(t, err)
@@ -62,7 +68,7 @@ func resizeWorld(t *testing.T, blksize int64, tables ...[]int64) (*headtest.Kern
 	_, err = db.NextEvent(ctx)
 	require.NoError(t, err)
 	i := 1
-	return k, h, func() {
+	return k, h, db, func() {
 		commit(zodb.Tid(i+1), tables[i])
 		i++
 		ev, err := db.NextEvent(ctx)
@@ -284,4 +290,48 @@ func TestSizeWithinAPageIsToldWhenNoREADOfItWaits(t *testing.T) {
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
 		require.Equal(t, byte('b'), k.PageAt(0)[1024])
 	})
+}
+
+// TestREADBehindANewEndIsNotKeptByALoad: the kernel waits for it when it learns of the
+// end. It begins anew, also when the file is as long as before by then.
+func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
+	for _, grows := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			page := int64(os.Getpagesize())
+			looking, look := make(chan struct{}), make(chan struct{})
+			k, _, db, next := resizeWorldOf(t, func(int) bool { looking <- struct{}{}; <-look; return false },
+				page, []int64{0, 1}, []int64{0}, []int64{0, 1})
+			stuck := make(chan struct{})
+			db.OnLoad(func(_ context.Context, xid zodb.Xid) error {
+				if xid.Oid == 101 && xid.At < 3 {
+					<-stuck
+				}
+				return nil
+			})
+			signal, done := make(chan struct{}), make(chan error, 1)
+			go func() { done <- k.ReadPages(t.Context(), signal, 7, 1, 2) }()
+			synctest.Wait()
+			if grows {
+				close(signal)
+				<-looking // the READ gets on when both are over
+				next()
+				next()
+				go func() {
+					for range looking {
+					}
+				}()
+				close(look)
+			} else {
+				next()
+			}
+			synctest.Wait()
+			require.Len(t, done, 1)
+			require.NoError(t, <-done)
+			if grows {
+				require.Equal(t, byte('b'), k.PageAt(1)[0])
+			}
+			close(stuck)
+			close(looking)
+		})
+	}
 }

@@ -165,6 +165,74 @@ func TestWhatOnlyASetupWantsIsNotUrgent(t *testing.T) {
 	})
 }
 
+// TestPinnedBlockMovesAlong although the page cache does not have it any more: the client
+// maps it from the view before.
+func TestPinnedBlockMovesAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &waiting{packedWorld: newPackedWorld(t), client: &sends{}}
+		first := w.tid
+		second := w.next()
+		third := w.next()
+		require.NoError(t, w.read())
+		done := w.setUp(first)
+		w.take(first, time.Time{})
+		w.watch.Acked(0)
+		w.idle()
+		<-done
+		for _, at := range []zodb.Tid{second, third} {
+			require.True(t, w.file.Evict(0) || at == third)
+			require.False(t, w.watch.File().IsServed(0))
+			done = w.move(at)
+			if at == third {
+				at = head.ToHead
+			}
+			w.take(at, time.Time{})
+			w.watch.Acked(0)
+			w.idle()
+			<-done
+		}
+		w.watch.Drop()
+	})
+}
+
+// TestAnswerThatIsOpenIsWaitedForByTheNextWatch, which tells the client what holds now:
+// it may have done what the message said, or not.
+func TestAnswerThatIsOpenIsWaitedForByTheNextWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &waiting{packedWorld: newPackedWorld(t), client: &sends{}}
+		first := w.tid
+		second := w.next()
+		require.NoError(t, w.read())
+		w.setUp(first)
+		w.take(first, time.Time{})
+		w.watch.Drop()
+		unsure := make(chan []int64, 1)
+		go func() {
+			blks, err := w.watch.Drained(t.Context())
+			require.NoError(t, err)
+			unsure <- blks
+		}()
+		synctest.Wait()
+		require.Empty(t, unsure)
+		w.watch.Acked(0)
+		w.idle()
+		synctest.Wait()
+		require.Len(t, unsure, 1)
+
+		done := make(chan error, 1)
+		go func() {
+			done <- w.file.Watch(t.Context(), w.client, second, <-unsure, func(x *head.Watch) { w.watch = x })
+		}()
+		synctest.Wait()
+		require.Empty(t, done)
+		w.take(head.ToHead, time.Time{})
+		w.watch.Acked(0)
+		w.idle()
+		require.NoError(t, <-done)
+		w.watch.Drop()
+	})
+}
+
 // TestFileThatBecomesAnotherIsWaitedForByNobody: not by READs and setups that wait for
 // a client, nor by who wants to watch it again.
 func TestFileThatBecomesAnotherIsWaitedForByNobody(t *testing.T) {
@@ -271,79 +339,4 @@ func (f *fixture) commitWith(tid zodb.Tid, commit func(), at zodb.Tid, end int64
 	for blk := int64(f.EndAt(tid)); blk < end; blk++ {
 		require.True(f.t, lost[blk], "block %d was lost, pins were sent of %v", blk, lost)
 	}
-}
-
-// TestREADsThatWaitForClientsKeepBoundedMemory: those for which there is no room load
-// their blocks again.
-func TestREADsThatWaitForClientsKeepBoundedMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		blksize := headtest.NewWorld(1).BlkSize
-		f := newFixture(t, head.Config{ParkedBytes: 2*blksize + 1})
-		f.readAll()
-		c := &parkedClient{make(chan int64, 100)}
-		var w *head.Watch
-		first := f.head.At()
-		require.NoError(t, f.file.Watch(t.Context(), c, first, nil, func(x *head.Watch) { w = x }))
-		var blks []int64
-		for len(blks) < 4 {
-			tid, err := f.commit()
-			require.NoError(t, err)
-			blks = nil
-			for blk := range int64(f.EndAt(tid)) {
-				if f.revOf(blk, tid) > first && !f.pinned(c, w, blk) {
-					blks = append(blks, blk)
-				}
-			}
-		}
-		f.park(blks, w, 2)
-		w.Drop()
-	})
-}
-
-// pinned pins a block that a commit took off the end.
-func (f *fixture) pinned(c *parkedClient, w *head.Watch, blk int64) bool {
-	for len(c.sent) > 0 {
-		lost := <-c.sent
-		require.Equal(f.t, head.Taken, take(w, lost))
-		w.Acked(lost)
-		take(w, lost)
-	}
-	return w.MapsPast(blk)
-}
-
-// park has a READ of each block wait for the client of w, and be answered one after
-// another. kept of them keep their blocks.
-func (f *fixture) park(blks []int64, w *head.Watch, kept int) {
-	answered := make(chan error, len(blks))
-	pages := f.BlkSize / f.kernel.Page
-	for _, blk := range blks {
-		go func() {
-			data, err := f.kernel.ReadDirect(f.t.Context(), blk*pages, (blk+1)*pages)
-			require.Equal(f.t, f.Block(f.head.At(), blk), data)
-			answered <- err
-		}()
-	}
-	for i, blk := range blks {
-		time.Sleep(time.Minute) // what was loaded ahead is let go
-		synctest.Wait()
-		require.Len(f.t, answered, i)
-		_, _, loads := f.file.Busy()
-		require.LessOrEqual(f.t, loads, kept)
-		require.Equal(f.t, int64(loads)*f.BlkSize, f.head.Parked())
-		if i == 0 {
-			require.Equal(f.t, kept, loads)
-		}
-		require.Equal(f.t, head.Taken, take(w, blk))
-		w.Acked(blk)
-		take(w, blk)
-	}
-	synctest.Wait()
-	require.Len(f.t, answered, len(blks))
-	for range blks {
-		require.NoError(f.t, <-answered)
-	}
-	require.Zero(f.t, f.head.Parked())
-	time.Sleep(time.Minute)
-	reads, stores, loads := f.file.Busy()
-	require.Zero(f.t, reads+stores+loads)
 }
