@@ -335,3 +335,32 @@ func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchSetUpWhileAFileBecomesShorter waits for that, and pins what the file loses.
+func TestWatchSetUpWhileAFileBecomesShorter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1, 2}, []int64{0})
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 3))
+		slow, late := &parkedClient{make(chan int64, 10)}, &parkedClient{make(chan int64, 10)}
+		require.NoError(t, h.Known(1).Watch(t.Context(), slow, 1, nil, func(*head.Watch) {}))
+		done := make(chan struct{})
+		go func() { defer close(done); next() }()
+		synctest.Wait()
+		require.Len(t, slow.sent, 2, "the commit waits for it")
+		ctx, cancel := context.WithCancel(t.Context())
+		setup := make(chan error, 1)
+		go func() { setup <- h.Known(1).Watch(ctx, late, 1, nil, func(*head.Watch) {}) }()
+		synctest.Wait()
+		require.Empty(t, setup)
+		<-done
+		synctest.Wait()
+		require.Empty(t, setup)
+		lost := make(map[int64]bool)
+		for len(late.sent) > 0 {
+			lost[<-late.sent] = true
+		}
+		require.Equal(t, map[int64]bool{0: true, 1: true, 2: true}, lost)
+		cancel()
+		require.Error(t, <-setup)
+	})
+}

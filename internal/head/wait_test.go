@@ -165,6 +165,32 @@ func TestWhatOnlyASetupWantsIsNotUrgent(t *testing.T) {
 	})
 }
 
+// TestREADThatAMoveAllowsGoesOn: the client needs not answer what it was asked before.
+func TestREADThatAMoveAllowsGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &waiting{packedWorld: newPackedWorld(t), client: &sends{}}
+		first := w.tid
+		<-w.setUp(first)
+		second := w.next()
+		answered, start := w.readDirect()
+		synctest.Wait()
+		w.take(first, start)
+		done := w.move(second)
+		<-answered
+		select {
+		case <-done:
+			t.Error("the client has not answered")
+		default:
+		}
+		w.watch.Acked(0)
+		w.take(head.ToHead, time.Time{})
+		w.watch.Acked(0)
+		w.idle()
+		<-done
+		w.watch.Drop()
+	})
+}
+
 // TestPinnedBlockMovesAlong although the page cache does not have it any more: the client
 // maps it from the view before.
 func TestPinnedBlockMovesAlong(t *testing.T) {
