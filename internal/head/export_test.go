@@ -42,6 +42,3 @@ func (h *Head) PreservedFor(ctx context.Context, oid zodb.Oid, at zodb.Tid) map[
 		blocks[blk], seq = buf, next
 	}
 }
-
-// Parked returns how many bytes READs keep in memory while they wait for clients.
-func (h *Head) Parked() int64 { return h.counts.parked.Load() }
