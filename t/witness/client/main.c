@@ -154,7 +154,7 @@ int main(int argc, char **argv) {
 	truth_read();
 	if (!strcmp(kind, "watch")) be_watcher(0, GOOD, 0.05);
 	else if (!strcmp(kind, "restless")) be_watcher(chance(0.5) ? 0.02 : 0, GOOD, 0.6);
-	else if (!strcmp(kind, "late")) be_watcher(0.6 * pintimeout, GOOD, 0.3);
+	else if (!strcmp(kind, "late")) be_watcher(0.4 * pintimeout, GOOD, 0.3);
 	else if (!strcmp(kind, "mute")) be_watcher(0, MUTE, 0.02);
 	else if (!strcmp(kind, "nak")) be_watcher(0, NAK, 0.02);
 	else if (!strcmp(kind, "drop")) be_watcher(0, DROP, 0.02);
