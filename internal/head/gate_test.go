@@ -15,14 +15,19 @@ import (
 )
 
 // heldWorld is a file of two blocks, the second of which has changed for a client that
-// does not answer.
+// does not answer. The client has pinned what was behind it.
 func heldWorld(t *testing.T, blksize int64) (f *head.File, drop func()) {
-	_, h, next := resizeWorld(t, blksize, []int64{0, 1}, []int64{0, 1}, []int64{0, 1})
+	_, h, next := resizeWorld(t, blksize, []int64{0, 1, 2, 3}, []int64{0, 1})
 	f = h.Known(1)
 	c := &parkedClient{make(chan int64, 100)}
 	var w *head.Watch
 	require.NoError(t, f.Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
 	next()
+	for range 2 {
+		blk := <-c.sent
+		require.Equal(t, head.Taken, take(w, blk))
+		w.Acked(blk)
+	}
 	return f, w.Drop
 }
 
