@@ -175,6 +175,7 @@ func TestREADThatAMoveAllowsGoesOn(t *testing.T) {
 		answered, start := w.readDirect()
 		synctest.Wait()
 		w.take(first, start)
+		synctest.Wait() // the READ has looked at that
 		done := w.move(second)
 		<-answered
 		select {
