@@ -154,7 +154,10 @@ class Database:
         if last != before:
             tid = last
         self.say(b"P %s\n" % (tid.hex().encode()))
-        self.db.pack(TimeStamp(tid).timeTime() + 1e-5 if tid != last else None)
+        try:
+            self.db.pack(TimeStamp(tid).timeTime() + 1e-5 if tid != last else None)
+        except KeyError:  # ZODB cannot pack to a time at which a reference led nowhere
+            pass
         self.conn.cacheMinimize()
 
     @property
