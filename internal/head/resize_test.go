@@ -341,12 +341,11 @@ func TestWatchSetUpWhileAFileBecomesShorter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1, 2}, []int64{0})
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 3))
-		slow, late := &parkedClient{make(chan int64, 10)}, &parkedClient{make(chan int64, 10)}
+		slow, late := &sends{}, &parkedClient{make(chan int64, 10)}
 		require.NoError(t, h.Known(1).Watch(t.Context(), slow, 1, nil, func(*head.Watch) {}))
 		done := make(chan struct{})
 		go func() { defer close(done); next() }()
-		synctest.Wait()
-		require.Len(t, slow.sent, 2, "the commit waits for it")
+		require.Equal(t, []bool{true, true}, slow.told(), "the commit waits for it")
 		ctx, cancel := context.WithCancel(t.Context())
 		setup := make(chan error, 1)
 		go func() { setup <- h.Known(1).Watch(ctx, late, 1, nil, func(*head.Watch) {}) }()
