@@ -363,3 +363,25 @@ func TestWatchSetUpWhileAFileBecomesShorter(t *testing.T) {
 		require.Error(t, <-setup)
 	})
 }
+
+// TestBlockWithAnOpenAnswerThatTheFileLoses is pinned as the others are, although the
+// client was to be told to map it from head.
+func TestBlockWithAnOpenAnswerThatTheFileLoses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1}, []int64{0})
+		c := &parkedClient{make(chan int64, 10)}
+		var w *head.Watch
+		done := make(chan error, 1)
+		go func() { done <- h.Known(1).Watch(t.Context(), c, 1, []int64{1}, func(x *head.Watch) { w = x }) }()
+		synctest.Wait()
+		require.EqualValues(t, 1, <-c.sent)
+		next()
+		require.Equal(t, head.Taken, w.Take(1, func(rev zodb.Tid, _ time.Time) bool {
+			require.EqualValues(t, 1, rev)
+			return true
+		}))
+		w.Acked(1)
+		require.NoError(t, <-done)
+		w.Drop()
+	})
+}

@@ -77,6 +77,16 @@ func (w *waiting) move(at zodb.Tid) (done chan struct{}) {
 	return done
 }
 
+// requireOpen requires that something has not happened.
+func requireOpen(t *testing.T, c <-chan struct{}, why string) {
+	t.Helper()
+	select {
+	case <-c:
+		t.Error(why)
+	default:
+	}
+}
+
 func (w *waiting) idle() {
 	w.Helper()
 	require.Equal(w, head.Nothing, w.watch.Take(0, func(zodb.Tid, time.Time) bool { w.Error("nothing is wanted"); return false }))
@@ -111,6 +121,7 @@ func TestAREADIsNotWaitedForBehindOthers(t *testing.T) {
 		time.Sleep(time.Second)
 		answered, start := w.readDirect()
 		require.Equal(t, []bool{true}, w.client.told(), "it is not told yet that this one is urgent")
+		requireOpen(t, answered, "the client may map the page by now")
 		time.Sleep(time.Second)
 		again, _ := w.readDirect()
 		require.Empty(t, w.client.told())
@@ -178,11 +189,7 @@ func TestREADThatAMoveAllowsGoesOn(t *testing.T) {
 		synctest.Wait() // the READ has looked at that
 		done := w.move(second)
 		<-answered
-		select {
-		case <-done:
-			t.Error("the client has not answered")
-		default:
-		}
+		requireOpen(t, done, "the client has not answered")
 		w.watch.Acked(0)
 		w.take(head.ToHead, time.Time{})
 		w.watch.Acked(0)

@@ -204,6 +204,47 @@ func TestClientThatMayGoIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestAnswersForAWatchThatWasRemovedDoNotMatter, whatever they are and whenever they
+// come. The file can be watched again when there is one, or its time is over.
+func TestAnswersForAWatchThatWasRemovedDoNotMatter(t *testing.T) {
+	for _, test := range []struct {
+		answer string
+		after  time.Duration // when it comes
+		again  time.Duration // when the next watch is there
+	}{
+		{"ack", time.Second, time.Second},
+		{"nak", time.Second, time.Second},
+		{"nak", sceneTimeout + time.Minute, sceneTimeout},
+	} {
+		inStuck(t, func() *actor { return newActor(7) }, func(c *stuck) {
+			c.say(c.link, "3 watch %s -", c.file.Oid)
+			require.Equal(c, []string{"3 ok"}, c.hear(c.link))
+			require.Equal(c, 1, c.answered())
+			c.say(c.link, "5 watch %s @%s", c.file.Oid, c.tid)
+			c.until(test.again - time.Millisecond)
+			require.Empty(c, c.hear(c.link), "an answer would be taken for one of the next watch")
+			c.until(test.again)
+			if test.after == test.again {
+				c.say(c.link, "2 %s", test.answer)
+			}
+			lines := c.hear(c.link)
+			require.Len(c, lines, 1)
+			require.Contains(c, lines[0], "pin")
+			require.Contains(c, lines[0], "@head")
+			c.say(c.link, "4 ack")
+			require.Equal(c, []string{"5 ok"}, c.hear(c.link))
+			if test.after > test.again {
+				c.until(test.after)
+				c.say(c.link, "2 %s", test.answer)
+				require.Empty(c, c.hear(c.link))
+			}
+			require.Empty(c, c.signals())
+			require.NoError(c, c.link.Write([]byte("6 ack\n")))
+			require.Contains(c, strings.Join(c.hear(c.link), ""), "unexpected stream")
+		})
+	}
+}
+
 // TestTimeForAPinRunsFromWhenAREADWaits also when the pin is sent later.
 func TestTimeForAPinRunsFromWhenAREADWaits(t *testing.T) {
 	inScene(t, 1, func(s *scene) {
