@@ -131,6 +131,20 @@ func TestClientThatIsSlowIsEnded(t *testing.T) {
 	}
 }
 
+// TestClientIsEndedAlsoWhenTheServerStopsMeanwhile: the signal may be a handled one.
+func TestClientIsEndedAlsoWhenTheServerStopsMeanwhile(t *testing.T) {
+	inStuck(t, func() *actor { return newActor(7, syscall.SIGKILL) }, func(c *stuck) {
+		c.until(sceneTimeout + time.Second)
+		require.Len(c, c.signals(), 1)
+		c.cancel()
+		c.engine.Close()
+		require.Len(c, c.signals(), 2)
+		require.Len(c, c.killed, 1)
+		require.Empty(c, c.fatal)
+		require.Equal(c, 1, c.answered())
+	})
+}
+
 // TestTimeThatAClientHasToEndByItself is what is left for the pin, and not more than
 // some seconds, when the link broke; none when it did wrong.
 func TestTimeThatAClientHasToEndByItself(t *testing.T) {
@@ -231,6 +245,9 @@ func TestAnswersForAWatchThatWasRemovedDoNotMatter(t *testing.T) {
 			require.Len(c, lines, 1)
 			require.Contains(c, lines[0], "pin")
 			require.Contains(c, lines[0], "@head")
+			c.link.mu.Lock()
+			require.Len(c, c.link.messages, 1, "what is not waited for is not kept")
+			c.link.mu.Unlock()
 			c.say(c.link, "4 ack")
 			require.Equal(c, []string{"5 ok"}, c.hear(c.link))
 			if test.after > test.again {

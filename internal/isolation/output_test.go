@@ -105,3 +105,28 @@ func TestOutputDoesNotCutALineInTheEnd(t *testing.T) {
 	text := string(dest[:n]) + takeAll(t, o, 5)
 	require.True(t, strings.HasPrefix(text, "2 pin a\n") && strings.HasSuffix(text, "\n0 fatal: why\n"), "%q", text)
 }
+
+// TestWhoWaitsForAnOutputLearnsOfItsEnd, in each of its two steps.
+func TestWhoWaitsForAnOutputLearnsOfItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutput()
+		line := strings.Repeat("x", maxOutput-1) + "\n"
+		require.NoError(t, o.put(t.Context(), line))
+		put, taken := make(chan error, 1), make(chan int, 1)
+		go func() { put <- o.put(t.Context(), line) }()
+		synctest.Wait()
+		require.Empty(t, put)
+		o.say("") // nothing of the line was taken
+		synctest.Wait()
+		require.Len(t, put, 1)
+		go func() {
+			n, err := o.take(t.Context(), make([]byte, 1))
+			require.NoError(t, err)
+			taken <- n
+		}()
+		synctest.Wait()
+		require.Empty(t, taken)
+		o.end()
+		require.Zero(t, <-taken)
+	})
+}

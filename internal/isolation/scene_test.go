@@ -87,6 +87,7 @@ type scene struct {
 	mu     sync.Mutex
 	fatal  []error
 	killed []Killed
+	warned []string
 }
 
 const sceneTimeout = 30 * time.Second
@@ -108,7 +109,7 @@ func inScene(t *testing.T, n int64, test func(s *scene)) {
 		s.kernel = headtest.NewKernel(s.file, func() {})
 		_, err = s.db.NextEvent(ctx)
 		require.NoError(t, err)
-		s.startEngine(ctx, quiet)
+		s.startEngine(ctx)
 		defer func() {
 			s.cancel()
 			s.engine.Close()
@@ -122,9 +123,15 @@ func inScene(t *testing.T, n int64, test func(s *scene)) {
 	})
 }
 
-func (s *scene) startEngine(ctx context.Context, quiet func(string, ...any)) {
+func (s *scene) startEngine(ctx context.Context) {
 	ctx, s.cancel = context.WithCancel(ctx)
-	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: sceneTimeout, MaxLinks: 8, Infof: quiet, Warnf: quiet, Errorf: quiet,
+	quiet := func(string, ...any) {}
+	warn := func(format string, args ...any) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.warned = append(s.warned, fmt.Sprintf(format, args...))
+	}
+	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: sceneTimeout, MaxLinks: 8, Infof: quiet, Warnf: warn, Errorf: quiet,
 		Fatal: func(err error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
