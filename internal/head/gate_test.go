@@ -2,6 +2,7 @@ package head_test
 
 import (
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -86,10 +87,11 @@ func TestThreadThatIsKilledAfterASignalThatItHandles(t *testing.T) {
 		c := &parkedClient{make(chan int64, 100)}
 		var w *head.Watch
 		require.NoError(t, f.file.Watch(t.Context(), c, f.head.At(), nil, func(x *head.Watch) { w = x }))
+		var others sync.WaitGroup
 		for len(c.sent) == 0 {
 			_, err := f.commit()
 			require.NoError(t, err)
-			go func() { _, _ = f.kernel.ReadDirect(t.Context(), 0, 1) }()
+			others.Go(func() { _, _ = f.kernel.ReadDirect(t.Context(), 0, 1) })
 			synctest.Wait()
 		}
 		signal := make(chan struct{})
@@ -111,6 +113,7 @@ func TestThreadThatIsKilledAfterASignalThatItHandles(t *testing.T) {
 		require.ErrorIs(t, <-done, syscall.EINTR)
 		w.Drop()
 		require.NoError(t, <-done)
+		others.Wait()
 	})
 }
 
