@@ -331,3 +331,37 @@ func TestLinksAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestSetupThatFailsLeavesNoWatch: a file that is deleted while pins of a setup are under
+// way ends it with an error. What the client says to these pins after that, or that it
+// says nothing, is no fault of it.
+func TestSetupThatFailsLeavesNoWatch(t *testing.T) {
+	for _, answer := range []string{"%d ack", "%d nak: it is gone", ""} {
+		t.Run(answer, func(t *testing.T) {
+			inScene(t, 1, func(s *scene) {
+				first := s.tid
+				require.Equal(t, 1, s.read(0, 1)())
+				s.commit(0)
+				p := newActor(1, syscall.SIGBUS)
+				l := s.open(p)
+				s.say(l, "1 watch %s @%s", s.file.Oid, first)
+				streams := s.pins(s.hear(l), 0, first)
+				require.Len(t, streams, 1)
+				s.remove()
+				reply := s.hear(l)
+				require.Len(t, reply, 1)
+				require.Contains(t, reply[0], "1 error setup watch")
+				require.Empty(t, l.watches)
+				if answer != "" {
+					s.say(l, answer, streams[0])
+				}
+				time.Sleep(10 * sceneTimeout)
+				synctest.Wait()
+				require.Empty(t, s.killed)
+				require.Empty(t, p.got)
+				s.say(l, "3 watch %s -", s.file.Oid)
+				require.Len(t, s.hear(l), 1)
+			})
+		})
+	}
+}

@@ -120,12 +120,16 @@ func (l *Link) watch(r request) error {
 	if f == nil {
 		return errUnknownFile
 	}
-	return f.Watch(l.ctx, l, r.at, unsure, func(w *head.Watch) {
+	err = f.Watch(l.ctx, l, r.at, unsure, func(watch *head.Watch) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.watches[r.oid] = w
+		w, l.watches[r.oid] = watch, watch
 		delete(l.removed, r.oid)
 	})
+	if err != nil && w != nil && l.ctx.Err() == nil {
+		_ = l.unwatch(r.oid, w) // the file has ended: for the client there is no watch
+	}
+	return err
 }
 
 // waitAt waits until head has the view of r, or until the client wants to leave the

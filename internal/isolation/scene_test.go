@@ -165,6 +165,20 @@ func (s *scene) commit(halves ...int) {
 		rec[3] = btree.EncodeBucket(btree.LO, keys, refs, 0)
 	}
 	s.db.Commit(s.tid, rec)
+	s.takeIn()
+}
+
+// remove deletes the file.
+func (s *scene) remove() {
+	s.Helper()
+	s.tid++
+	s.db.Commit(s.tid, map[zodb.Oid][]byte{1: nil})
+	s.takeIn()
+}
+
+// takeIn has head know the newest transaction.
+func (s *scene) takeIn() {
+	s.Helper()
 	if s.head != nil {
 		event, err := s.db.NextEvent(s.Context())
 		require.NoError(s, err)
