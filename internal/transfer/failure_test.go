@@ -36,9 +36,9 @@ func TestInputThatCannotBeUsed(t *testing.T) {
 		want   string
 	}{
 		{"cut in the magic", file[:5], Layout{DType: f8}, false, "5 bytes of data, which is no multiple of 8"},
-		{"cut behind the magic", file[:6], Layout{}, false, "ends too early"},
-		{"cut in the header", file[:70], Layout{}, false, "ends too early"},
-		{"no data", file[:128], Layout{}, false, "0 bytes of data instead of the 48 of <f8 (2, 3); it is cut off"},
+		{"cut behind the magic", file[:6], Layout{}, false, "is an .npy file that is cut off in its header: 4 bytes and its data are missing"},
+		{"cut in the header", file[:70], Layout{}, false, "cut off in its header: 58 bytes and its data are missing"},
+		{"no data", file[:128], Layout{}, false, "0 bytes of data instead of the 48 of <f8 (2, 3); it is cut off: 48 bytes are missing"},
 		{"cut in the data", file[:len(file)-1], Layout{}, false, "47 bytes of data instead of the 48"},
 		{"a byte more", append(file[:len(file):len(file)], 0), Layout{}, false, "49 bytes of data instead of the 48"},
 		{"layout for .npy", file, Layout{DType: f8}, false, "says its dtype, shape and order itself"},
@@ -88,7 +88,7 @@ func TestInputThatCannotBeUsed(t *testing.T) {
 func TestInputThatBreaksOff(t *testing.T) {
 	db := createDB(t, zwrite.Options{})
 	broken := io.MultiReader(bytes.NewReader(make([]byte, 100)), iotest.ErrReader(syscall.EIO))
-	src, err := NewSource(broken, "dev", -1, Layout{})
+	src, err := NewSource(broken, "dev", -1, Layout{Raw: true})
 	require.NoError(t, err)
 	_, err = Import(ctx, db, src, "x", Options{BlkSize: 16})
 	var input *InputError
@@ -168,7 +168,7 @@ func TestCancelledImportWritesNothing(t *testing.T) {
 	_, err = w.Write(make([]byte, 100))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(ctx)
-	src, err := OpenSource(ctx, pipe, Layout{})
+	src, err := OpenSource(ctx, pipe, Layout{Raw: true})
 	require.NoError(t, err)
 	defer src.Close()
 	_, err = Import(ctx, db, src, "a", Options{BlkSize: 50, Progress: func(int64) { cancel() }})

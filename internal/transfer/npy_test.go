@@ -70,5 +70,6 @@ func trySource(b []byte, pipe bool, layout Layout) (*Source, error) {
 	if pipe {
 		size = -1
 	}
+	layout.Raw = layout.Raw || !layout.Plain() && !bytes.HasPrefix(b, []byte("\x93"))
 	return NewSource(bytes.NewReader(b), "x.npy", size, layout)
 }
