@@ -26,8 +26,10 @@ func newImport() *cobra.Command {
 		Use:   "import FILE DATABASE NAME",
 		Short: "Write an array from a .npy file, or plain data, into a database",
 		Long: `Import writes an array into a database, as a ZBigArray that the root object
-refers to by NAME. FILE is a .npy file, as numpy.save writes it, or plain data;
-- is the standard input. DATABASE is made if it does not exist.
+refers to by NAME. FILE is a .npy file, as numpy.save writes it; - is the standard
+input. DATABASE is made if it does not exist. All arrays of a .npz file become the
+items of a mapping: NAME/x, NAME/y. Anything else is refused unless --dtype,
+--shape or --raw say that it is plain data: numbers and nothing else.
 
 All of it is one transaction: whatever happens, everybody sees the whole array
 or nothing of it. Servers that run show it as soon as it is there.
@@ -35,6 +37,9 @@ or nothing of it. Servers that run show it as soon as it is there.
 With --append the data is added to an array that exists, along its first axis
 (the last one if it is in Fortran order). What FILE does not say is taken from
 that array. The cost is that of the new data, however big the array is.
+
+With --replace NAME gets the new array, if it had one already. The old one is
+still there in earlier views, until the database is packed.
 
 Nobody else can write while the import runs. Exit codes: 13 NAME exists already,
 14 disk full, 15 nothing of that name to append to, 16 somebody else writes now,
@@ -67,8 +72,18 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 	if err != nil {
 		return err
 	}
-	if err := transfer.CheckName(name); err != nil && !f.append {
+	if err := transfer.CheckName(name); err != nil && !f.append && !f.replace {
 		return &usageError{msg: "import: " + err.Error()}
+	}
+	if file != "-" && !layout.Plain() {
+		archive, err := transfer.OpenArchive(file)
+		if err != nil {
+			return nothingWritten(err)
+		}
+		if archive != nil {
+			defer archive.Close()
+			return importArchive(ctx, f, archive, database, path, name, opt)
+		}
 	}
 	src, err := openSource(ctx, file, layout)
 	if err != nil {

@@ -29,7 +29,7 @@ const (
 // formats are those that people have arrays in, or take for them. The first one
 // that fits counts.
 var formats = []format{
-	{magic: "PK\x03\x04", what: "a zip archive"}, // an .npz has a message of its own
+	{magic: zipMagic, what: "a zip archive, as an .npz is", hint: "give an .npz by its name, since it cannot be read from a pipe or appended"},
 	{magic: "PK\x05\x06", what: "an empty zip archive, as an .npz without arrays is"},
 	{magic: "\x1f\x8b", what: "compressed with gzip", hint: "gzip"},
 	{magic: "BZh", what: "compressed with bzip2", hint: "bzip2"},

@@ -28,54 +28,48 @@ const (
 // are not references, and keys that are not text, are left out. It is empty if
 // there is no root object yet.
 //
-// Errors are those of txn.Load, and *storage.CorruptError if the root object is
-// not understood.
+// Errors are those of OpenFolder.
 func Names(txn btree.Txn) (map[string]btree.Ref, error) {
-	data, serial, err := txn.Load(RootOid)
+	names := make(map[string]btree.Ref)
+	root, err := OpenRoot(txn)
+	if err != nil {
+		return nil, err
+	}
+	err = root.Each(func(name string, ref btree.Ref) error {
+		if ref != (btree.Ref{}) {
+			names[name] = ref
+		}
+		return nil
+	})
+	return names, err
+}
+
+// OpenRoot returns the root object as a folder, which is a new one if there is none.
+// Errors are those of OpenFolder.
+func OpenRoot(txn btree.Txn) (*Folder, error) {
+	root, err := OpenFolder(txn, RootOid)
 	if storage.IsNoData(err) {
-		return map[string]btree.Ref{}, nil
+		return newFolder(txn, RootOid), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("root object: %w", err)
 	}
-	names, err := decodeRoot(data)
-	if err != nil {
-		return nil, &storage.CorruptError{Oid: RootOid, Tid: serial, Err: err}
-	}
-	return names, nil
+	return root, nil
 }
 
 // SetName makes the root object refer to an object by name, which is text in
-// UTF-8. What else is in the root object stays byte for byte what it was. The
-// root object is made if there is none. Errors are like those of Names.
+// UTF-8. What else is in the root object stays what it was. The root object is made
+// if there is none. Errors are those of OpenFolder.
 func SetName(txn btree.Txn, name string, ref btree.Ref) error {
-	data, serial, err := txn.Load(RootOid)
-	if storage.IsNoData(err) {
-		txn.Store(RootOid, newRoot(name, ref))
-		return nil
-	}
+	root, err := OpenRoot(txn)
 	if err != nil {
+		return err
+	}
+	if err := root.Set(name, ref); err != nil {
 		return fmt.Errorf("root object: %w", err)
 	}
-	data, err = spliceRoot(data, name, ref)
-	if err != nil {
-		return &storage.CorruptError{Oid: RootOid, Tid: serial, Err: err}
-	}
-	txn.Store(RootOid, data)
+	root.Flush()
 	return nil
-}
-
-func newRoot(name string, ref btree.Ref) []byte {
-	var e record.Encoder
-	e.Reset(record.Class{Module: "persistent.mapping", Name: "PersistentMapping"})
-	e.BeginDict(1)
-	e.Text(rootKey)
-	e.BeginDict(1)
-	e.Text(name)
-	e.Ref(ref.Oid, ref.Class)
-	e.EndDict(1)
-	e.EndDict(1)
-	return e.Record()
 }
 
 // spliceRoot adds an item to the root object without decoding the others, which
