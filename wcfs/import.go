@@ -130,7 +130,7 @@ func openSource(ctx context.Context, file string, layout transfer.Layout) (*tran
 			size = max(0, fi.Size()-pos)
 		}
 	}
-	return transfer.NewSource(&interruptible{ctx, os.Stdin}, "standard input", size, layout)
+	return transfer.NewSource(&interruptible{ctx, os.Stdin}, transfer.Stdin, size, layout)
 }
 
 // target is the database that is written to.

@@ -134,8 +134,14 @@ func isText(head []byte) bool {
 	return true
 }
 
+// Stdin is the path of the standard input in messages.
+const Stdin = "standard input"
+
 // quoted returns a path for a command of the shell.
 func quoted(path string) string {
+	if path == Stdin {
+		return "/dev/stdin"
+	}
 	safe := func(r rune) bool {
 		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("._-/+=:@", r)
 	}
