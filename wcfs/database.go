@@ -99,5 +99,12 @@ func databasePath(arg string) (string, error) {
 		return "", &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
 			Msg: "only files can be written", Hint: "use file:///path/to/Data.fs, or its path"}
 	}
-	return u.Rest, nil
+	return expandHome(u.Rest), nil
+}
+
+// expandHome returns a path that a person typed. The shell does not expand a tilde in
+// --output=~/x, in a url, or in a configuration file.
+func expandHome(path string) string {
+	home, _ := os.UserHomeDir() // only needed for paths with ~
+	return storage.ExpandHome(path, home)
 }

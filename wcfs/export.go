@@ -48,6 +48,7 @@ without --force, and a ZODB database never. An ending of another format, such as
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.output = expandHome(f.output)
 			return orInterrupted(cmd.Context(), runExport(cmd.Context(), &f, args[0], args[1]))
 		},
 	}

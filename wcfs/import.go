@@ -56,7 +56,7 @@ Nobody else can write while the import runs. Exit codes: 13 NAME exists already,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runImport(cmd.Context(), &f, args[0], args[1], args[2])
+			return runImport(cmd.Context(), &f, expandHome(args[0]), args[1], args[2])
 		},
 	}
 	f.define(cmd)

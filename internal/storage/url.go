@@ -78,13 +78,20 @@ func Resolve(arg, cwd, home string) (zurl string) {
 	if _, _, ok := cutScheme(arg); ok {
 		return arg
 	}
-	switch {
-	case home != "" && (arg == "~" || strings.HasPrefix(arg, "~/")):
-		arg = filepath.Join(home, arg[1:])
-	case !filepath.IsAbs(arg):
+	arg = ExpandHome(arg, home)
+	if !filepath.IsAbs(arg) {
 		arg = filepath.Join(cwd, arg)
 	}
 	return "file://" + filepath.Clean(arg)
+}
+
+// ExpandHome returns path with home for a tilde that stands alone in front. That of
+// ~user is left alone, and all are if home is empty.
+func ExpandHome(path, home string) string {
+	if home != "" && (path == "~" || strings.HasPrefix(path, "~/")) {
+		return filepath.Join(home, path[1:])
+	}
+	return path
 }
 
 // Normalize returns the text that is equal for urls of the same database as

@@ -37,7 +37,7 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 	}
 	// The path is looked at again and again, whatever becomes of the directory
 	// of the process.
-	path, err := filepath.Abs(expandHome(u.Rest, opt.Home))
+	path, err := filepath.Abs(storage.ExpandHome(u.Rest, opt.Home))
 	if err != nil {
 		return nil, 0, fail(storage.Unreachable, "cannot be located: "+err.Error(), "", err)
 	}
@@ -103,13 +103,6 @@ func badOption(u storage.URL) (name, hint string) {
 		}
 	}
 	return "", ""
-}
-
-func expandHome(path, home string) string {
-	if home != "" && strings.HasPrefix(path, "~/") {
-		return filepath.Join(home, path[2:])
-	}
-	return path
 }
 
 // fileError says why a path is no data file.
