@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/wcfs/wcfs/internal/btree"
@@ -152,6 +153,9 @@ func importArchive(ctx context.Context, db *zwrite.DB, a *Archive, name string, 
 	if err != nil {
 		return nil, err
 	}
+	if err := a.checkPaths(ctx, txn, at, name); err != nil {
+		return nil, err
+	}
 	folder := zwrite.NewFolder(txn)
 	var all []Member
 	for i := range a.members {
@@ -174,6 +178,24 @@ func importArchive(ctx context.Context, db *zwrite.DB, a *Archive, name string, 
 		all[i].Tid = tid
 	}
 	return all, err
+}
+
+// checkPaths checks that no other object has one of the paths already: a name may have
+// slashes. What is in a folder that is replaced does not count.
+func (a *Archive) checkPaths(ctx context.Context, txn *zwrite.Txn, at *place, name string) error {
+	t := newTree(ctx, txn)
+	for _, m := range a.members {
+		path := name + "/" + m.key
+		s := search{tree: t, tried: make(map[string]bool)}
+		p, err := s.find(nil, zwrite.RootOid, path)
+		if err != nil {
+			return err
+		}
+		if p != nil && (at.ref == (btree.Ref{}) || !slices.Contains(p.above, at.ref.Oid)) {
+			return &ExistsError{Name: path}
+		}
+	}
+	return nil
 }
 
 // take writes one member.

@@ -11,7 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wcfs/wcfs/internal/btree"
 	"github.com/wcfs/wcfs/internal/catalog"
+	"github.com/wcfs/wcfs/internal/ndarray"
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
@@ -87,6 +89,12 @@ func TestArchiveBecomesAFolder(t *testing.T) {
 	require.Equal(t, head, db.Head())
 	_, err = ImportArchive(ctx, db, a, "all", Options{Replace: true})
 	require.NoError(t, err)
+	txn := begin(t, db)
+	require.NoError(t, zwrite.SetName(txn, "other/arr_3", btree.Ref{Oid: done[0].Oid, Class: ndarray.ClassZBigArray}))
+	commit(t, txn)
+	_, err = ImportArchive(ctx, db, a, "other", Options{})
+	require.ErrorAs(t, err, &exists)
+	require.Equal(t, "other/arr_3", exists.Name)
 	tid, err := Remove(ctx, db, "all", true, "")
 	require.NoError(t, err)
 	_, err = src.Sync(ctx)
