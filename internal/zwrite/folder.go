@@ -102,7 +102,8 @@ func (f *Folder) setMapping(state any) (err error) {
 	switch content := content.(type) {
 	case *pickle.Dict:
 		f.items = uniqueItems(content.Items)
-		f.plain = ok && f.class == classMapping && slices.Equal(f.data[:min(2, len(f.data))], []byte{0x80, 3}) && allPlain(f.items)
+		_, text := outer.Items[0].Key.(string) // a str of Python 2 is none
+		f.plain = ok && text && f.class == classMapping && slices.Equal(f.data[:min(2, len(f.data))], []byte{0x80, 3}) && allPlain(f.items)
 		return nil
 	case pickle.Ref:
 		if content.Class == btree.ClassNames {

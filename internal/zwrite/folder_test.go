@@ -106,6 +106,7 @@ func TestOtherValuesStayWhenANameGoes(t *testing.T) {
 		"Python 2":     "cpersistent.mapping\nPersistentMapping\nq\x01.}q\x02U\x04dataq\x03}q\x04" + values + "s.",
 		"old Python 2": "cPersistence\nPersistentMapping\nq\x01.}q\x02U\n_containerq\x03}q\x04" + values + "s.",
 		"protocol 2":   "\x80\x02cpersistent.mapping\nPersistentMapping\nq\x01.\x80\x02}q\x02U\x04dataq\x03}q\x04" + values + "s.",
+		"protocol 3 of Python 2": "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x01.\x80\x03}q\x02U\x04dataq\x03}q\x04" + values + "s.",
 	} {
 		db := create(t, tempPath(t), Options{NoSync: true})
 		txn := begin(t, db, Meta{})
@@ -124,6 +125,7 @@ func TestOtherValuesStayWhenANameGoes(t *testing.T) {
 		require.Equal(t, rec[:bytes.IndexByte([]byte(rec), '.')], string(data[:bytes.IndexByte(data, '.')]), name)
 		_, after, err := pickle.Record(data)
 		require.NoError(t, err, name)
+		require.Contains(t, string(data), "U\x04text", name)
 		was, is := contentOf(t, before), contentOf(t, after)
 		require.Equal(t, append(was[1:len(was):len(was)], pickle.Item{Key: "c", Value: pickle.Ref{Oid: 77, Class: record.ZBigFile}}), is, name)
 		txn.Abort()

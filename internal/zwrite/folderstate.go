@@ -30,7 +30,8 @@ func encodeMapping(old []byte, items []pickle.Item) ([]byte, error) {
 	if !ok || len(outer.Items) != 1 {
 		return nil, errors.New("its form is not understood")
 	}
-	e := valueEncoder{python3: len(state) > 1 && state[0] == 0x80 && state[1] >= 3, classes: make(map[record.Class]byte), seen: make(map[any]bool)}
+	_, text := outer.Items[0].Key.(string) // a str of Python 2 is none
+	e := valueEncoder{python3: text && len(state) > 1 && state[0] == 0x80 && state[1] >= 3, classes: make(map[record.Class]byte), seen: make(map[any]bool)}
 	e.buf = append(e.buf, class...)
 	if state[0] == 0x80 {
 		e.buf = append(e.buf, state[:2]...)
