@@ -75,6 +75,10 @@ type DB struct {
 	lock *os.File      // holds the lock while it is open
 	turn chan struct{} // whoever put something into it may write
 
+	// python2 is the protocol of pickles for an application on Python 2, 0 if it
+	// has Python 3.
+	python2 int
+
 	mu      sync.RWMutex
 	index   *fsfmt.Index // guarded by mu; TopPos is the end of the last transaction
 	last    zodb.Tid     // guarded by mu; its tid, 0 if there is none
@@ -151,15 +155,21 @@ func (db *DB) start(ctx context.Context, created bool) error {
 	if err != nil {
 		return err
 	}
+	magic := magicPy3
 	if size == 0 {
 		if err := db.writeMagic(created); err != nil {
 			return err
 		}
 		size = firstTxnPos
-	} else if err := db.checkMagic(); err != nil {
+	} else if magic, err = magicOf(db.f); err != nil {
 		return err
+	} else if magic != magicPy2 && magic != magicPy3 {
+		return fmt.Errorf("not a FileStorage: it begins with %q, not %q or %q", magic, magicPy2, magicPy3)
 	}
 	if err := db.buildIndex(ctx, size); err != nil {
+		return err
+	}
+	if err := db.findPython2(magic); err != nil {
 		return err
 	}
 	db.lastOid = 0 // the root object, which need not exist yet
@@ -188,18 +198,6 @@ func (db *DB) writeMagic(created bool) error {
 	}
 	defer dir.Close()
 	return dir.Sync()
-}
-
-func (db *DB) checkMagic() error {
-	b := make([]byte, len(magicPy3))
-	n, err := db.f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if m := string(b[:n]); m != magicPy2 && m != magicPy3 {
-		return fmt.Errorf("not a FileStorage: it begins with %q, not %q or %q", m, magicPy2, magicPy3)
-	}
-	return nil
 }
 
 // cutTail saves what is behind the last finished transaction to a new file, and

@@ -128,7 +128,8 @@ func (db *DB) newOid() (oid zodb.Oid, ok bool) {
 }
 
 // Store makes data the record of the object, which need not exist. data must
-// not be empty, and not be modified after that. Errors are told by Commit.
+// not be empty, and not be modified after that. If the application has Python 2 what
+// a record.Encoder made is pickled anew for it. Errors are told by Commit.
 func (t *Txn) Store(oid zodb.Oid, data []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,6 +142,7 @@ func (t *Txn) Store(oid zodb.Oid, data []byte) {
 	case oid == zodb.InvalidOid:
 		t.fail(fmt.Errorf("store %s: not an oid", oid))
 	default:
+		data = t.db.understood(oid, data)
 		t.put(oid, &change{data: data, size: int64(len(data))})
 	}
 }
