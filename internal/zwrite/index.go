@@ -158,7 +158,8 @@ func verify(ctx context.Context, index *fsfmt.Index, s *scanner) (last zodb.Tid,
 func (db *DB) saveIndex() error {
 	data := encodeIndex(db.index, db.python2 != 0)
 	tmp := db.indexPath() + ".index_tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	_ = os.Remove(tmp) // of somebody who was killed
+	f, err := db.like.create(tmp)
 	if err != nil {
 		return fmt.Errorf("save index: %w", err)
 	}

@@ -2,6 +2,7 @@ package zwrite
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"context"
 	"errors"
@@ -104,6 +105,14 @@ func (t *Txn) fail(err error) {
 	}
 }
 
+// Err returns the first trouble, which Commit would return, so that nobody goes on in
+// vain.
+func (t *Txn) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
 // New returns the oid for a new object: one more than the highest there is. An
 // oid is not handed out again, unless the database is closed before something
 // was stored with it.
@@ -194,8 +203,9 @@ func (t *Txn) Expect(oid zodb.Oid, serial zodb.Tid) {
 // serial, which is 0 for what the transaction itself wrote. The record must not
 // be modified.
 //
-// Errors: *zodb.NoObjectError and *zodb.NoDataError if the object does not
-// exist, *DamageError, ErrDone, those of the operating system.
+// Errors: the first trouble of Store, Delete or New, *zodb.NoObjectError and
+// *zodb.NoDataError if the object does not exist, *DamageError, ErrDone, those of the
+// operating system.
 func (t *Txn) Load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
 	data, serial, err = t.load(oid)
 	if err != nil {
@@ -206,9 +216,9 @@ func (t *Txn) Load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
 
 func (t *Txn) load(oid zodb.Oid) ([]byte, zodb.Tid, error) {
 	t.mu.Lock()
-	if t.done {
-		t.mu.Unlock()
-		return nil, 0, ErrDone
+	if t.done || t.err != nil { // after trouble it is not known what was stored
+		defer t.mu.Unlock()
+		return nil, 0, cmp.Or(t.err, ErrDone)
 	}
 	c := t.changes[oid]
 	if c == nil {
