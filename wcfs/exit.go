@@ -80,7 +80,7 @@ func exitCode(err error) int {
 		return exitDatabase
 	case is[*zwrite.UncertainError](err): // whatever the cause: it is committed
 		return exitOther
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case noSpace(err) != "":
 		return exitNoSpace
 	case errors.As(err, &mountErr):
 		return mountExitCode(mountErr.Reason)
@@ -98,6 +98,20 @@ func exitCode(err error) int {
 		return exitBug
 	}
 	return exitOther
+}
+
+// noSpace returns what to do about an error that says that nothing more can be written,
+// "" if it does not.
+func noSpace(err error) (advice string) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return "make room and try again"
+	case errors.Is(err, syscall.EDQUOT):
+		return "make room within the quota of its owner, and try again"
+	case errors.Is(err, syscall.EFBIG):
+		return "it would be larger than ulimit -f, or the filesystem, permits"
+	}
+	return ""
 }
 
 // is reports whether there is an E in the chain of err.

@@ -15,7 +15,8 @@ import (
 
 // importFlags are the options of import as typed.
 type importFlags struct {
-	append, json        bool
+	append, create      bool
+	json                bool
 	format, blksize     string
 	dtype, shape, order string
 	shapeGiven          func() bool // an empty shape means something
@@ -27,6 +28,7 @@ func (f *importFlags) define(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.BoolVar(&f.append, "append", false, "add to the array NAME, which must exist")
+	flags.BoolVar(&f.create, "create", false, "make DATABASE if it does not exist, whatever its name")
 	flags.StringVar(&f.dtype, "dtype", "", "`TYPE` of the items of plain data, as numpy spells it (default uint8)")
 	flags.StringVar(&f.shape, "shape", "", "`SHAPE` of plain data, such as 3,700 (default: one axis)")
 	flags.StringVar(&f.order, "order", "", "`ORDER` of plain data: C or F (default C)")
@@ -64,6 +66,9 @@ func (f *importFlags) parse() (layout transfer.Layout, opt transfer.Options, err
 	}
 	if opt.Format, err = bigfile.ParseFormat(f.format); err != nil {
 		return fail("--block-format: %s", err)
+	}
+	if f.append && f.create {
+		return fail("--append is for an array that exists, --create for a database that does not")
 	}
 	if f.append && f.blksizeGiven() {
 		return fail("--blksize is for new arrays; an array keeps the size that it has")

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -26,6 +27,19 @@ type Options struct {
 	Progress func(int64) // told how many more bytes were taken; may be nil
 }
 
+// Beginnings of what a transaction is described as by default. What they say of an
+// unfinished one can be done again.
+const (
+	importMessage = "wcfs import "
+	appendMessage = "wcfs append "
+)
+
+// Repeatable reports by its description whether a transaction was an import or append
+// that can be done again.
+func Repeatable(description []byte) bool {
+	return bytes.HasPrefix(description, []byte(importMessage)) || bytes.HasPrefix(description, []byte(appendMessage))
+}
+
 // Result says what was written.
 type Result struct {
 	Oid    zodb.Oid      // of the ZBigArray
@@ -44,7 +58,7 @@ var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkS
 // Errors: *ExistsError, *InputError, that of CheckName, the error of ctx, those of
 // zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
 func Import(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (Result, error) {
-	res, err := importArray(ctx, db, src, name, opt.withDefaults("import %s as %s", src, name))
+	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src, name))
 	if err != nil {
 		return Result{}, fmt.Errorf("import: %w", err)
 	}
@@ -59,7 +73,7 @@ func (o Options) withDefaults(message string, src *Source, name string) Options 
 		o.Progress = func(int64) {}
 	}
 	if o.Message == "" {
-		o.Message = "wcfs " + fmt.Sprintf(message, src.Path, name)
+		o.Message = fmt.Sprintf(message, src.Path, name)
 	}
 	return o
 }
@@ -126,7 +140,7 @@ func (res *Result) write(ctx context.Context, txn *zwrite.Txn, src *Source, file
 	if w.BlkSize() > MaxBlkSize {
 		return errBlkSize
 	}
-	f := filler{w: w, src: src, progress: opt.Progress}
+	f := filler{w: w, src: src, progress: opt.Progress, trouble: txn.Err}
 	if f.end, err = w.Len(); err != nil {
 		return err
 	}
