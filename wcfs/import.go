@@ -30,10 +30,10 @@ With --append the data is added to an array that exists, along its first axis
 (the last one if it is in Fortran order). What FILE does not say is taken from
 that array. The cost is that of the new data, however big the array is.
 
-Nobody else can write while the import runs. Name DATABASE as the application does;
-one with hard links, or bind mounted by itself, is refused. Exit codes: 13 NAME exists already,
-14 disk or quota full, 15 nothing of that name to append to, 16 somebody else writes now,
-17 FILE cannot be used; others are those of serve.`,
+Nobody else can write while the import runs. Name DATABASE as the application
+does: one with hard links, or bind mounted by itself, is refused. Exit codes: 13
+NAME exists already, 14 disk or quota full, 15 nothing of that name to append to,
+16 somebody else writes now, 17 FILE cannot be used; others are those of serve.`,
 		Example: `  wcfs import temperature.npy data.fs temperature
   wcfs import today.npy data.fs temperature --append
   sensor | wcfs import - data.fs raw --dtype '<i2'
