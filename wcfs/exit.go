@@ -31,7 +31,7 @@ const (
 	exitClients     = 11 // stopped, but clients had to be ended
 	exitURL         = 12 // no driver for this kind of url, or the url is malformed
 	exitExists      = 13 // there is something of that name already
-	exitNoSpace     = 14 // the disk is full; nothing was written
+	exitNoSpace     = 14 // the disk or quota is full, or a limit reached; nothing was written
 	exitNotFound    = 15 // the database has nothing of that name or oid, or no such view
 	exitLocked      = 16 // another writer has the database
 	exitInput       = 17 // what is to be imported cannot be used
