@@ -44,7 +44,7 @@ func (l likeness) create(path string) (*os.File, error) {
 // give makes f look alike as far as the process may do that. If it may not give it to
 // the group, the group has no more rights than all others.
 func (l likeness) give(f *os.File) {
-	mode := l.mode
+	mode := l.mode | 0o600 // a data file that is not writable now may be so later
 	if f.Chown(l.uid, l.gid) != nil && f.Chown(-1, l.gid) != nil {
 		mode = mode&^0o070 | mode&0o007<<3
 	}

@@ -196,6 +196,9 @@ func (db *DB) openFile() (*os.File, error) {
 	if err == nil {
 		fi, err = f.Stat()
 	}
+	if err == nil && !db.created { // it may have been replaced before it was locked
+		err = checkNames(db.path, fi)
+	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", db.path, err)

@@ -20,15 +20,14 @@ func checkNobodyWrites(path string, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	busy := canBeLeased(f, unix.F_RDLCK) == isBusy
-	if pid, name := findUser(fi, true); pid != 0 {
-		return &LockedError{Path: path, Pid: pid, Name: name}
+	lease := canBeLeased(f, unix.F_RDLCK)
+	if lease != isFree {
+		if pid, name := findUser(fi, true); pid != 0 || lease == isBusy {
+			return &LockedError{Path: path, Pid: pid, Name: name}
+		}
 	}
 	if pid, name := findLock(path, fi); pid != 0 {
 		return &LockedError{Path: path, Pid: pid, Name: name}
-	}
-	if busy {
-		return &LockedError{Path: path}
 	}
 	return nil
 }

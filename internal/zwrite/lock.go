@@ -72,9 +72,14 @@ func (l *locks) take(file string, like likeness) error {
 			f.Close()
 			return err
 		}
-		if now, err := os.Stat(file); err != nil || !os.SameFile(fi, now) {
+		now, err := os.Stat(file)
+		if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(fi, now) {
 			f.Close()
 			continue
+		}
+		if err != nil {
+			f.Close()
+			return err
 		}
 		l.files = append(l.files, f)
 		if made {
