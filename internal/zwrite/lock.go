@@ -50,43 +50,55 @@ func lock(path string, names []string, like likeness) (_ *locks, err error) {
 	return l, nil
 }
 
-// take locks one file. Who has it may take it away when it is given up, so that it is
-// looked whether it is still there.
+// take locks one file.
 func (l *locks) take(file string, like likeness) error {
 	for {
 		f, made, err := openLock(file, like)
 		if err != nil {
 			return err
 		}
-		fi, err := f.Stat()
-		if err == nil && slices.ContainsFunc(l.files, func(other *os.File) bool { return isFile(other, fi) }) {
-			return f.Close() // links of lock files to each other
-		}
-		if err == nil {
-			err = ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
-		}
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = &LockedError{Pid: readPid(f)}
-		}
-		if err != nil {
-			f.Close()
-			return err
-		}
-		now, err := os.Stat(file)
-		if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(fi, now) {
-			f.Close()
-			continue
-		}
-		if err != nil {
-			f.Close()
-			return err
-		}
-		l.files = append(l.files, f)
-		if made {
+		held, err := l.hold(f, file)
+		if held && made {
 			l.made = append(l.made, file) // and nobody else has it
 		}
-		return writePid(f)
+		if !held {
+			f.Close()
+		}
+		if err != nil {
+			return err
+		}
+		if held || l.has(file) {
+			return nil
+		}
 	}
+}
+
+// hold locks an open lock file. It is not held if it is another name of one that is
+// held, or if it is gone: who has it may take it away when it is given up.
+func (l *locks) hold(f *os.File, file string) (held bool, err error) {
+	if l.has(file) {
+		return false, nil
+	}
+	err = ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, &LockedError{Pid: readPid(f)}
+	}
+	if err != nil {
+		return false, err
+	}
+	if now, err := os.Stat(file); errors.Is(err, os.ErrNotExist) || err == nil && !isFile(f, now) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	l.files = append(l.files, f)
+	return true, writePid(f)
+}
+
+// has reports whether a lock file is held.
+func (l *locks) has(file string) bool {
+	fi, err := os.Stat(file)
+	return err == nil && slices.ContainsFunc(l.files, func(f *os.File) bool { return isFile(f, fi) })
 }
 
 func isFile(f *os.File, fi os.FileInfo) bool {

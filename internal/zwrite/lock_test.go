@@ -4,6 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -139,18 +142,73 @@ func TestAbandonTakesAwayWhatWasMade(t *testing.T) {
 	require.False(t, isLocked(t, path+".lock"))
 }
 
-// TestLockFileThatGoesIsTakenAnew: who had it took it away when it failed.
-func TestLockFileThatGoesIsTakenAnew(t *testing.T) {
+// TestLockIsOfOneWhileItsFileComesAndGoes: who has it takes the file away.
+func TestLockIsOfOneWhileItsFileComesAndGoes(t *testing.T) {
 	path := tempPath(t)
-	db := create(t, path, Options{})
-	f, _, err := openLock(path+".lock", likeness{})
+	var owners, taken atomic.Int64
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 3000 {
+				l, err := lock(path, []string{path}, likeness{})
+				var locked *LockedError
+				if errors.As(err, &locked) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if owners.Add(1) != 1 {
+					t.Error("two have it")
+				}
+				taken.Add(1)
+				runtime.Gosched()
+				owners.Add(-1)
+				l.undo()
+			}
+		})
+	}
+	all.Wait()
+	require.NotZero(t, taken.Load())
+}
+
+// TestLockOfAFileThatIsGoneIsNone.
+func TestLockOfAFileThatIsGoneIsNone(t *testing.T) {
+	path := tempPath(t)
+	first, err := lock(path, []string{path}, likeness{})
+	require.NoError(t, err)
+	for _, again := range []bool{false, true} {
+		f, made, err := openLock(path+".lock", likeness{})
+		require.NoError(t, err)
+		require.False(t, made)
+		first.undo()
+		if again {
+			closeDB(t, create(t, path, Options{}))
+		}
+		var second locks
+		held, err := second.hold(f, path+".lock")
+		require.NoError(t, err)
+		require.False(t, held)
+		f.Close()
+		first, err = lock(path, []string{path}, likeness{})
+		require.NoError(t, err)
+	}
+	first.undo()
+}
+
+// TestDataFileIsLockedItself, for imports that have it by other names and have not
+// opened it for writing yet.
+func TestDataFileIsLockedItself(t *testing.T) {
+	path := tempPath(t)
+	closeDB(t, create(t, path, Options{}))
+	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
-	require.NoError(t, db.Abandon())
-	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), "of a file that is gone")
-	db = create(t, path, Options{})
-	require.True(t, isLocked(t, path+".lock"))
-	require.FileExists(t, path)
+	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	_, err = Open(ctx, path, Options{})
+	var locked *LockedError
+	require.ErrorAs(t, err, &locked)
 }
 
 // TestWhatIsNoLockFileIsNotOverwritten: in the directory of another user a name may
