@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/wcfs/wcfs/internal/catalog"
+	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/transfer"
 )
 
@@ -116,11 +117,15 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 
 // dataFile returns the path of the database that is read, "" if it is no file.
 func dataFile(database string) string {
-	path, err := databasePath(database)
+	zurl, err := resolveURL(database)
 	if err != nil {
 		return ""
 	}
-	return path
+	u, err := storage.ParseURL(zurl)
+	if err != nil || u.Scheme != "file" {
+		return ""
+	}
+	return expandHome(u.Rest)
 }
 
 // otherFormats are endings of names whose files must not be .npy files: whoever opens

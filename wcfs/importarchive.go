@@ -9,12 +9,11 @@ import (
 )
 
 // importArchive imports all arrays of an .npz file as the folder name.
-func importArchive(ctx context.Context, f *importFlags, a *transfer.Archive, database, path, name string, opt transfer.Options) error {
+func importArchive(ctx context.Context, f *importFlags, a *transfer.Archive, t *target, database, name string, opt transfer.Options) error {
 	if f.append {
 		return &usageError{msg: fmt.Sprintf("import: %s is an .npz, which may have many arrays; unpack it, and append one of its .npy files", a.Path)}
 	}
-	t := target{path: path}
-	if err := t.open(ctx, true); err != nil {
+	if err := t.open(ctx); err != nil {
 		return err
 	}
 	bar := newProgress("import "+name, a.Size())
@@ -25,7 +24,7 @@ func importArchive(ctx context.Context, f *importFlags, a *transfer.Archive, dat
 		return err
 	}
 	if t.created {
-		fmt.Fprintln(os.Stderr, "wcfs: created", path)
+		fmt.Fprintln(os.Stderr, "wcfs: created", t.path)
 	}
 	for i := range done {
 		if !f.json {

@@ -16,7 +16,7 @@ import (
 // importFlags are the options of import as typed.
 type importFlags struct {
 	append, replace     bool
-	raw, json           bool
+	create, raw, json   bool
 	format, blksize     string
 	dtype, shape, order string
 	shapeGiven          func() bool // an empty shape means something
@@ -29,6 +29,7 @@ func (f *importFlags) define(cmd *cobra.Command) {
 	flags.SortFlags = false
 	flags.BoolVar(&f.append, "append", false, "add to the array NAME, which must exist")
 	flags.BoolVar(&f.replace, "replace", false, "have NAME mean the new array, if there is one of that name")
+	flags.BoolVar(&f.create, "create", false, "make DATABASE if it does not exist, whatever its name")
 	flags.StringVar(&f.dtype, "dtype", "", "FILE is plain data, with items of this `TYPE` as numpy spells it")
 	flags.StringVar(&f.shape, "shape", "", "FILE is plain data, of this `SHAPE`, such as 3,700 (default: one axis)")
 	flags.StringVar(&f.order, "order", "", "`ORDER` of plain data: C or F (default C)")
@@ -72,6 +73,9 @@ func (f *importFlags) parse() (layout transfer.Layout, opt transfer.Options, err
 	opt.Replace = f.replace
 	if opt.Format, err = bigfile.ParseFormat(f.format); err != nil {
 		return fail("--block-format: %s", err)
+	}
+	if f.append && f.create {
+		return fail("--append is for an array that exists, --create for a database that does not")
 	}
 	if f.append && f.blksizeGiven() {
 		return fail("--blksize is for new arrays; an array keeps the size that it has")

@@ -56,12 +56,11 @@ make, such as other objects of an application, is left to the application.`,
 // changeNames opens a database that a person named, for writing, and has change make
 // one transaction. The conditions are those of import.
 func changeNames(ctx context.Context, verb, database string, change func(context.Context, *zwrite.DB) (zodb.Tid, error)) (zodb.Tid, error) {
-	path, err := databasePath(database)
+	t, err := importTarget(database, &importFlags{append: true}) // which makes no database
 	if err != nil {
 		return 0, err
 	}
-	t := target{path: path}
-	if err := t.open(ctx, false); err != nil {
+	if err := t.open(ctx); err != nil {
 		return 0, openFailed(ctx, verb, err)
 	}
 	tid, err := change(ctx, t.db)
@@ -74,12 +73,15 @@ func changeNames(ctx context.Context, verb, database string, change func(context
 // openFailed puts what import says about a database into the words of another command.
 func openFailed(ctx context.Context, verb string, err error) error {
 	var locked *zwrite.LockedError
+	var unsafe *zwrite.UnsafeError
 	var openErr *storage.OpenError
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case errors.As(err, &locked):
 		return fmt.Errorf("%s: %w; wait until that is done", verb, locked)
+	case errors.As(err, &unsafe):
+		return fmt.Errorf("%s: %w", verb, unsafe)
 	case errors.As(err, &openErr) && errors.Is(err, fs.ErrNotExist):
 		openErr.Hint = "check the path"
 	}

@@ -133,7 +133,7 @@ type Member struct {
 // is a mapping that the root object refers to by name, of which each array is an item.
 // One is read after another, in pieces. Errors are those of Import.
 func ImportArchive(ctx context.Context, db *zwrite.DB, a *Archive, name string, opt Options) ([]Member, error) {
-	done, err := importArchive(ctx, db, a, name, opt.withDefaults("import %s as %s", a.Path, name))
+	done, err := importArchive(ctx, db, a, name, opt.withDefaults(importMessage+"%s as %s", a.Path, name))
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}

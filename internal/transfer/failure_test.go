@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/ndarray"
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
@@ -221,5 +222,31 @@ func TestFullDiskLeavesTheDatabaseAsItWas(t *testing.T) {
 		got, err := os.ReadFile(db.Path())
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(want, got), "write %d failed", i)
+	}
+}
+
+// endless is much data, of which somebody counts what was taken.
+type endless struct{ taken int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.taken > 50_000_000 {
+		return 0, io.EOF
+	}
+	e.taken += copy(p, bytes.Repeat([]byte{1}, len(p)))
+	return len(p), nil
+}
+
+// TestTroubleIsToldAtOnce, not when all data was read, whatever the format of blocks
+// needs to load before.
+func TestTroubleIsToldAtOnce(t *testing.T) {
+	for _, format := range []bigfile.Format{bigfile.FormatZBlk0, bigfile.FormatZBlk1, bigfile.FormatAuto} {
+		left := 5
+		db := createDB(t, zwrite.Options{Buffer: 50_000, Wrap: func(f zwrite.File) zwrite.File { return fullDisk{f, &left} }})
+		data := &endless{}
+		src, err := NewSource(data, "pipe", -1, Layout{Raw: true})
+		require.NoError(t, err)
+		_, err = Import(ctx, db, src, "a", Options{BlkSize: 40_000, Format: format})
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.Less(t, data.taken, 5_000_000)
 	}
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -27,6 +28,26 @@ type Options struct {
 	Progress func(int64) // told how many more bytes were taken; may be nil
 }
 
+// Beginnings of what a transaction is described as by default. What they say of an
+// unfinished one can be done again.
+const (
+	importMessage = "wcfs import "
+	appendMessage = "wcfs append "
+	removeMessage = "wcfs rm "
+	moveMessage   = "wcfs mv "
+)
+
+// Repeatable reports by its description whether a transaction was one of ours that can
+// be done again.
+func Repeatable(description []byte) bool {
+	for _, begin := range []string{importMessage, appendMessage, removeMessage, moveMessage} {
+		if bytes.HasPrefix(description, []byte(begin)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Result says what was written.
 type Result struct {
 	Oid    zodb.Oid      // of the ZBigArray
@@ -46,7 +67,7 @@ var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkS
 // Errors: *ExistsError, *InputError, that of CheckName, the error of ctx, those of
 // zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
 func Import(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (Result, error) {
-	res, err := importArray(ctx, db, src, name, opt.withDefaults("import %s as %s", src.Path, name))
+	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src.Path, name))
 	if err != nil {
 		return Result{}, fmt.Errorf("import: %w", err)
 	}
@@ -61,7 +82,7 @@ func (o Options) withDefaults(message string, path, name string) Options {
 		o.Progress = func(int64) {}
 	}
 	if o.Message == "" {
-		o.Message = "wcfs " + fmt.Sprintf(message, path, name)
+		o.Message = fmt.Sprintf(message, path, name)
 	}
 	return o
 }
@@ -138,7 +159,7 @@ func (res *Result) write(ctx context.Context, txn *zwrite.Txn, src *Source, file
 	if w.BlkSize() > MaxBlkSize {
 		return errBlkSize
 	}
-	f := filler{w: w, src: src, progress: opt.Progress}
+	f := filler{w: w, src: src, progress: opt.Progress, trouble: txn.Err}
 	if f.end, err = w.Len(); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 // what is not given up, the error of ctx, those of zwrite.
 func Remove(ctx context.Context, db *zwrite.DB, name string, recursive bool, message string) (zodb.Tid, error) {
 	if message == "" {
-		message = "wcfs rm " + name
+		message = removeMessage + name
 	}
 	tid, err := change(ctx, db, message, func(t *tree) error {
 		p, err := t.locate(name)
@@ -43,7 +43,7 @@ func Remove(ctx context.Context, db *zwrite.DB, name string, recursive bool, mes
 // the new name.
 func Move(ctx context.Context, db *zwrite.DB, from, to, message string) (zodb.Tid, error) {
 	if message == "" {
-		message = "wcfs mv " + from + " " + to
+		message = moveMessage + from + " " + to
 	}
 	tid, err := change(ctx, db, message, func(t *tree) error { return t.move(from, to) })
 	if err != nil {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
+	"strings"
+	"unicode/utf8"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -85,12 +88,10 @@ func spliceRoot(data []byte, name string, ref btree.Ref) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("record does not end as expected: %q", data[max(0, len(data)-2):])
 	}
-	out := bytes.Clone(body)
-	out = binary.LittleEndian.AppendUint32(append(out, 'X'), uint32(len(name)))
-	out = append(out, name...)
+	out := appendName(bytes.Clone(body), name)
 	// Opcodes of protocol 1, which every record may have: the oid as str, and a
 	// tuple with a mark. Protocol 3 has bytes for oids.
-	oidOp := byte('U')
+	oidOp := byte(opShortString)
 	if bytes.HasPrefix(data, []byte{0x80, 3}) {
 		oidOp = 'C'
 	}
@@ -106,6 +107,18 @@ func spliceRoot(data []byte, name string, ref btree.Ref) ([]byte, error) {
 		return nil, fmt.Errorf("its form is not understood")
 	}
 	return out, nil
+}
+
+// appendName appends text as a key of the mapping that root ends in. Where the keys of
+// Python itself are str of Python 2, names are, as far as the Pythons agree on that.
+func appendName(root []byte, name string) []byte {
+	ascii := !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf })
+	for _, key := range []string{rootKey, oldRootKey} {
+		if text := append([]byte{opShortString, byte(len(key))}, key...); ascii && len(name) <= math.MaxUint8 && bytes.Contains(root, text) {
+			return append(append(root, opShortString, byte(len(name))), name...)
+		}
+	}
+	return append(binary.LittleEndian.AppendUint32(append(root, 'X'), uint32(len(name))), name...)
 }
 
 // decodeRoot decodes the record of a PersistentMapping.
