@@ -103,9 +103,9 @@ func TestOtherValuesStayWhenANameGoes(t *testing.T) {
 		"U\x04dict}U\x01kU\x01vss" +
 		"U\x01b" + ref + "s"
 	for name, rec := range map[string]string{
-		"Python 2":     "cpersistent.mapping\nPersistentMapping\nq\x01.}q\x02U\x04dataq\x03}q\x04" + values + "s.",
-		"old Python 2": "cPersistence\nPersistentMapping\nq\x01.}q\x02U\n_containerq\x03}q\x04" + values + "s.",
-		"protocol 2":   "\x80\x02cpersistent.mapping\nPersistentMapping\nq\x01.\x80\x02}q\x02U\x04dataq\x03}q\x04" + values + "s.",
+		"Python 2":               "cpersistent.mapping\nPersistentMapping\nq\x01.}q\x02U\x04dataq\x03}q\x04" + values + "s.",
+		"old Python 2":           "cPersistence\nPersistentMapping\nq\x01.}q\x02U\n_containerq\x03}q\x04" + values + "s.",
+		"protocol 2":             "\x80\x02cpersistent.mapping\nPersistentMapping\nq\x01.\x80\x02}q\x02U\x04dataq\x03}q\x04" + values + "s.",
 		"protocol 3 of Python 2": "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x01.\x80\x03}q\x02U\x04dataq\x03}q\x04" + values + "s.",
 	} {
 		db := create(t, tempPath(t), Options{NoSync: true})
