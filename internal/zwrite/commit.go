@@ -172,6 +172,8 @@ func (t *Txn) write() error {
 		if err := t.start(); err != nil {
 			return err
 		}
+	} else if t.isReplaced() {
+		return ErrForeign
 	}
 	for _, oid := range t.order {
 		c := t.changes[oid]

@@ -15,8 +15,15 @@ import (
 // do not know, cut off what is not finished, and gone on.
 func TestWhatAnotherWriterPutInOurPlaceStays(t *testing.T) {
 	for name, end := range map[string]func(*Txn) error{
-		"commit":              func(txn *Txn) error { _, err := txn.Commit(); return err },
-		"abort":               func(txn *Txn) error { txn.Abort(); return nil },
+		"commit": func(txn *Txn) error { _, err := txn.Commit(); return err },
+		"abort":  func(txn *Txn) error { txn.Abort(); return nil },
+		"more": func(txn *Txn) error {
+			for oid := range zodb.Oid(9) {
+				txn.Store(100+oid, bytes.Repeat([]byte("z"), 300_000))
+			}
+			_, err := txn.Commit()
+			return err
+		},
 		"abort after trouble": func(txn *Txn) error { txn.fail(errors.New("trouble")); _, err := txn.Commit(); return err },
 	} {
 		for _, length := range []int{2, 400, 40_000} {
