@@ -41,7 +41,7 @@ func TestImportedArraysAreFiles(t *testing.T) {
 	database := path("Data.fs")
 	data := []byte(strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz", 1000))
 	require.NoError(t, os.WriteFile(path("data.raw"), data, 0o644))
-	importJSON(t, path("data.raw"), database, "bytes")
+	importJSON(t, path("data.raw"), database, "bytes", "--raw")
 	s := Launch(t, Config{ZURL: "file://" + database})
 
 	for i, c := range []struct{ dtype, shape, order, format, blksize string }{

@@ -123,7 +123,7 @@ func TestBareRootIsEnough(t *testing.T) {
 		mknod $ROOT/dev/null c 1 3
 		printf 12345678 > $ROOT/tmp/raw
 		wcfs() { env -i /usr/sbin/chroot $ROOT /usr/bin/wcfs "$@"; }
-		wcfs import /tmp/raw /tmp/climate.fs temperature
+		wcfs import /tmp/raw /tmp/climate.fs temperature --raw
 		wcfs mount /tmp/climate.fs /tmp/climate
 		trap 'wcfs stop /tmp/climate' EXIT
 		wcfs ls /tmp/climate.fs

@@ -22,7 +22,7 @@ func drivers() storage.Drivers { return storage.Drivers{"file": fs1.Open} }
 // resolveURL turns what a person typed for a database into its url.
 func resolveURL(arg string) (string, error) {
 	if !strings.Contains(arg, "://") && strings.Contains(arg, "?") {
-		return "", &usageError{msg: fmt.Sprintf("a path with a question mark, as in %s, cannot be named by a url; give it another name, as by ln -s", arg)}
+		return "", &usageError{msg: fmt.Sprintf("a path with a question mark, as in %s, cannot be named by a url; rename it", arg)}
 	}
 	cwd, _ := os.Getwd()        // only needed for relative paths
 	home, _ := os.UserHomeDir() // only needed for paths with ~
@@ -84,20 +84,9 @@ func openEntry(ctx context.Context, database, view, name string) (*opened, error
 	return db, nil
 }
 
-// databasePath returns the path of the data file of a database that a person
-// named, for writing.
-func databasePath(arg string) (string, error) {
-	zurl, err := resolveURL(arg)
-	if err != nil {
-		return "", err
-	}
-	u, err := storage.ParseURL(zurl)
-	if err != nil {
-		return "", err
-	}
-	if u.Scheme != "file" {
-		return "", &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
-			Msg: "only files can be written", Hint: "use file:///path/to/Data.fs, or its path"}
-	}
-	return u.Rest, nil
+// expandHome returns a path that a person typed. The shell does not expand a tilde in
+// --output=~/x, in a url, or in a configuration file.
+func expandHome(path string) string {
+	home, _ := os.UserHomeDir() // only needed for paths with ~
+	return storage.ExpandHome(path, home)
 }

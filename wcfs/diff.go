@@ -89,13 +89,12 @@ func runDiff(ctx context.Context, asJSON bool, database, name string, texts [2]s
 	return printDiff(c)
 }
 
-// parseView parses a view that may have @ in front.
+// parseView parses a view that must be there.
 func parseView(text string, now time.Time, head zodb.Tid) (zodb.Tid, error) {
-	view := strings.TrimPrefix(text, "@")
-	if view == "" {
+	if text == "" {
 		return 0, &catalog.TimeError{Text: text, Msg: "it is empty"}
 	}
-	return catalog.View(view, now, head)
+	return catalog.View(text, now, head)
 }
 
 // printDiff prints a difference for people.

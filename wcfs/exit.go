@@ -31,7 +31,7 @@ const (
 	exitClients     = 11 // stopped, but clients had to be ended
 	exitURL         = 12 // no driver for this kind of url, or the url is malformed
 	exitExists      = 13 // there is something of that name already
-	exitNoSpace     = 14 // the disk is full; nothing was written
+	exitNoSpace     = 14 // the disk or quota is full, or a limit reached; nothing was written
 	exitNotFound    = 15 // the database has nothing of that name or oid, or no such view
 	exitLocked      = 16 // another writer has the database
 	exitInput       = 17 // what is to be imported cannot be used
@@ -80,7 +80,7 @@ func exitCode(err error) int {
 		return exitDatabase
 	case is[*zwrite.UncertainError](err): // whatever the cause: it is committed
 		return exitOther
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case noSpace(err) != "":
 		return exitNoSpace
 	case errors.As(err, &mountErr):
 		return mountExitCode(mountErr.Reason)
@@ -98,6 +98,20 @@ func exitCode(err error) int {
 		return exitBug
 	}
 	return exitOther
+}
+
+// noSpace returns what to do about an error that says that nothing more can be written,
+// "" if it does not.
+func noSpace(err error) (advice string) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return "make room and try again"
+	case errors.Is(err, syscall.EDQUOT):
+		return "make room within the quota of its owner, and try again"
+	case errors.Is(err, syscall.EFBIG):
+		return "it would be larger than ulimit -f, or the filesystem, permits"
+	}
+	return ""
 }
 
 // is reports whether there is an E in the chain of err.

@@ -6,19 +6,21 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/wcfs/wcfs/internal/catalog"
+	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/transfer"
 )
 
 // exportFlags are the options of export as typed.
 type exportFlags struct {
-	at, output string
-	force      bool
+	at, output, format string
+	force              bool
 }
 
 func newExport() *cobra.Command {
@@ -33,7 +35,8 @@ in a ZBigFile that belongs to no array. No server is needed.
 The file is NAME.npy in the current directory, or NAME.raw for plain data, unless
 -o names another one. One that ends with .raw gets plain data. - is the standard
 output. The file appears when it is complete, and does not replace another one
-without --force.`,
+without --force, and a ZODB database never. An ending of another format, such as
+.csv, is refused unless --format says what is meant.`,
 		Example: `  wcfs export data.fs temperature
   wcfs export data.fs temperature --at 2024-02-29T12:00:00Z -o then.npy
   wcfs export data.fs temperature -o - | python3 -c 'import numpy,sys; ...'
@@ -46,18 +49,23 @@ without --force.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.output = expandHome(f.output)
 			return orInterrupted(cmd.Context(), runExport(cmd.Context(), &f, args[0], args[1]))
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVarP(&f.output, "output", "o", "", "`FILE` to write, or - (default NAME.npy)")
+	flags.StringVar(&f.format, "format", "", "`FORMAT` of the file: npy or raw (default: by its name)")
 	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time, or a time ago such as -5m (default: now)")
 	flags.BoolVar(&f.force, "force", false, "replace the file if it exists")
 	return cmd
 }
 
 func runExport(ctx context.Context, f *exportFlags, database, name string) error {
+	if f.format != "" && f.format != "npy" && f.format != "raw" {
+		return &usageError{msg: fmt.Sprintf("export: --format: %q is neither npy nor raw", f.format)}
+	}
 	toStdout := f.output == "-"
 	if toStdout && term.IsTerminal(int(os.Stdout.Fd())) {
 		return &usageError{msg: "export: the standard output is a terminal; use -o FILE, or a pipe"}
@@ -87,10 +95,15 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 		}
 		return transfer.Export(ctx, db, db.at, entry.Array, w, npy, bar.Add)
 	}
+	data := dataFile(database)
 	if toStdout {
+		if err := transfer.CheckOutput(os.Stdout, data); err != nil {
+			return err
+		}
 		return writeStdout(ctx, write)
 	}
-	if err := writeFile(ctx, output, f.force, write); err != nil {
+	out := &outFile{path: output, force: f.force, names: newNamer(), check: func() error { return transfer.CheckTarget(output, data) }}
+	if err := out.write(ctx, write); err != nil {
 		return err
 	}
 	bar.Done()
@@ -102,20 +115,43 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	return nil
 }
 
+// dataFile returns the path of the database that is read, "" if it is no file.
+func dataFile(database string) string {
+	zurl, err := resolveURL(database)
+	if err != nil {
+		return ""
+	}
+	u, err := storage.ParseURL(zurl)
+	if err != nil || u.Scheme != "file" {
+		return ""
+	}
+	return expandHome(u.Rest)
+}
+
+// otherFormats are endings of names whose files must not be .npy files: whoever opens
+// them would be misled.
+var otherFormats = []string{".csv", ".tsv", ".txt", ".json", ".yaml", ".xml", ".html", ".md", ".npz", ".pkl", ".pickle", ".h5", ".hdf5", ".hdf", ".nc",
+	".mat", ".fits", ".parquet", ".feather", ".arrow", ".zarr", ".xls", ".xlsx", ".ods", ".sqlite", ".db", ".fs", ".zip", ".gz", ".bz2", ".xz", ".zst", ".tar",
+	".tgz", ".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".bmp", ".pdf", ".wav", ".mp3", ".mp4", ".py"}
+
 // target returns where the entry goes, and whether as an .npy file.
 func (f *exportFlags) target(entry *catalog.Entry) (output string, npy bool, err error) {
-	raw := entry.Array == nil
-	if f.output != "" {
-		if raw && strings.HasSuffix(f.output, ".npy") {
-			return "", false, &usageError{msg: fmt.Sprintf("export: %s is a file that belongs to no array: its dtype and shape are not known; use -o FILE.raw", entry.Path)}
-		}
-		return f.output, !raw && !strings.HasSuffix(f.output, ".raw"), nil
+	noArray := entry.Array == nil
+	ending := strings.ToLower(path.Ext(f.output))
+	raw := noArray || f.format == "raw" || f.format == "" && ending == ".raw"
+	switch {
+	case noArray && (f.format == "npy" || ending == ".npy"):
+		return "", false, &usageError{msg: fmt.Sprintf("export: %s is a file that belongs to no array: its dtype and shape are not known; use -o FILE.raw", entry.Path)}
+	case f.format == "" && f.output != "-" && slices.Contains(otherFormats, ending):
+		return "", false, &usageError{msg: fmt.Sprintf("export: a name that ends with %s is for another format, and only .npy files and plain data are written; use -o FILE.npy or -o FILE.raw, or say --format npy or --format raw", ending)}
+	case f.output != "":
+		return f.output, !raw, nil
 	}
 	base := path.Base(entry.Path)
-	if strings.Trim(base, "./") == "" {
+	switch {
+	case strings.Trim(base, "./") == "":
 		return "", false, &usageError{msg: fmt.Sprintf("export: %q is no name for a file; use -o FILE", base)}
-	}
-	if raw {
+	case raw:
 		return base + ".raw", false, nil
 	}
 	return base + ".npy", true, nil

@@ -39,7 +39,7 @@ func setupLog(cmd *cobra.Command, f *serveFlags) (*logOutput, error) {
 		out.journal = newJournal(os.Stderr)
 	}
 	if f.logFile != "" {
-		file, err := os.OpenFile(f.logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+		file, err := os.OpenFile(expandHome(f.logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 		if err != nil {
 			return nil, &usageError{msg: fmt.Sprintf("%s: --log-file: %s", cmd.Name(), err)}
 		}

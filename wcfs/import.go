@@ -2,22 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
 
-	"github.com/golang/glog"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/wcfs/wcfs/internal/mount"
-	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/transfer"
-	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
 func newImport() *cobra.Command {
@@ -26,8 +19,11 @@ func newImport() *cobra.Command {
 		Use:   "import FILE DATABASE NAME",
 		Short: "Write an array from a .npy file, or plain data, into a database",
 		Long: `Import writes an array into a database, as a ZBigArray that the root object
-refers to by NAME. FILE is a .npy file, as numpy.save writes it, or plain data;
-- is the standard input. DATABASE is made if it does not exist.
+refers to by NAME. FILE is a .npy file, as numpy.save writes it; - is the standard
+input. All arrays of a .npz file become the items of a mapping: NAME/x, NAME/y.
+Anything else is refused unless --dtype, --shape or --raw say that it is plain
+data: numbers and nothing else. DATABASE is made if it does not exist, provided
+that it ends in .fs or is a file: url, or with --create.
 
 All of it is one transaction: whatever happens, everybody sees the whole array
 or nothing of it. Servers that run show it as soon as it is there.
@@ -36,9 +32,13 @@ With --append the data is added to an array that exists, along its first axis
 (the last one if it is in Fortran order). What FILE does not say is taken from
 that array. The cost is that of the new data, however big the array is.
 
-Nobody else can write while the import runs. Exit codes: 13 NAME exists already,
-14 disk full, 15 nothing of that name to append to, 16 somebody else writes now,
-17 FILE cannot be used; others are those of serve.`,
+With --replace NAME gets the new array, if it had one already. The old one is
+still there in earlier views, until the database is packed.
+
+Nobody else can write while the import runs. Name DATABASE as the application
+does: one with hard links, or bind mounted by itself, is refused. Exit codes: 13
+NAME exists already, 14 disk or quota full, 15 nothing of that name to append to,
+16 somebody else writes now, 17 FILE cannot be used; others are those of serve.`,
 		Example: `  wcfs import temperature.npy data.fs temperature
   wcfs import today.npy data.fs temperature --append
   sensor | wcfs import - data.fs raw --dtype '<i2'
@@ -51,7 +51,7 @@ Nobody else can write while the import runs. Exit codes: 13 NAME exists already,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runImport(cmd.Context(), &f, args[0], args[1], args[2])
+			return runImport(cmd.Context(), &f, expandHome(args[0]), args[1], args[2])
 		},
 	}
 	f.define(cmd)
@@ -63,20 +63,32 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 	if err != nil {
 		return err
 	}
-	path, err := databasePath(database)
+	t, err := importTarget(database, f)
 	if err != nil {
 		return err
 	}
-	if err := transfer.CheckName(name); err != nil && !f.append {
+	if err := t.checkOrder(file, name); err != nil {
+		return err
+	}
+	if err := transfer.CheckName(name); err != nil && !f.append && !f.replace {
 		return &usageError{msg: "import: " + err.Error()}
+	}
+	if file != "-" && !layout.Plain() {
+		archive, err := transfer.OpenArchive(file)
+		if err != nil {
+			return nothingWritten(err)
+		}
+		if archive != nil {
+			defer archive.Close()
+			return importArchive(ctx, f, archive, t, database, name, opt)
+		}
 	}
 	src, err := openSource(ctx, file, layout)
 	if err != nil {
 		return nothingWritten(err)
 	}
 	defer src.Close()
-	t := target{path: path}
-	if err := t.open(ctx, !f.append); err != nil {
+	if err := t.open(ctx); err != nil {
 		return err
 	}
 	bar := newProgress("import "+name, src.Size())
@@ -91,7 +103,7 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 		return err
 	}
 	if t.created {
-		fmt.Fprintln(os.Stderr, "wcfs: created", path)
+		fmt.Fprintln(os.Stderr, "wcfs: created", t.path)
 	}
 	if f.json {
 		return printImportJSON(name, t.created, &res)
@@ -115,115 +127,7 @@ func openSource(ctx context.Context, file string, layout transfer.Layout) (*tran
 			size = max(0, fi.Size()-pos)
 		}
 	}
-	return transfer.NewSource(&interruptible{ctx, os.Stdin}, "standard input", size, layout)
-}
-
-// target is the database that is written to.
-type target struct {
-	path    string
-	db      *zwrite.DB
-	created bool
-}
-
-// open opens the database. If it does not exist, it may be created.
-func (t *target) open(ctx context.Context, create bool) error {
-	progress, end := progressOf("open " + t.path)
-	defer end()
-	opt := zwrite.Options{Warnf: glog.Warningf, Progress: progress}
-	err := checkDataFile(t.path)
-	if errors.Is(err, fs.ErrNotExist) && create {
-		t.created = true
-		t.db, err = zwrite.Create(ctx, t.path, opt)
-	} else if err == nil {
-		t.db, err = zwrite.Open(ctx, t.path, opt)
-	}
-	if err == nil {
-		return nil
-	}
-	var locked *zwrite.LockedError
-	if errors.As(err, &locked) {
-		return fmt.Errorf("import: %w; wait until that is done", locked)
-	}
-	openErr := &storage.OpenError{Reason: storage.Unreachable, URL: "file://" + t.path, Err: err}
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && create:
-		openErr.Msg, openErr.Hint = "no such directory", "make "+filepath.Dir(t.path)+" first"
-	case errors.Is(err, fs.ErrNotExist):
-		openErr.Msg, openErr.Hint = "no such file", "check the path; without --append a new database would be made"
-	case errors.Is(err, fs.ErrPermission):
-		openErr.Msg, openErr.Hint = "permission denied", "the data file and its directory must be writable for this user"
-	case errors.Is(err, syscall.EROFS):
-		openErr.Msg = "is on a read-only filesystem"
-	default:
-		return nothingWritten(err)
-	}
-	return openErr
-}
-
-// checkDataFile finds out whether something could be a database before a lock
-// file is made beside it.
-func checkDataFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	bad := &storage.OpenError{Reason: storage.NotADatabase, URL: "file://" + path}
-	fi, err := f.Stat()
-	switch {
-	case err != nil:
-		return err
-	case fi.IsDir():
-		bad.Msg, bad.Hint = "is a directory", "give the data file in it, as in "+filepath.Join(path, "Data.fs")
-		return bad
-	case !fi.Mode().IsRegular():
-		bad.Msg = "is not a regular file"
-		return bad
-	case fi.Size() == 0:
-		return nil
-	}
-	magic := make([]byte, 4)
-	n, err := io.ReadFull(f, magic)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	if text := string(magic[:n]); text != "FS21" && text != "FS30" {
-		bad.Msg = fmt.Sprintf("is not a FileStorage: it begins with %q", text)
-		return bad
-	}
-	return nil
-}
-
-// close closes the database and returns the error of the import. What was created
-// for an import that failed is taken away again, while the lock is held.
-func (t *target) close(err error) error {
-	var uncertain *zwrite.UncertainError
-	if err != nil && t.created && !errors.As(err, &uncertain) {
-		err = errors.Join(err, os.Remove(t.path))
-	}
-	if err != nil {
-		err = nothingWritten(err)
-	}
-	closeErr := t.db.Close()
-	if err == nil && closeErr != nil { // the index can be computed anew
-		glog.Warning(closeErr)
-	}
-	return err
-}
-
-// nothingWritten puts the good news behind an error that leaves the database as
-// it was.
-func nothingWritten(err error) error {
-	var uncertain *zwrite.UncertainError
-	switch {
-	case errors.As(err, &uncertain):
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w; nothing was written; make room and try again", err)
-	case errors.Is(err, context.Canceled):
-		return errors.New("import: interrupted; nothing was written")
-	}
-	return err
+	return transfer.NewSource(&interruptible{ctx, os.Stdin}, transfer.Stdin, size, layout)
 }
 
 // importReport is what --json prints.

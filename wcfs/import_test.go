@@ -24,8 +24,8 @@ func TestUncertainImportIsNoFailedOne(t *testing.T) {
 		{syscall.ENOSPC, exitNoSpace, false},
 		{errors.New("any other"), exitOther, false},
 	} {
-		x := target{path: filepath.Join(t.TempDir(), "Data.fs")}
-		require.NoError(t, x.open(t.Context(), true))
+		x := target{path: filepath.Join(t.TempDir(), "Data.fs"), create: true}
+		require.NoError(t, x.open(t.Context()))
 		require.True(t, x.created)
 		err := x.close(c.err)
 		require.ErrorIs(t, err, c.err)

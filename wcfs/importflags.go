@@ -15,7 +15,8 @@ import (
 
 // importFlags are the options of import as typed.
 type importFlags struct {
-	append, json        bool
+	append, replace     bool
+	create, raw, json   bool
 	format, blksize     string
 	dtype, shape, order string
 	shapeGiven          func() bool // an empty shape means something
@@ -27,9 +28,12 @@ func (f *importFlags) define(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.BoolVar(&f.append, "append", false, "add to the array NAME, which must exist")
-	flags.StringVar(&f.dtype, "dtype", "", "`TYPE` of the items of plain data, as numpy spells it (default uint8)")
-	flags.StringVar(&f.shape, "shape", "", "`SHAPE` of plain data, such as 3,700 (default: one axis)")
+	flags.BoolVar(&f.replace, "replace", false, "have NAME mean the new array, if there is one of that name")
+	flags.BoolVar(&f.create, "create", false, "make DATABASE if it does not exist, whatever its name")
+	flags.StringVar(&f.dtype, "dtype", "", "FILE is plain data, with items of this `TYPE` as numpy spells it")
+	flags.StringVar(&f.shape, "shape", "", "FILE is plain data, of this `SHAPE`, such as 3,700 (default: one axis)")
 	flags.StringVar(&f.order, "order", "", "`ORDER` of plain data: C or F (default C)")
+	flags.BoolVar(&f.raw, "raw", false, "FILE is plain data, with items of the array or else bytes")
 	flags.StringVar(&f.blksize, "blksize", "2M", "`SIZE` of the blocks of a new array, such as 64K")
 	flags.StringVar(&f.format, "block-format", "auto", "`FORMAT` in which blocks are kept: ZBlk0, ZBlk1 or auto")
 	flags.StringVar(&f.message, "message", "", "`TEXT` that describes the transaction (default: what is done)")
@@ -62,8 +66,16 @@ func (f *importFlags) parse() (layout transfer.Layout, opt transfer.Options, err
 	default:
 		return fail("--order: %q is neither C nor F", f.order)
 	}
+	layout.Raw = f.raw
+	if f.append && f.replace {
+		return fail("--append adds to an array, and --replace takes its place; use one of them")
+	}
+	opt.Replace = f.replace
 	if opt.Format, err = bigfile.ParseFormat(f.format); err != nil {
 		return fail("--block-format: %s", err)
+	}
+	if f.append && f.create {
+		return fail("--append is for an array that exists, --create for a database that does not")
 	}
 	if f.append && f.blksizeGiven() {
 		return fail("--blksize is for new arrays; an array keeps the size that it has")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -102,6 +103,31 @@ func (w watched) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid
 		w.bar.Add(int64(len(buf.Data)))
 	}
 	return buf, serial, err
+}
+
+// Stream implements storage.Streamer, by a load if the storage does not.
+func (w watched) Stream(ctx context.Context, xid zodb.Xid, f func(io.Reader) error) (zodb.Tid, error) {
+	if s, ok := w.Storage.(storage.Streamer); ok {
+		return s.Stream(ctx, xid, func(r io.Reader) error { return f(&watchedReader{r, w.bar}) })
+	}
+	buf, serial, err := w.Load(ctx, xid)
+	if err != nil {
+		return 0, err
+	}
+	defer buf.Release()
+	return serial, f(bytes.NewReader(buf.Data))
+}
+
+// watchedReader moves a progress bar.
+type watchedReader struct {
+	io.Reader
+	bar *progress
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	w.bar.Add(int64(n))
+	return n, err
 }
 
 // Serial implements storage.Serialer, by loads if the storage does not.

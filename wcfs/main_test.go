@@ -23,9 +23,14 @@ func TestMain(m *testing.M) {
 // commands really say into them.
 //
 // Scripts can use $SAMPLE, a database; the command exits CODE PROGRAM ARGS; and
-// the conditions [root] and [namespaces]: we may have mounts of our own.
+// the conditions [root], [namespaces]: we may have mounts of our own, and [zodb]: $PYTHON
+// has ZODB.
 func TestCommandLine(t *testing.T) {
 	sample, err := filepath.Abs("../t/testdata/topo.fs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	python, err := filepath.Abs("../bin/venv/bin/python") // of make bin/venv
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +41,7 @@ func TestCommandLine(t *testing.T) {
 		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SAMPLE", sample)
+			env.Setenv("PYTHON", python)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every command takes a second
 			return nil
 		},
@@ -43,6 +49,8 @@ func TestCommandLine(t *testing.T) {
 			switch name {
 			case "root":
 				return os.Getuid() == 0, nil
+			case "zodb":
+				return exec.Command(python, "-c", "import ZODB").Run() == nil, nil
 			case "namespaces":
 				return os.Getuid() == 0 && exec.Command("unshare", "-m", "true").Run() == nil, nil
 			}

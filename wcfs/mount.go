@@ -126,7 +126,7 @@ func sameFlags(cmd *cobra.Command) (flags []string) {
 
 // absolute returns path without relation to the current directory, if it is one.
 func absolute(path string) string {
-	if abs, err := filepath.Abs(path); err == nil && path != "" {
+	if abs, err := filepath.Abs(expandHome(path)); err == nil && path != "" {
 		return abs
 	}
 	return path

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -46,6 +47,9 @@ func (f *observeFlags) fill(opt *server.Options) (err error) {
 func address(text string) (*server.Address, error) {
 	if text == "" {
 		return nil, nil
+	}
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		text = "unix:" + expandHome(path)
 	}
 	a, err := server.ParseAddress(text)
 	return &a, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,35 +27,62 @@ func (e *fileExistsError) Error() string {
 
 func (e *fileExistsError) Unwrap() error { return &transfer.ExistsError{Name: e.path} }
 
-// writeFile has write write a file, which appears when it is complete and on the
+// outFile is a file that is to be written.
+type outFile struct {
+	path  string
+	force bool         // replaces one that exists
+	check func() error // returns why it must not be replaced nevertheless; may be nil
+	names namer
+}
+
+// write has write write the file, which appears when it is complete and on the
 // disk. One that exists is replaced only by force. Devices and pipes are written
 // as they are, until ctx ends.
-func writeFile(ctx context.Context, path string, force bool, write func(io.Writer) error) error {
-	switch fi, err := os.Stat(path); {
+func (o *outFile) write(ctx context.Context, write func(io.Writer) error) error {
+	switch fi, err := os.Stat(o.path); {
 	case err == nil && fi.IsDir():
-		return &usageError{msg: path + " is a directory; name a file in it"}
+		return &usageError{msg: o.path + " is a directory; name a file in it"}
+	case strings.HasSuffix(o.path, "/"):
+		return &usageError{msg: o.path + " is no directory; make it first, and name a file in it"}
 	case err == nil && !fi.Mode().IsRegular():
-		return writeThrough(ctx, path, write)
-	case err == nil && !force:
-		return &fileExistsError{path}
+		return writeThrough(ctx, o.path, write)
+	case err == nil && !o.force:
+		return cmp.Or(o.allowed(), error(&fileExistsError{o.path}))
 	}
-	beside := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x", filepath.Base(path), rand.Uint32()))
+	if err := o.allowed(); err != nil {
+		return err
+	}
+	beside := filepath.Join(filepath.Dir(o.path), fmt.Sprintf(".%s.%08x", filepath.Base(o.path), rand.Uint32()))
 	defer os.Remove(beside) // in vain if it was renamed
 	err := writeNew(beside, write)
 	if err == nil {
-		err = rename(beside, path, force)
+		if err := o.allowed(); err != nil { // it may have come into being meanwhile
+			return err
+		}
+		err = o.names.give(beside, o.path, o.force)
 	}
 	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) && pathErr.Path == beside {
+	var linkErr *os.LinkError
+	switch {
+	case errors.As(err, &pathErr) && pathErr.Path == beside:
 		err = pathErr.Err // that there is another name for some time is of no interest
+	case errors.As(err, &linkErr):
+		err = linkErr.Err
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return &fileExistsError{path}
+		return &fileExistsError{o.path}
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", o.path, err)
 	}
 	return nil
+}
+
+func (o *outFile) allowed() error {
+	if o.check == nil {
+		return nil
+	}
+	return o.check()
 }
 
 // writeNew has write write a file that must not exist, to the disk.
@@ -68,16 +97,73 @@ func writeNew(path string, write func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-// rename gives a file another name, which may be in use if it is by force.
-func rename(from, to string, force bool) error {
-	if force {
-		return os.Rename(from, to)
+// namer gives files names, with what the operating system has for that.
+type namer struct {
+	noReplace, link, rename func(from, to string) error
+}
+
+func newNamer() namer {
+	return namer{
+		noReplace: func(from, to string) error {
+			return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+		},
+		link:   os.Link,
+		rename: os.Rename,
 	}
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not with this kind of filesystem
-		err = os.Link(from, to)
+}
+
+// give gives a file another name, which may be in use if it is by force.
+func (n namer) give(from, to string, force bool) error {
+	if force {
+		return n.rename(from, to)
+	}
+	err := n.noReplace(from, to)
+	if notSupported(err) {
+		err = n.link(from, to)
+	}
+	if notSupported(err) {
+		err = n.reserve(from, to)
 	}
 	return err
+}
+
+// notSupported reports whether a filesystem may not have what was asked for: FAT and
+// exFAT have no links, most that are made with FUSE neither, and older ones no
+// RENAME_NOREPLACE. See rename(2) and link(2).
+func notSupported(err error) bool {
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM, unix.EMLINK} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// reserve takes the name by an empty file, which fails if there is one already, and
+// then replaces that.
+func (n namer) reserve(from, to string) error {
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	// Whoever writes into it, or replaces it, has taken it.
+	ours := func() bool {
+		fi, err := os.Lstat(to)
+		return err == nil && fi.Mode().IsRegular() && fi.Size() == 0
+	}
+	if !ours() {
+		return fs.ErrExist
+	}
+	if err := n.rename(from, to); err != nil {
+		if ours() {
+			os.Remove(to)
+		}
+		return err
+	}
+	return nil
 }
 
 func writeThrough(ctx context.Context, path string, write func(io.Writer) error) error {

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/transfer"
 )
 
 // TestWriteFileReplacesNothing: a file that is there already is noticed before the
@@ -20,13 +23,13 @@ func TestWriteFileReplacesNothing(t *testing.T) {
 		return err
 	}
 	var exists *fileExistsError
-	require.ErrorAs(t, writeFile(t.Context(), path, false, other), &exists)
-	require.ErrorAs(t, writeFile(t.Context(), path, false, func(io.Writer) error {
+	require.ErrorAs(t, writeFile(t, path, false, other), &exists)
+	require.ErrorAs(t, writeFile(t, path, false, func(io.Writer) error {
 		t.Error("written in vain")
 		return nil
 	}), &exists)
 	requireOnly(t, path, "other")
-	require.NoError(t, writeFile(t.Context(), path, true, other))
+	require.NoError(t, writeFile(t, path, true, other))
 	requireOnly(t, path, "mine")
 }
 
@@ -34,7 +37,7 @@ func TestWriteFileThatFailsLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	broken := errors.New("broken")
 	for _, force := range []bool{false, true} {
-		require.ErrorIs(t, writeFile(t.Context(), path, force, func(w io.Writer) error {
+		require.ErrorIs(t, writeFile(t, path, force, func(w io.Writer) error {
 			_, _ = w.Write(make([]byte, 1<<20))
 			return broken
 		}), broken)
@@ -53,4 +56,68 @@ func requireOnly(t *testing.T, path, want string) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	require.Len(t, entries, 1)
+}
+
+func writeFile(t *testing.T, path string, force bool, write func(io.Writer) error) error {
+	o := outFile{path: path, force: force, names: newNamer()}
+	return o.write(t.Context(), write)
+}
+
+// TestFilesystemsWithoutLinks: where neither a rename that replaces nothing nor a link
+// is there, a file is written all the same, and replaces nothing.
+func TestFilesystemsWithoutLinks(t *testing.T) {
+	mine := func(w io.Writer) error {
+		_, err := io.WriteString(w, "mine")
+		return err
+	}
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS} {
+		path := filepath.Join(t.TempDir(), "x")
+		fails := func(string, string) error { return &os.LinkError{Op: "link", Err: errno} }
+		o := outFile{path: path, names: namer{noReplace: fails, link: fails, rename: os.Rename}}
+		require.NoError(t, o.write(t.Context(), mine))
+		requireOnly(t, path, "mine")
+		require.NoError(t, os.Remove(path))
+
+		var exists *fileExistsError
+		require.ErrorAs(t, o.write(t.Context(), func(w io.Writer) error {
+			require.NoError(t, os.WriteFile(path, []byte("other"), 0o600))
+			return mine(w)
+		}), &exists)
+		requireOnly(t, path, "other")
+		require.NoError(t, os.Remove(path))
+
+		o.names.rename = func(from, to string) error {
+			requireOnlyTwo(t, from, to)
+			return &os.LinkError{Op: "rename", Old: from, New: to, Err: unix.EIO}
+		}
+		err := o.write(t.Context(), mine)
+		require.EqualError(t, err, "write "+path+": input/output error")
+		entries, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		require.Empty(t, entries)
+	}
+}
+
+// requireOnlyTwo requires that the name is taken while the file is not there yet.
+func requireOnlyTwo(t *testing.T, from, to string) {
+	t.Helper()
+	for path, size := range map[string]int64{from: 4, to: 0} {
+		fi, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, size, fi.Size())
+	}
+}
+
+// TestProtectedFilesAreNotReplaced: also not if they come into being meanwhile.
+func TestProtectedFilesAreNotReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	o := outFile{path: path, force: true, names: newNamer(), check: func() error { return transfer.CheckTarget(path, "") }}
+	var protected *transfer.ProtectedError
+	require.ErrorAs(t, o.write(t.Context(), func(w io.Writer) error { return os.WriteFile(path, []byte("FS30"), 0o600) }), &protected)
+	requireOnly(t, path, "FS30")
+	require.ErrorAs(t, o.write(t.Context(), func(w io.Writer) error {
+		t.Error("written in vain")
+		return nil
+	}), &protected)
+	require.Equal(t, exitExists, exitCode(protected))
 }

@@ -192,7 +192,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		return server.Options{}, err
 	}
 	if len(args) == 2 {
-		opt.Mountpoint, opt.CreateMountpoint = args[1], f.make
+		opt.Mountpoint, opt.CreateMountpoint = expandHome(args[1]), f.make
 		return opt, nil
 	}
 	opt.CreateMountpoint = true

@@ -1,8 +1,9 @@
 package btree
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -16,6 +17,12 @@ import (
 const (
 	MaxBucketLen = 60  // keys of a bucket
 	MaxTreeLen   = 500 // children of an inner node; the root may have twice as many
+)
+
+// The same sizes for OOBTree.
+const (
+	maxNamesBucket = 30
+	maxNamesTree   = 250
 )
 
 // Txn is a transaction that trees are edited in.
@@ -45,31 +52,42 @@ type Ref struct {
 //
 // An Editor is for one goroutine. If a method other than Flush fails, the tree
 // in memory may be half changed and the Editor must be abandoned.
-type Editor struct {
+type Editor = editor[int64]
+
+// Names is an Editor of a tree whose keys are text: OOBTree. Keys that Python
+// compares with each other are in the order of their code points, which is that of
+// UTF-8. A tree that has other keys, or values that are no objects of their own, is
+// refused with a *ForeignError.
+type Names = editor[string]
+
+// editor is an Editor for keys of one type.
+type editor[K cmp.Ordered] struct {
 	txn     Txn
-	family  Family
-	root    *editNode
-	nodes   map[zodb.Oid]*editNode // those that have an oid, loaded or not
-	changed []*editNode            // in the order of their first change
+	keys    keyKind[K]
+	root    *node[K]
+	nodes   map[zodb.Oid]*node[K] // those that have an oid, loaded or not
+	changed []*node[K]            // in the order of their first change
 }
 
 // editNode is a node in memory. Other than Node it knows the links between
 // leaves, which have to be kept up.
-type editNode struct {
+type editNode = node[int64]
+
+type node[K cmp.Ordered] struct {
 	oid     zodb.Oid // 0: has none yet
 	class   record.Class
 	tree    bool
 	ghost   bool // not loaded: known are oid, and class if the reference tells it
 	changed bool
-	keys    []int64     // bucket: keys; tree: separators
-	kids    []*editNode // tree: len(keys)+1 children, or none
-	first   *editNode   // tree: the leftmost bucket below, nil if there are no children
-	vals    []Ref       // bucket: len(keys) values
-	next    *editNode   // bucket: the next one in the tree, or nil
+	keys    []K        // bucket: keys; tree: separators
+	kids    []*node[K] // tree: len(keys)+1 children, or none
+	first   *node[K]   // tree: the leftmost bucket below, nil if there are no children
+	vals    []Ref      // bucket: len(keys) values
+	next    *node[K]   // bucket: the next one in the tree, or nil
 }
 
 // size is what the limits apply to.
-func (n *editNode) size() int {
+func (n *node[K]) size() int {
 	if n.tree {
 		return len(n.kids)
 	}
@@ -78,8 +96,13 @@ func (n *editNode) size() int {
 
 // NewTree makes an empty tree of family LO or IO in txn. It exists once Flush
 // was called.
-func NewTree(txn Txn, family Family) *Editor {
-	e := &Editor{txn: txn, family: family, nodes: make(map[zodb.Oid]*editNode)}
+func NewTree(txn Txn, family Family) *Editor { return newTree(txn, integerKeys(family)) }
+
+// NewNames makes an empty OOBTree in txn. It exists once Flush was called.
+func NewNames(txn Txn) *Names { return newTree(txn, textKeys) }
+
+func newTree[K cmp.Ordered](txn Txn, keys keyKind[K]) *editor[K] {
+	e := newEditor(txn, keys)
 	e.root = e.newNode(true)
 	e.root.oid = txn.New()
 	e.nodes[e.root.oid] = e.root
@@ -90,30 +113,43 @@ func NewTree(txn Txn, family Family) *Editor {
 // Edit begins to edit the tree root of that family. Errors are those of
 // Txn.Load, and *storage.CorruptError.
 func Edit(txn Txn, family Family, root zodb.Oid) (*Editor, error) {
-	e := &Editor{txn: txn, family: family, nodes: make(map[zodb.Oid]*editNode)}
+	return edit(txn, integerKeys(family), root)
+}
+
+// EditNames begins to edit the OOBTree root. Errors are those of Txn.Load,
+// *storage.CorruptError, and *ForeignError, which the methods of Names may return as
+// well.
+func EditNames(txn Txn, root zodb.Oid) (*Names, error) { return edit(txn, textKeys, root) }
+
+func newEditor[K cmp.Ordered](txn Txn, keys keyKind[K]) *editor[K] {
+	return &editor[K]{txn: txn, keys: keys, nodes: make(map[zodb.Oid]*node[K])}
+}
+
+func edit[K cmp.Ordered](txn Txn, keys keyKind[K], root zodb.Oid) (*editor[K], error) {
+	e := newEditor(txn, keys)
 	e.root = e.node(root)
 	if err := e.load(e.root); err != nil {
 		return nil, fmt.Errorf("edit tree %s: %w", root, err)
 	}
 	if !e.root.tree {
-		err := fmt.Errorf("expect a %s; got %s", family, e.root.class)
+		err := fmt.Errorf("expect a %s; got %s", keys.class(true).Name, e.root.class)
 		return nil, fmt.Errorf("edit tree %s: %w", root, &storage.CorruptError{Oid: root, Err: err})
 	}
 	return e, nil
 }
 
 // Oid returns the oid of the tree.
-func (e *Editor) Oid() zodb.Oid { return e.root.oid }
+func (e *editor[K]) Oid() zodb.Oid { return e.root.oid }
 
 // Ref returns a reference to the tree.
-func (e *Editor) Ref() Ref { return Ref{e.root.oid, e.root.class} }
+func (e *editor[K]) Ref() Ref { return Ref{e.root.oid, e.root.class} }
 
 // Get returns the value of key; ok is false if it is not there.
-func (e *Editor) Get(key int64) (value Ref, ok bool, err error) {
+func (e *editor[K]) Get(key K) (value Ref, ok bool, err error) {
 	n := e.root
 	for range MaxDepth {
 		if err := e.load(n); err != nil {
-			return Ref{}, false, fmt.Errorf("tree %s: get %d: %w", e.root.oid, key, err)
+			return Ref{}, false, fmt.Errorf("tree %s: get %v: %w", e.root.oid, key, err)
 		}
 		switch {
 		case !n.tree:
@@ -131,31 +167,31 @@ func (e *Editor) Get(key int64) (value Ref, ok bool, err error) {
 }
 
 // MaxKey returns the largest key; ok is false if there is none.
-func (e *Editor) MaxKey() (key int64, ok bool, err error) {
-	err = e.descend(e.root, 0, func(bucket *editNode) bool {
+func (e *editor[K]) MaxKey() (key K, ok bool, err error) {
+	err = e.descend(e.root, 0, func(bucket *node[K]) bool {
 		if n := len(bucket.keys); n > 0 {
 			key, ok = bucket.keys[n-1], true
 		}
 		return !ok
 	})
 	if err != nil {
-		return 0, false, fmt.Errorf("tree %s: max key: %w", e.root.oid, err)
+		return key, false, fmt.Errorf("tree %s: max key: %w", e.root.oid, err)
 	}
 	return key, ok, nil
 }
 
 // descend calls f for the buckets below n from right to left until it returns
 // false.
-func (e *Editor) descend(n *editNode, depth int, f func(*editNode) bool) error {
+func (e *editor[K]) descend(n *node[K], depth int, f func(*node[K]) bool) error {
 	_, err := e.walk(n, depth, true, f)
 	return err
 }
 
 // Items calls f for every key in ascending order until it returns an error,
 // which is returned as it is.
-func (e *Editor) Items(f func(key int64, value Ref) error) error {
+func (e *editor[K]) Items(f func(key K, value Ref) error) error {
 	var failed error
-	_, err := e.walk(e.root, 0, false, func(bucket *editNode) bool {
+	_, err := e.walk(e.root, 0, false, func(bucket *node[K]) bool {
 		for i, key := range bucket.keys {
 			if failed = f(key, bucket.vals[i]); failed != nil {
 				return false
@@ -169,7 +205,7 @@ func (e *Editor) Items(f func(key int64, value Ref) error) error {
 	return failed
 }
 
-func (e *Editor) walk(n *editNode, depth int, backward bool, f func(*editNode) bool) (more bool, err error) {
+func (e *editor[K]) walk(n *node[K], depth int, backward bool, f func(*node[K]) bool) (more bool, err error) {
 	if depth >= MaxDepth {
 		return false, e.tooDeep(n)
 	}
@@ -191,37 +227,37 @@ func (e *Editor) walk(n *editNode, depth int, backward bool, f func(*editNode) b
 }
 
 // Set makes value the value of key. Nothing changes if it is so already.
-func (e *Editor) Set(key int64, value Ref) error {
-	if e.family == IO && key != int64(int32(key)) {
-		return fmt.Errorf("tree %s: set %d: key does not fit 32 bits", e.root.oid, key)
+func (e *editor[K]) Set(key K, value Ref) error {
+	if err := e.keys.check(key); err != nil {
+		return fmt.Errorf("tree %s: set %v: %w", e.root.oid, key, err)
 	}
 	if value.Class == (record.Class{}) {
-		return fmt.Errorf("tree %s: set %d: the class of %s is not known", e.root.oid, key, value.Oid)
+		return fmt.Errorf("tree %s: set %v: the class of %s is not known", e.root.oid, key, value.Oid)
 	}
 	if _, err := e.set(e.root, key, &value, 0); err != nil {
-		return fmt.Errorf("tree %s: set %d: %w", e.root.oid, key, err)
+		return fmt.Errorf("tree %s: set %v: %w", e.root.oid, key, err)
 	}
 	return nil
 }
 
 // Delete removes key and reports whether it was there.
-func (e *Editor) Delete(key int64) (ok bool, err error) {
+func (e *editor[K]) Delete(key K) (ok bool, err error) {
 	effect, err := e.set(e.root, key, nil, 0)
 	if err != nil {
-		return false, fmt.Errorf("tree %s: delete %d: %w", e.root.oid, key, err)
+		return false, fmt.Errorf("tree %s: delete %v: %w", e.root.oid, key, err)
 	}
 	return effect != sizeSame, nil
 }
 
 // Clear removes all keys at once, without touching the buckets.
-func (e *Editor) Clear() {
+func (e *editor[K]) Clear() {
 	if len(e.root.kids) > 0 {
 		e.root.kids, e.root.keys, e.root.first = nil, nil, nil
 		e.change(e.root)
 	}
 }
 
-func (n *editNode) route(key int64) int {
+func (n *node[K]) route(key K) int {
 	i, found := slices.BinarySearch(n.keys, key)
 	if found {
 		i++
@@ -230,22 +266,22 @@ func (n *editNode) route(key int64) int {
 }
 
 // newNode makes a node that has no oid yet.
-func (e *Editor) newNode(tree bool) *editNode {
-	return &editNode{tree: tree, class: nodeClass(e.family, tree)}
+func (e *editor[K]) newNode(tree bool) *node[K] {
+	return &node[K]{tree: tree, class: e.keys.class(tree)}
 }
 
 // node returns the node that has oid, which may be not loaded.
-func (e *Editor) node(oid zodb.Oid) *editNode {
+func (e *editor[K]) node(oid zodb.Oid) *node[K] {
 	n, ok := e.nodes[oid]
 	if !ok {
-		n = &editNode{oid: oid, ghost: true}
+		n = &node[K]{oid: oid, ghost: true}
 		e.nodes[oid] = n
 	}
 	return n
 }
 
 // nodeOf returns the node that ref refers to.
-func (e *Editor) nodeOf(ref record.Value) *editNode {
+func (e *editor[K]) nodeOf(ref record.Value) *node[K] {
 	oid, _ := ref.Ref()
 	n := e.node(oid)
 	if n.ghost {
@@ -256,19 +292,19 @@ func (e *Editor) nodeOf(ref record.Value) *editNode {
 
 // change notes that the record of n must be written. A node without oid is
 // written when something that refers to it is.
-func (e *Editor) change(n *editNode) {
+func (e *editor[K]) change(n *node[K]) {
 	if !n.changed {
 		n.changed = true
 		e.changed = append(e.changed, n)
 	}
 }
 
-func (e *Editor) tooDeep(n *editNode) error {
+func (e *editor[K]) tooDeep(n *node[K]) error {
 	return &storage.CorruptError{Oid: n.oid, Err: errTooDeep}
 }
 
 // load makes the content of n known.
-func (e *Editor) load(n *editNode) error {
+func (e *editor[K]) load(n *node[K]) error {
 	if !n.ghost {
 		return nil
 	}
@@ -279,6 +315,10 @@ func (e *Editor) load(n *editNode) error {
 	err = record.Decode(data, func(class record.Class, state record.Value) error {
 		return e.setState(n, class, state)
 	})
+	var foreign *ForeignError
+	if errors.As(err, &foreign) {
+		return err
+	}
 	if err != nil {
 		return &storage.CorruptError{Oid: n.oid, Tid: serial, Err: err}
 	}
@@ -288,15 +328,12 @@ func (e *Editor) load(n *editNode) error {
 
 // setState takes the state of a node. That its form is right is checked by
 // decode; here are the links and the classes of values.
-func (e *Editor) setState(n *editNode, class record.Class, state record.Value) error {
-	checked, err := decode(class, state)
+func (e *editor[K]) setState(n *node[K], class record.Class, state record.Value) error {
+	checked, err := e.keys.decode(class, state)
 	if err != nil {
 		return err
 	}
-	if checked.family != e.family {
-		return fmt.Errorf("expect a node of a %s; got one of a %s", e.family, checked.family)
-	}
-	n.class, n.tree = class, class.Name == e.family.String() || class.Name == e.family.String()+"Py"
+	n.class, n.tree = class, checked.tree
 	switch {
 	case !n.tree:
 		return e.setBucketState(n, checked, state)
@@ -304,22 +341,24 @@ func (e *Editor) setState(n *editNode, class record.Class, state record.Value) e
 		return nil
 	case state.Len() == 1:
 		bucket := e.newNode(false)
-		n.kids, n.first = []*editNode{bucket}, bucket
+		n.kids, n.first = []*node[K]{bucket}, bucket
 		return e.setBucketState(bucket, checked, state.At(0).At(0))
 	}
 	n.keys = checked.keys
-	for i := range checked.oids {
+	for i := range len(checked.keys) + 1 {
 		n.kids = append(n.kids, e.nodeOf(state.At(0).At(2*i)))
 	}
 	n.first = e.nodeOf(state.At(1))
 	return nil
 }
 
-func (e *Editor) setBucketState(n *editNode, checked *Node, state record.Value) error {
+func (e *editor[K]) setBucketState(n *node[K], checked decoded[K], state record.Value) error {
 	n.keys = checked.keys
-	n.vals = make([]Ref, len(checked.oids))
-	for i, oid := range checked.oids {
-		n.vals[i] = Ref{oid, state.At(0).At(2*i + 1).RefClass()}
+	n.vals = make([]Ref, len(checked.keys))
+	for i := range n.vals {
+		value := state.At(0).At(2*i + 1)
+		oid, _ := value.Ref()
+		n.vals[i] = Ref{oid, value.RefClass()}
 		if n.vals[i].Class == (record.Class{}) {
 			return fmt.Errorf("item #%d: a reference without class cannot be written back", i)
 		}
@@ -333,9 +372,9 @@ func (e *Editor) setBucketState(n *editNode, checked *Node, state record.Value) 
 // CheckInvariants checks that what was written here may be read as a tree of
 // BTrees: sizes, order of keys and separators, and links. It loads everything,
 // and is meant for tests. Trees made elsewhere need not be so.
-func (e *Editor) CheckInvariants() error {
-	c := checker{e: e}
-	if err := c.node(e.root, math.MinInt64, math.MaxInt64, 0); err != nil {
+func (e *editor[K]) CheckInvariants() error {
+	c := checker[K]{e: e}
+	if err := c.node(e.root, nil, nil, 0); err != nil {
 		return fmt.Errorf("tree %s: %w", e.root.oid, err)
 	}
 	return c.links()

@@ -1,18 +1,20 @@
 package btree
 
 import (
+	"cmp"
 	"fmt"
 )
 
 // checker walks a tree that is being edited.
-type checker struct {
-	e       *Editor
-	buckets []*editNode // from left to right
-	depth   int         // of the leaves, once there is one
+type checker[K cmp.Ordered] struct {
+	e       *editor[K]
+	buckets []*node[K] // from left to right
+	depth   int        // of the leaves, once there is one
 }
 
-// node checks everything below n, whose keys must be in [lo, hi].
-func (c *checker) node(n *editNode, lo, hi int64, depth int) error {
+// node checks everything below n, whose keys must be at least lo and less than hi,
+// of which nil does not bound them.
+func (c *checker[K]) node(n *node[K], lo, hi *K, depth int) error {
 	if depth >= MaxDepth {
 		return c.e.tooDeep(n)
 	}
@@ -20,14 +22,14 @@ func (c *checker) node(n *editNode, lo, hi int64, depth int) error {
 		return err
 	}
 	for i, key := range n.keys {
-		if key < lo || key > hi || i > 0 && key <= n.keys[i-1] {
-			return fmt.Errorf("node %s: key %d at #%d of %v is not in [%d, %d]", n.oid, key, i, n.keys, lo, hi)
+		if lo != nil && key < *lo || hi != nil && key >= *hi || i > 0 && key <= n.keys[i-1] {
+			return fmt.Errorf("node %s: key %v at #%d of %v is out of place", n.oid, key, i, n.keys)
 		}
 	}
 	if n.tree {
 		return c.tree(n, lo, hi, depth)
 	}
-	if len(n.keys) == 0 || len(n.keys) > MaxBucketLen || len(n.vals) != len(n.keys) {
+	if len(n.keys) == 0 || len(n.keys) > c.e.keys.maxBucket || len(n.vals) != len(n.keys) {
 		return fmt.Errorf("bucket %s: %d keys, %d values", n.oid, len(n.keys), len(n.vals))
 	}
 	if len(c.buckets) == 0 {
@@ -40,10 +42,10 @@ func (c *checker) node(n *editNode, lo, hi int64, depth int) error {
 	return nil
 }
 
-func (c *checker) tree(n *editNode, lo, hi int64, depth int) error {
-	limit := MaxTreeLen
+func (c *checker[K]) tree(n *node[K], lo, hi *K, depth int) error {
+	limit := c.e.keys.maxTree
 	if depth == 0 {
-		limit = 2*MaxTreeLen - 1
+		limit = 2*c.e.keys.maxTree - 1
 		if len(n.kids) == 0 && n.first == nil && len(n.keys) == 0 {
 			return nil
 		}
@@ -55,10 +57,10 @@ func (c *checker) tree(n *editNode, lo, hi int64, depth int) error {
 	for i, kid := range n.kids {
 		clo, chi := lo, hi
 		if i > 0 {
-			clo = n.keys[i-1]
+			clo = &n.keys[i-1]
 		}
 		if i < len(n.keys) {
-			chi = n.keys[i] - 1
+			chi = &n.keys[i]
 		}
 		if err := c.node(kid, clo, chi, depth+1); err != nil {
 			return err
@@ -71,9 +73,9 @@ func (c *checker) tree(n *editNode, lo, hi int64, depth int) error {
 }
 
 // links checks the chain of buckets.
-func (c *checker) links() error {
+func (c *checker[K]) links() error {
 	for i, b := range c.buckets {
-		var next *editNode
+		var next *node[K]
 		if i+1 < len(c.buckets) {
 			next = c.buckets[i+1]
 		}
@@ -86,12 +88,12 @@ func (c *checker) links() error {
 
 // Shape describes the nodes of the tree: separators in brackets, keys of
 // buckets in parentheses. Two trees of one shape route all keys alike.
-func (e *Editor) Shape() (shape string, err error) {
+func (e *editor[K]) Shape() (shape string, err error) {
 	b, err := e.appendShape(nil, e.root, 0)
 	return string(b), err
 }
 
-func (e *Editor) appendShape(b []byte, n *editNode, depth int) ([]byte, error) {
+func (e *editor[K]) appendShape(b []byte, n *node[K], depth int) ([]byte, error) {
 	if depth >= MaxDepth {
 		return b, e.tooDeep(n)
 	}
@@ -102,9 +104,9 @@ func (e *Editor) appendShape(b []byte, n *editNode, depth int) ([]byte, error) {
 		if n.oid == 0 {
 			b = append(b, "inline"...)
 		}
-		return fmt.Appendf(b, "(%d)", n.keys), nil
+		return fmt.Appendf(b, "(%v)", n.keys), nil
 	}
-	b = fmt.Appendf(b, "%d{", n.keys)
+	b = fmt.Appendf(b, "%v{", n.keys)
 	for _, kid := range n.kids {
 		var err error
 		if b, err = e.appendShape(b, kid, depth+1); err != nil {

@@ -20,7 +20,7 @@ var errEmptyInner = errors.New("inner node has no children")
 
 // set gives key a value below tree n, or removes it if value is nil. It does
 // the steps of _BTree_set in BTrees/BTreeTemplate.c.
-func (e *Editor) set(n *editNode, key int64, value *Ref, depth int) (effect, error) {
+func (e *editor[K]) set(n *node[K], key K, value *Ref, depth int) (effect, error) {
 	if depth >= MaxDepth {
 		return sizeSame, e.tooDeep(n)
 	}
@@ -35,7 +35,7 @@ func (e *Editor) set(n *editNode, key int64, value *Ref, depth int) (effect, err
 			return sizeSame, nil
 		}
 		bucket := e.newNode(false)
-		n.kids, n.first = []*editNode{bucket}, bucket
+		n.kids, n.first = []*node[K]{bucket}, bucket
 	}
 	i := n.route(key)
 	child := n.kids[i]
@@ -58,13 +58,13 @@ func (e *Editor) set(n *editNode, key int64, value *Ref, depth int) (effect, err
 		return done, err
 	case value == nil:
 		return e.shrunk(n, i, key, done)
-	case child.tree && len(child.kids) > MaxTreeLen, !child.tree && len(child.keys) > MaxBucketLen:
+	case child.tree && len(child.kids) > e.keys.maxTree, !child.tree && len(child.keys) > e.keys.maxBucket:
 		return done, e.grow(n, i)
 	}
 	return done, nil
 }
 
-func (e *Editor) setInBucket(b *editNode, key int64, value *Ref) (_ effect, changed bool) {
+func (e *editor[K]) setInBucket(b *node[K], key K, value *Ref) (_ effect, changed bool) {
 	i, found := slices.BinarySearch(b.keys, key)
 	switch {
 	case found && value == nil:
@@ -87,7 +87,7 @@ func (e *Editor) setInBucket(b *editNode, key int64, value *Ref) (_ effect, chan
 // grow splits child i of n in the middle. If n becomes twice as big as an inner
 // node may be, which only a root can, its children move one level down: the
 // root must keep its oid.
-func (e *Editor) grow(n *editNode, i int) error {
+func (e *editor[K]) grow(n *node[K], i int) error {
 	left := n.kids[i]
 	right := e.newNode(left.tree)
 	sep, err := e.split(left, right)
@@ -97,18 +97,18 @@ func (e *Editor) grow(n *editNode, i int) error {
 	n.keys = slices.Insert(n.keys, i, sep)
 	n.kids = slices.Insert(n.kids, i+1, right)
 	e.change(n)
-	if len(n.kids) < 2*MaxTreeLen {
+	if len(n.kids) < 2*e.keys.maxTree {
 		return nil
 	}
 	child := e.newNode(true)
 	child.keys, child.kids, child.first = n.keys, n.kids, n.first
-	n.keys, n.kids = nil, []*editNode{child}
+	n.keys, n.kids = nil, []*node[K]{child}
 	return e.grow(n, 0)
 }
 
 // split moves the upper half of left to right, which is empty, and returns the
 // separator between them.
-func (e *Editor) split(left, right *editNode) (sep int64, err error) {
+func (e *editor[K]) split(left, right *node[K]) (sep K, err error) {
 	e.change(left)
 	mid := left.size() / 2
 	if !left.tree {
@@ -122,7 +122,7 @@ func (e *Editor) split(left, right *editNode) (sep int64, err error) {
 	left.keys, left.kids = left.keys[:mid-1], left.kids[:mid]
 	right.first = right.kids[0]
 	if err := e.load(right.first); err != nil {
-		return 0, err
+		return sep, err
 	}
 	if right.first.tree {
 		right.first = right.first.first
@@ -131,7 +131,7 @@ func (e *Editor) split(left, right *editNode) (sep int64, err error) {
 }
 
 // shrunk follows up on the removal of key below child i of n.
-func (e *Editor) shrunk(n *editNode, i int, key int64, done effect) (effect, error) {
+func (e *editor[K]) shrunk(n *node[K], i int, key K, done effect) (effect, error) {
 	child := n.kids[i]
 	if i > 0 && child.size() > 0 && n.keys[i-1] == key {
 		if err := e.raiseSeparator(n, i); err != nil {
@@ -172,7 +172,7 @@ func (e *Editor) shrunk(n *editNode, i int, key int64, done effect) (effect, err
 
 // raiseSeparator makes the separator in front of child i of n, whose key was
 // removed, the smallest key that is left there.
-func (e *Editor) raiseSeparator(n *editNode, i int) error {
+func (e *editor[K]) raiseSeparator(n *node[K], i int) error {
 	bucket := n.kids[i]
 	if bucket.tree {
 		bucket = bucket.first
@@ -188,7 +188,7 @@ func (e *Editor) raiseSeparator(n *editNode, i int) error {
 }
 
 // unlinkAfter takes the bucket that follows the last one of n out of the chain.
-func (e *Editor) unlinkAfter(n *editNode) error {
+func (e *editor[K]) unlinkAfter(n *node[K]) error {
 	for range MaxDepth {
 		if err := e.load(n); err != nil {
 			return err

@@ -88,7 +88,7 @@ func TestRecordsOfUnchangedTreesAreWrittenBackTheSame(t *testing.T) {
 			}
 			txn := newEditTxn()
 			txn.recs[rec.Oid] = rec.Data
-			e := &Editor{txn: txn, family: family, nodes: make(map[zodb.Oid]*editNode)}
+			e := newEditor(txn, integerKeys(family))
 			n := e.node(rec.Oid)
 			if err := e.load(n); err != nil {
 				t.Fatal(err)
@@ -168,7 +168,11 @@ func checkEdited(t *testing.T, e *Editor, txn *editTxn, want map[int64]Ref) {
 	if got := itemsOf(t, e); !maps.Equal(got, want) {
 		t.Fatalf("items: got %v; want %v", got, want)
 	}
-	stored := mustEdit(t, txn, e.family, e.Oid())
+	family := LO
+	if e.Ref().Class == record.IOBTree {
+		family = IO
+	}
+	stored := mustEdit(t, txn, family, e.Oid())
 	if err := stored.CheckInvariants(); err != nil {
 		t.Fatalf("stored: %s", err)
 	}

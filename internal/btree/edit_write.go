@@ -12,7 +12,7 @@ import (
 // The root is written last: whether its only bucket is kept in its record
 // depends on whether the bucket has an oid, and a bucket that was just unlinked
 // may still refer to it and so give it one.
-func (e *Editor) Flush() {
+func (e *editor[K]) Flush() {
 	queue := e.changed
 	e.changed = nil
 	for _, n := range queue {
@@ -30,7 +30,7 @@ func (e *Editor) Flush() {
 }
 
 // drain stores nodes that got an oid while others were stored.
-func (e *Editor) drain() {
+func (e *editor[K]) drain() {
 	for len(e.changed) > 0 {
 		n := e.changed[0]
 		e.changed = e.changed[1:]
@@ -43,7 +43,7 @@ func (e *Editor) drain() {
 
 // ref returns a reference to n, which has an oid after that. tree is what n is
 // if it is not loaded and the reference to it did not tell the class.
-func (e *Editor) ref(n *editNode, tree bool) Ref {
+func (e *editor[K]) ref(n *node[K], tree bool) Ref {
 	if n.oid == 0 {
 		n.oid = e.txn.New()
 		e.nodes[n.oid] = n
@@ -51,34 +51,34 @@ func (e *Editor) ref(n *editNode, tree bool) Ref {
 		e.change(n)
 	}
 	if n.class == (record.Class{}) {
-		return Ref{n.oid, nodeClass(e.family, tree)}
+		return Ref{n.oid, e.keys.class(tree)}
 	}
 	return Ref{n.oid, n.class}
 }
 
-func (e *Editor) store(n *editNode) {
+func (e *editor[K]) store(n *node[K]) {
 	n.changed = false
 	switch {
 	case !n.tree:
-		e.txn.Store(n.oid, encodeBucket(n.class, n.keys, n.vals, e.nextOid(n)))
+		e.txn.Store(n.oid, encodeBucket(n.class, e.keys.put, n.keys, n.vals, e.nextOid(n)))
 	case len(n.kids) == 0:
 		e.txn.Store(n.oid, encodeEmpty(n.class))
 	case n == e.root && len(n.kids) == 1 && !n.kids[0].tree && n.kids[0].oid == 0:
-		e.txn.Store(n.oid, encodeInline(n.class, n.kids[0].keys, n.kids[0].vals))
+		e.txn.Store(n.oid, encodeInline(n.class, e.keys.put, n.kids[0].keys, n.kids[0].vals))
 	default:
 		kids := make([]Ref, len(n.kids))
 		for i, kid := range n.kids {
 			kids[i] = e.ref(kid, e.kidsAreTrees(n))
 		}
-		e.txn.Store(n.oid, encodeTree(n.class, kids, n.keys, e.ref(n.first, false).Oid))
+		e.txn.Store(n.oid, encodeTree(n.class, e.keys.put, kids, n.keys, e.ref(n.first, false)))
 	}
 }
 
 // kidsAreTrees tells the kind of the children of n, which are all of one kind.
 // The first bucket is a child exactly if they are buckets.
-func (e *Editor) kidsAreTrees(n *editNode) bool { return n.kids[0] != n.first }
+func (e *editor[K]) kidsAreTrees(n *node[K]) bool { return n.kids[0] != n.first }
 
-func (e *Editor) nextOid(n *editNode) zodb.Oid {
+func (e *editor[K]) nextOid(n *node[K]) zodb.Oid {
 	if n.next == nil {
 		return 0
 	}
@@ -103,7 +103,7 @@ func EncodeEmpty(family Family) []byte { return encodeEmpty(nodeClass(family, tr
 // EncodeInline returns the record of a tree that keeps its only bucket, with
 // these keys and one value for each, in its own record.
 func EncodeInline(family Family, keys []int64, values []Ref) []byte {
-	return encodeInline(nodeClass(family, true), keys, values)
+	return encodeInline(nodeClass(family, true), (*record.Encoder).Int, keys, values)
 }
 
 // EncodeTree returns the record of an inner node: children, all trees or all
@@ -113,13 +113,13 @@ func EncodeTree(family Family, trees bool, children []zodb.Oid, seps []int64, fi
 	for i, oid := range children {
 		refs[i] = Ref{oid, nodeClass(family, trees)}
 	}
-	return encodeTree(nodeClass(family, true), refs, seps, first)
+	return encodeTree(nodeClass(family, true), (*record.Encoder).Int, refs, seps, Ref{first, nodeClass(family, false)})
 }
 
 // EncodeBucket returns the record of a bucket with these keys and one value for
 // each; next is the following bucket, 0 if there is none.
 func EncodeBucket(family Family, keys []int64, values []Ref, next zodb.Oid) []byte {
-	return encodeBucket(nodeClass(family, false), keys, values, next)
+	return encodeBucket(nodeClass(family, false), (*record.Encoder).Int, keys, values, next)
 }
 
 func encodeEmpty(class record.Class) []byte {
@@ -129,20 +129,20 @@ func encodeEmpty(class record.Class) []byte {
 	return enc.Record()
 }
 
-func encodeInline(class record.Class, keys []int64, values []Ref) []byte {
+func encodeInline[K any](class record.Class, put putKey[K], keys []K, values []Ref) []byte {
 	var enc record.Encoder
 	enc.Reset(class)
 	for range 3 {
 		enc.BeginTuple(1)
 	}
-	appendItems(&enc, keys, values)
+	appendItems(&enc, put, keys, values)
 	for range 3 {
 		enc.EndTuple(1)
 	}
 	return enc.Record()
 }
 
-func encodeTree(class record.Class, children []Ref, seps []int64, first zodb.Oid) []byte {
+func encodeTree[K any](class record.Class, put putKey[K], children []Ref, seps []K, first Ref) []byte {
 	var enc record.Encoder
 	enc.Reset(class)
 	enc.BeginTuple(2)
@@ -150,17 +150,17 @@ func encodeTree(class record.Class, children []Ref, seps []int64, first zodb.Oid
 	enc.BeginTuple(n)
 	for i, child := range children {
 		if i > 0 {
-			enc.Int(seps[i-1])
+			put(&enc, seps[i-1])
 		}
 		enc.Ref(child.Oid, child.Class)
 	}
 	enc.EndTuple(n)
-	enc.Ref(first, bucketOf(class))
+	enc.Ref(first.Oid, first.Class)
 	enc.EndTuple(2)
 	return enc.Record()
 }
 
-func encodeBucket(class record.Class, keys []int64, values []Ref, next zodb.Oid) []byte {
+func encodeBucket[K any](class record.Class, put putKey[K], keys []K, values []Ref, next zodb.Oid) []byte {
 	n := 1
 	if next != 0 {
 		n = 2
@@ -168,7 +168,7 @@ func encodeBucket(class record.Class, keys []int64, values []Ref, next zodb.Oid)
 	var enc record.Encoder
 	enc.Reset(class)
 	enc.BeginTuple(n)
-	appendItems(&enc, keys, values)
+	appendItems(&enc, put, keys, values)
 	if next != 0 {
 		enc.Ref(next, class)
 	}
@@ -176,19 +176,11 @@ func encodeBucket(class record.Class, keys []int64, values []Ref, next zodb.Oid)
 	return enc.Record()
 }
 
-func appendItems(enc *record.Encoder, keys []int64, values []Ref) {
+func appendItems[K any](enc *record.Encoder, put putKey[K], keys []K, values []Ref) {
 	enc.BeginTuple(2 * len(keys))
 	for i, key := range keys {
-		enc.Int(key)
+		put(enc, key)
 		enc.Ref(values[i].Oid, values[i].Class)
 	}
 	enc.EndTuple(2 * len(keys))
-}
-
-// bucketOf returns the class of buckets in a tree of that class.
-func bucketOf(tree record.Class) record.Class {
-	if tree.Module == record.ModuleIOBTree {
-		return record.IOBucket
-	}
-	return record.LOBucket
 }

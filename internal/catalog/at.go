@@ -38,7 +38,7 @@ func View(text string, now time.Time, head zodb.Tid) (zodb.Tid, error) {
 	if _, ok := parseTid(text); ok {
 		return 0, fmt.Errorf("%q: %w", text, &storage.FutureViewError{At: at, Head: head})
 	}
-	if text != headText && at > storage.TidOf(now) {
+	if strings.TrimPrefix(text, "@") != headText && at > storage.TidOf(now) {
 		return 0, &TimeError{Text: text, Msg: "it is in the future"}
 	}
 	return head, nil
@@ -50,18 +50,21 @@ const headText = "head"
 // ParseAt returns the view that a text names. It may be newer than the head of
 // a database: see View. The text is one of
 //
-//   - a tid of 16 lower-case hexadecimal digits, also with @ in front;
+//   - a tid of 16 lower-case hexadecimal digits;
 //   - a time as of RFC 3339, from which the fraction, the seconds, the zone (it
 //     is UTC then) and the time of day (midnight) may be left out, and which may
 //     have a space instead of the T;
 //   - a duration before now, as -5m, -1h30m, -2d, -1w12h;
 //   - "now", and "head", which gives zodb.TidMax.
 //
+// All of them may have @ in front, as the directories of a mount do.
+//
 // Errors are *TimeError.
 func ParseAt(text string, now time.Time) (zodb.Tid, error) {
 	fail := func(format string, args ...any) (zodb.Tid, error) {
 		return 0, &TimeError{Text: text, Msg: fmt.Sprintf(format, args...)}
 	}
+	view := strings.TrimPrefix(text, "@")
 	if tid, ok := parseTid(text); ok {
 		if tid > zodb.TidMax {
 			return fail("it is beyond the last possible tid, %s", zodb.TidMax)
@@ -69,20 +72,20 @@ func ParseAt(text string, now time.Time) (zodb.Tid, error) {
 		return tid, nil
 	}
 	switch {
-	case text == "":
+	case view == "":
 		return fail("it is empty")
-	case text == headText:
+	case view == headText:
 		return zodb.TidMax, nil
-	case text == "now":
+	case view == "now":
 		return tidOf(text, now)
-	case strings.HasPrefix(text, "-"):
-		ago, ok := parseDuration(text[1:])
+	case strings.HasPrefix(view, "-"):
+		ago, ok := parseDuration(view[1:])
 		if !ok {
 			return fail("it begins like a duration ago and is none")
 		}
 		return tidOf(text, now.Add(-ago))
 	}
-	when, err := parseTime(text)
+	when, err := parseTime(view)
 	if err != nil {
 		return fail("it has none of the forms that are known")
 	}

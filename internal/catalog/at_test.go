@@ -54,12 +54,17 @@ func TestEveryFormOfAViewIsUnderstood(t *testing.T) {
 		got, err := ParseAt(text, now)
 		require.NoError(t, err)
 		require.Equal(t, want, got, text)
+		if text[0] != '@' {
+			got, err = ParseAt("@"+text, now)
+			require.NoError(t, err)
+			require.Equal(t, want, got, "@%s", text)
+		}
 	}
 }
 
 func TestWhatIsNoViewIsRefused(t *testing.T) {
 	for _, text := range []string{
-		"", " ", "@", "@head", "yesterday", "0x0285cbac258bf266", "0285CBAC258BF266", "0285cbac258bf26", "8000000000000000", "ffffffffffffffff",
+		"", " ", "@", "@@head", "yesterday", "0x0285cbac258bf266", "0285CBAC258BF266", "0285cbac258bf26", "8000000000000000", "ffffffffffffffff",
 		"2024-02-30", "2024-2-3", "2024-02-29T", "2024-02-29T25:00", "12:00", "2024-02-29T12:00:00+2", "1899-12-31", "5909-01-01", "9999-12-31T23:59:59Z",
 		"-", "--5m", "-+5m", "-5", "-d", "-5x", "-2d-5m", "-1d2w", "5m", "-99999w", "-9999999w", "-2562047h", "-106751d2562047h",
 	} {
@@ -77,6 +82,8 @@ func TestAViewIsOneOfTheDatabase(t *testing.T) {
 	for text, want := range map[string]zodb.Tid{
 		"":                        head,
 		"head":                    head,
+		"@head":                   head,
+		"@-1m":                    head,
 		"now":                     head,
 		"-5m":                     head,
 		"2024-02-29T12:00":        head,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/pickle"
 	"github.com/wcfs/wcfs/internal/record"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // visitor is told what objects refer to.
@@ -47,7 +48,12 @@ func (r reader) links(ctx context.Context, o *object, v visitor) error {
 	for _, dict := range dicts {
 		if content != "" {
 			items, _ := dict.Get(content)
-			if err := w.inside(items); err != nil {
+			if tree, ok := treeRef(items); ok { // a mapping whose items are in a BTree
+				if err := r.contentTree(ctx, o, tree.Oid, v); err != nil {
+					return err
+				}
+				dict = without(dict, content)
+			} else if err := w.inside(items); err != nil {
 				return err
 			}
 		}
@@ -56,6 +62,41 @@ func (r reader) links(ctx context.Context, o *object, v visitor) error {
 		}
 	}
 	return nil
+}
+
+// contentTree tells v what the items of the BTree refer to that a mapping has its items
+// in.
+func (r reader) contentTree(ctx context.Context, o *object, tree zodb.Oid, v visitor) error {
+	if !v.node(tree) {
+		return nil
+	}
+	content, err := r.object(ctx, tree)
+	switch {
+	case err != nil && endsWalk(ctx, err):
+		return err
+	case err != nil:
+		return v.lost(tree, err)
+	}
+	if _, ok := treeOf(content.class); ok {
+		return r.treeLinks(ctx, content, v)
+	}
+	return v.lost(tree, &storage.CorruptError{Oid: tree, Tid: content.serial, Err: fmt.Errorf("expect a BTree as the content of a %.200s; got a %.200s", o.class, content.class)})
+}
+
+// treeRef returns v if it is a reference to a BTree.
+func treeRef(v any) (ref pickle.Ref, ok bool) {
+	if ref, ok = v.(pickle.Ref); ok {
+		_, ok = treeOf(ref.Class)
+	}
+	return ref, ok
+}
+
+// without returns dict without a key.
+func without(dict *pickle.Dict, key string) *pickle.Dict {
+	return &pickle.Dict{Items: slices.DeleteFunc(slices.Clone(dict.Items), func(item pickle.Item) bool {
+		name, ok := pickle.Text(item.Key)
+		return ok && name == key
+	})}
 }
 
 // valueWalk looks for references inside a value.

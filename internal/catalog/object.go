@@ -1,8 +1,10 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -60,6 +62,9 @@ type reader struct {
 // object loads and decodes an object. Errors are those of storage.Loader, and
 // *storage.CorruptError.
 func (r reader) object(ctx context.Context, oid zodb.Oid) (*object, error) {
+	if s, ok := r.src.(storage.Streamer); ok {
+		return r.abridged(ctx, s, oid)
+	}
 	buf, serial, err := r.src.Load(ctx, zodb.Xid{At: r.at, Oid: oid})
 	if err != nil {
 		return nil, err
@@ -70,6 +75,57 @@ func (r reader) object(ctx context.Context, oid zodb.Oid) (*object, error) {
 		return nil, &storage.CorruptError{Oid: oid, Tid: serial, Err: err}
 	}
 	return o, nil
+}
+
+// Bounds of what is taken of one record, in bytes: of a small one all, and of a bigger
+// one what is left without long strings. A database may have records that do not fit
+// into memory twice, and decoded not once.
+const (
+	maxWhole    = 1 << 20
+	maxAbridged = 16 << 20
+)
+
+// abridged is object, of as much of the record as matters.
+func (r reader) abridged(ctx context.Context, src storage.Streamer, oid zodb.Oid) (*object, error) {
+	var data []byte
+	var bad error // in what was read
+	serial, err := src.Stream(ctx, zodb.Xid{At: r.at, Oid: oid}, func(record io.Reader) (err error) {
+		bad = nil
+		data, err = io.ReadAll(io.LimitReader(record, maxWhole+1))
+		if err != nil || len(data) <= maxWhole {
+			return err
+		}
+		data, err = pickle.Abridge(io.MultiReader(bytes.NewReader(data), contextReader{ctx, record}), maxAbridged)
+		var malformed *pickle.Error
+		if errors.As(err, &malformed) {
+			bad, err = err, nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := &object{oid: oid, serial: serial}
+	if bad == nil {
+		bad = o.decode(data)
+	}
+	if bad != nil {
+		return nil, &storage.CorruptError{Oid: oid, Tid: serial, Err: bad}
+	}
+	return o, nil
+}
+
+// contextReader reads until its context ends.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
 }
 
 // decode decodes no more than what the class makes worth it.

@@ -37,6 +37,13 @@ func TestPathsAreHowPythonReachesTheObjects(t *testing.T) {
 			state: func(w *world) any { return pyDict{pyRaw("U\x0a_container"), pyDict{pyRaw("U\x01a"), w.file()}} }},
 		"attributes of a mapping": {class: mappingClass, want: []string{"x/a", "x/owner"},
 			state: func(w *world) any { return pyMap{"data": pyMap{"a": w.file()}, "owner": w.file()} }},
+		"a mapping with its items in a tree": {class: mappingClass, want: []string{"x/a", "x/b", "x/owner"},
+			state: func(w *world) any {
+				bucket := pyTuple{pyTuple{"b", w.file()}}
+				first := w.add(bucketClass, pyTuple{pyTuple{"a", w.file()}, w.add(bucketClass, bucket)})
+				last := pyTuple{pyTuple{first}, first}
+				return pyMap{"data": w.add(treeClass, last), "owner": w.file()}
+			}},
 		"last of equal keys": {class: mappingClass, want: []string{"x/a"},
 			state: func(w *world) any { return pyMap{"data": pyDict{"a", w.array(1, w.file()), "a", w.file()}} }},
 		"overwritten by None": {class: mappingClass,

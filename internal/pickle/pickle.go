@@ -123,3 +123,13 @@ func (d *decoder) namedClass(pair []any) (class record.Class, ok bool) {
 	}
 	return record.Class{Module: module, Name: name}, true
 }
+
+// Split cuts a record into its two pickles, class description and state. The state
+// may need what the class description has put into the memo. The error is an *Error.
+func Split(data []byte) (class, state []byte, err error) {
+	d := newDecoder(data)
+	if _, err := d.pickle(); err != nil {
+		return nil, nil, err
+	}
+	return data[:d.pos], data[d.pos:], nil
+}

@@ -32,6 +32,7 @@ package storage
 
 import (
 	"context"
+	"io"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
@@ -156,4 +157,14 @@ type Packed interface {
 // without loading its data. Errors are those of Load.
 type Serialer interface {
 	Serial(ctx context.Context, xid zodb.Xid) (serial zodb.Tid, err error)
+}
+
+// Streamer is implemented by loaders that can hand over a record in pieces, for whoever
+// does not need all of it in memory.
+type Streamer interface {
+	// Stream calls f with a reader of the record of the object as of view xid.At. The
+	// reader is valid during the call. f may be called again from the beginning,
+	// if the record had to be looked for anew. An error of f is returned, wrapped;
+	// other errors are those of Load.
+	Stream(ctx context.Context, xid zodb.Xid, f func(r io.Reader) error) (serial zodb.Tid, err error)
 }

@@ -78,13 +78,20 @@ func Resolve(arg, cwd, home string) (zurl string) {
 	if _, _, ok := cutScheme(arg); ok {
 		return arg
 	}
-	switch {
-	case home != "" && (arg == "~" || strings.HasPrefix(arg, "~/")):
-		arg = filepath.Join(home, arg[1:])
-	case !filepath.IsAbs(arg):
+	arg = ExpandHome(arg, home)
+	if !filepath.IsAbs(arg) {
 		arg = filepath.Join(cwd, arg)
 	}
 	return "file://" + filepath.Clean(arg)
+}
+
+// ExpandHome returns path with home for a tilde that stands alone in front. That of
+// ~user is left alone, and all are if home is empty.
+func ExpandHome(path, home string) string {
+	if home != "" && (path == "~" || strings.HasPrefix(path, "~/")) {
+		return filepath.Join(home, path[1:])
+	}
+	return path
 }
 
 // Normalize returns the text that is equal for urls of the same database as
@@ -159,4 +166,60 @@ func Redact(zurl string) string {
 // storage. Such options are found in urls of clients and mean nothing here.
 func IsDatabaseOption(name string) bool {
 	return name == "database_name" || strings.HasPrefix(name, "connection_")
+}
+
+// FileOptions are what the options of a file url ask for; nil is what they do not say.
+type FileOptions struct {
+	ReadOnly *bool
+	Create   *bool
+}
+
+// FileOptions returns the options of a file url. Whoever opens the file honours them or
+// refuses them with RefuseOption. The error is an *OpenError with reason BadURL.
+func (u URL) FileOptions() (opt FileOptions, err error) {
+	names := make([]string, 0, len(u.Query))
+	for name := range u.Query {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		switch {
+		case IsDatabaseOption(name):
+		case name == "read_only" || name == "read-only":
+			opt.ReadOnly, err = u.boolOption(name)
+		case name == "create":
+			opt.Create, err = u.boolOption(name)
+		case name == "demostorage":
+			err = u.RefuseOption(name, "leave it out")
+		default:
+			err = u.RefuseOption(name, "remove it from the url")
+		}
+		if err != nil {
+			return FileOptions{}, err
+		}
+	}
+	return opt, nil
+}
+
+// RefuseOption returns the error for an option that cannot be honoured.
+func (u URL) RefuseOption(name, hint string) error {
+	return badURL(u.Raw, fmt.Sprintf("option %q is not supported for files", name), hint)
+}
+
+// boolOption reads yes and no as zodburi spells them.
+func (u URL) boolOption(name string) (*bool, error) {
+	var yes bool
+	switch strings.ToLower(u.Query.Get(name)) {
+	case "1", "true", "t", "yes", "y", "on":
+		yes = true
+	case "0", "false", "f", "no", "n", "off":
+	default:
+		return nil, badURL(u.Raw, fmt.Sprintf("option %q is neither yes nor no", name), "write it as "+name+"=1 or "+name+"=0, or leave it out")
+	}
+	return &yes, nil
+}
+
+// FilePath returns the path of a file url, where ~ stands for home.
+func (u URL) FilePath(home string) string {
+	return ExpandHome(u.Rest, home)
 }

@@ -136,3 +136,43 @@ func TestDriversOpenBySchemeAndNameWhatTheySupport(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestFileOptionsAreUnderstoodOrRefused(t *testing.T) {
+	yes, no := true, false
+	same := func(a, b *bool) bool { return a == b || a != nil && b != nil && *a == *b }
+	for _, tt := range []struct {
+		query    string
+		readOnly *bool
+		create   *bool
+		wrong    string
+	}{
+		{"", nil, nil, ""},
+		{"?read_only=1", &yes, nil, ""},
+		{"?read-only=False&create=on", &no, &yes, ""},
+		{"?create=0&database_name=main&connection_pool_size=3", nil, &no, ""},
+		{"?create=", nil, nil, `option "create" is neither yes nor no`},
+		{"?read_only=2", nil, nil, `option "read_only" is neither yes nor no`},
+		{"?demostorage", nil, nil, `option "demostorage" is not supported for files`},
+		{"?quota=1", nil, nil, `option "quota" is not supported for files`},
+	} {
+		u, err := storage.ParseURL("file:///a.fs" + tt.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt, err := u.FileOptions()
+		var bad *storage.OpenError
+		switch {
+		case tt.wrong != "":
+			if !errors.As(err, &bad) || bad.Reason != storage.BadURL || bad.Msg != tt.wrong || bad.Hint == "" {
+				t.Errorf("%s: %v", tt.query, err)
+			}
+		case err != nil || !same(opt.ReadOnly, tt.readOnly) || !same(opt.Create, tt.create):
+			t.Errorf("%s: %+v, %v", tt.query, opt, err)
+		}
+	}
+	for raw, want := range map[string]string{"file://~/a.fs": "/home/me/a.fs", "file:///~/a.fs": "/~/a.fs", "file://a.fs": "a.fs"} {
+		if u, err := storage.ParseURL(raw); err != nil || u.FilePath("/home/me") != want {
+			t.Errorf("%s: %s, %v", raw, u.FilePath("/home/me"), err)
+		}
+	}
+}

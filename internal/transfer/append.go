@@ -23,7 +23,7 @@ import (
 // of ctx, those of zwrite. After any of them nothing was written, but see
 // zwrite.Txn.Commit.
 func Append(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (Result, error) {
-	res, err := appendArray(ctx, db, src, name, opt.withDefaults("append %s to %s", src, name))
+	res, err := appendArray(ctx, db, src, name, opt.withDefaults(appendMessage+"%s to %s", src.Path, name))
 	if err != nil {
 		return Result{}, fmt.Errorf("append: %w", err)
 	}

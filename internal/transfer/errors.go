@@ -24,5 +24,36 @@ func (e *InputError) Unwrap() error { return e.Err }
 type ExistsError struct{ Name string }
 
 func (e *ExistsError) Error() string {
-	return fmt.Sprintf("%s exists already; choose another name, or use --append to add to it", e.Name)
+	return fmt.Sprintf("%s exists already; choose another name, or use --append to add to it, or --replace", e.Name)
+}
+
+// TakenError says that mv would replace something.
+type TakenError struct{ Name string }
+
+func (e *TakenError) Error() string { return e.Name + " exists already; choose another name" }
+
+func (e *TakenError) Unwrap() error { return &ExistsError{Name: e.Name} }
+
+// FullError says that a folder cannot be removed because there is something in it.
+type FullError struct {
+	Name string
+	N    int // names in it
+}
+
+func (e *FullError) Error() string {
+	names := "names"
+	if e.N == 1 {
+		names = "name"
+	}
+	return fmt.Sprintf("%s is a folder with %d %s in it; to remove it with all of them use -r", e.Name, e.N, names)
+}
+
+// LeftError says that something is left to the application that made it.
+type LeftError struct {
+	Name string
+	What string // it is
+}
+
+func (e *LeftError) Error() string {
+	return fmt.Sprintf("%s is %s; that is left to the application that made it", e.Name, e.What)
 }

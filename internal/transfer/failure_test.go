@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/ndarray"
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
@@ -36,9 +37,9 @@ func TestInputThatCannotBeUsed(t *testing.T) {
 		want   string
 	}{
 		{"cut in the magic", file[:5], Layout{DType: f8}, false, "5 bytes of data, which is no multiple of 8"},
-		{"cut behind the magic", file[:6], Layout{}, false, "ends too early"},
-		{"cut in the header", file[:70], Layout{}, false, "ends too early"},
-		{"no data", file[:128], Layout{}, false, "0 bytes of data instead of the 48 of <f8 (2, 3); it is cut off"},
+		{"cut behind the magic", file[:6], Layout{}, false, "is an .npy file that is cut off in its header: 4 bytes and its data are missing"},
+		{"cut in the header", file[:70], Layout{}, false, "cut off in its header: 58 bytes and its data are missing"},
+		{"no data", file[:128], Layout{}, false, "0 bytes of data instead of the 48 of <f8 (2, 3); it is cut off: 48 bytes are missing"},
 		{"cut in the data", file[:len(file)-1], Layout{}, false, "47 bytes of data instead of the 48"},
 		{"a byte more", append(file[:len(file):len(file)], 0), Layout{}, false, "49 bytes of data instead of the 48"},
 		{"layout for .npy", file, Layout{DType: f8}, false, "says its dtype, shape and order itself"},
@@ -88,7 +89,7 @@ func TestInputThatCannotBeUsed(t *testing.T) {
 func TestInputThatBreaksOff(t *testing.T) {
 	db := createDB(t, zwrite.Options{})
 	broken := io.MultiReader(bytes.NewReader(make([]byte, 100)), iotest.ErrReader(syscall.EIO))
-	src, err := NewSource(broken, "dev", -1, Layout{})
+	src, err := NewSource(broken, "dev", -1, Layout{Raw: true})
 	require.NoError(t, err)
 	_, err = Import(ctx, db, src, "x", Options{BlkSize: 16})
 	var input *InputError
@@ -168,7 +169,7 @@ func TestCancelledImportWritesNothing(t *testing.T) {
 	_, err = w.Write(make([]byte, 100))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(ctx)
-	src, err := OpenSource(ctx, pipe, Layout{})
+	src, err := OpenSource(ctx, pipe, Layout{Raw: true})
 	require.NoError(t, err)
 	defer src.Close()
 	_, err = Import(ctx, db, src, "a", Options{BlkSize: 50, Progress: func(int64) { cancel() }})
@@ -221,5 +222,31 @@ func TestFullDiskLeavesTheDatabaseAsItWas(t *testing.T) {
 		got, err := os.ReadFile(db.Path())
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(want, got), "write %d failed", i)
+	}
+}
+
+// endless is much data, of which somebody counts what was taken.
+type endless struct{ taken int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.taken > 50_000_000 {
+		return 0, io.EOF
+	}
+	e.taken += copy(p, bytes.Repeat([]byte{1}, len(p)))
+	return len(p), nil
+}
+
+// TestTroubleIsToldAtOnce, not when all data was read, whatever the format of blocks
+// needs to load before.
+func TestTroubleIsToldAtOnce(t *testing.T) {
+	for _, format := range []bigfile.Format{bigfile.FormatZBlk0, bigfile.FormatZBlk1, bigfile.FormatAuto} {
+		left := 5
+		db := createDB(t, zwrite.Options{Buffer: 50_000, Wrap: func(f zwrite.File) zwrite.File { return fullDisk{f, &left} }})
+		data := &endless{}
+		src, err := NewSource(data, "pipe", -1, Layout{Raw: true})
+		require.NoError(t, err)
+		_, err = Import(ctx, db, src, "a", Options{BlkSize: 40_000, Format: format})
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.Less(t, data.taken, 5_000_000)
 	}
 }

@@ -13,7 +13,8 @@ type filler struct {
 	end      int64 // number of blocks that were there before
 	src      *Source
 	progress func(int64)
-	blocks   int64 // that were written
+	trouble  func() error // of what was written so far
+	blocks   int64        // that were written
 }
 
 // run writes all data that comes to byte off of the file and further.
@@ -35,6 +36,9 @@ func (f *filler) run(ctx context.Context, off int64) error {
 		}
 		if n > 0 {
 			if err := f.block(ctx, blk, buf[:from+int64(n)], from); err != nil {
+				return err
+			}
+			if err := f.trouble(); err != nil {
 				return err
 			}
 			f.progress(int64(n))

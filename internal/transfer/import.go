@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -23,7 +24,28 @@ type Options struct {
 	Format   bigfile.Format
 	BlkSize  int64       // of a new array, 0 for DefaultBlkSize
 	Message  string      // description of the transaction; "": made from what is done
+	Replace  bool        // an array or file that has the name already loses it to the new one
 	Progress func(int64) // told how many more bytes were taken; may be nil
+}
+
+// Beginnings of what a transaction is described as by default. What they say of an
+// unfinished one can be done again.
+const (
+	importMessage = "wcfs import "
+	appendMessage = "wcfs append "
+	removeMessage = "wcfs rm "
+	moveMessage   = "wcfs mv "
+)
+
+// Repeatable reports by its description whether a transaction was one of ours that can
+// be done again.
+func Repeatable(description []byte) bool {
+	for _, begin := range []string{importMessage, appendMessage, removeMessage, moveMessage} {
+		if bytes.HasPrefix(description, []byte(begin)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Result says what was written.
@@ -39,19 +61,20 @@ type Result struct {
 var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkSize)
 
 // Import writes src as a new array, which gets a name in the root object, in one
-// transaction. The order of the items stays what it is.
+// transaction. The order of the items stays what it is. With opt.Replace a name that
+// is there is taken over, also one in a folder.
 //
 // Errors: *ExistsError, *InputError, that of CheckName, the error of ctx, those of
 // zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
 func Import(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (Result, error) {
-	res, err := importArray(ctx, db, src, name, opt.withDefaults("import %s as %s", src, name))
+	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src.Path, name))
 	if err != nil {
 		return Result{}, fmt.Errorf("import: %w", err)
 	}
 	return res, nil
 }
 
-func (o Options) withDefaults(message string, src *Source, name string) Options {
+func (o Options) withDefaults(message string, path, name string) Options {
 	if o.BlkSize == 0 {
 		o.BlkSize = DefaultBlkSize
 	}
@@ -59,7 +82,7 @@ func (o Options) withDefaults(message string, src *Source, name string) Options 
 		o.Progress = func(int64) {}
 	}
 	if o.Message == "" {
-		o.Message = "wcfs " + fmt.Sprintf(message, src.Path, name)
+		o.Message = fmt.Sprintf(message, path, name)
 	}
 	return o
 }
@@ -68,15 +91,7 @@ func importArray(ctx context.Context, db *zwrite.DB, src *Source, name string, o
 	if opt.BlkSize < 1 || opt.BlkSize > MaxBlkSize {
 		return res, errBlkSize
 	}
-	if err := CheckName(name); err != nil {
-		return res, err
-	}
-	uint8s, err := ndarray.ParseDType("uint8")
-	if err != nil {
-		return res, err
-	}
-	like := &ndarray.Array{DType: uint8s, Shape: []int64{0}, Order: ndarray.RowMajor}
-	if err := src.settle(like); err != nil {
+	if err := src.settle(flatBytes()); err != nil {
 		return res, err
 	}
 	txn, err := db.Begin(ctx, zwrite.Meta{Description: []byte(opt.Message)})
@@ -84,29 +99,47 @@ func importArray(ctx context.Context, db *zwrite.DB, src *Source, name string, o
 		return res, err
 	}
 	defer txn.Abort()
-	if err := checkFree(txn, name); err != nil {
-		return res, err
-	}
-	file, err := bigfile.NewFile(txn, opt.BlkSize)
+	at, err := newPlace(ctx, txn, name, opt.Replace, false)
 	if err != nil {
 		return res, err
 	}
-	if err := res.write(ctx, txn, src, file, 0, opt); err != nil {
+	if err := res.create(ctx, txn, src, opt); err != nil {
 		return res, err
 	}
-	if err := src.settle(like); err != nil {
+	if err := at.set(btree.Ref{Oid: res.Oid, Class: ndarray.ClassZBigArray}); err != nil {
 		return res, err
+	}
+	res.Tid, err = txn.Commit()
+	return res, err
+}
+
+// flatBytes is what plain data is taken for of which nothing else is said.
+func flatBytes() *ndarray.Array {
+	uint8s, err := ndarray.ParseDType("uint8")
+	if err != nil {
+		panic("BUG: transfer: " + err.Error())
+	}
+	return &ndarray.Array{DType: uint8s, Shape: []int64{0}, Order: ndarray.RowMajor}
+}
+
+// create writes src as an array that has no name yet.
+func (res *Result) create(ctx context.Context, txn *zwrite.Txn, src *Source, opt Options) error {
+	file, err := bigfile.NewFile(txn, opt.BlkSize)
+	if err != nil {
+		return err
+	}
+	if err := res.write(ctx, txn, src, file, 0, opt); err != nil {
+		return err
+	}
+	if err := src.settle(flatBytes()); err != nil {
+		return err
 	}
 	res.Array = *src.array()
 	res.Array.File = file
 	res.Rows = rows(&res.Array)
 	res.Oid = txn.New()
 	txn.Store(res.Oid, ndarray.EncodeArray(&res.Array))
-	if err := zwrite.SetName(txn, name, btree.Ref{Oid: res.Oid, Class: ndarray.ClassZBigArray}); err != nil {
-		return res, err
-	}
-	res.Tid, err = txn.Commit()
-	return res, err
+	return nil
 }
 
 // rows returns the length of the major axis, 0 if there is no axis.
@@ -126,7 +159,7 @@ func (res *Result) write(ctx context.Context, txn *zwrite.Txn, src *Source, file
 	if w.BlkSize() > MaxBlkSize {
 		return errBlkSize
 	}
-	f := filler{w: w, src: src, progress: opt.Progress}
+	f := filler{w: w, src: src, progress: opt.Progress, trouble: txn.Err}
 	if f.end, err = w.Len(); err != nil {
 		return err
 	}

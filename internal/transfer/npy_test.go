@@ -70,5 +70,6 @@ func trySource(b []byte, pipe bool, layout Layout) (*Source, error) {
 	if pipe {
 		size = -1
 	}
+	layout.Raw = layout.Raw || !layout.Plain() && !bytes.HasPrefix(b, []byte(npyMagic)[:min(len(npyMagic), max(1, len(b)))])
 	return NewSource(bytes.NewReader(b), "x.npy", size, layout)
 }

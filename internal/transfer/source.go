@@ -24,9 +24,14 @@ type Layout struct {
 	DType *ndarray.DType // nil: uint8
 	Shape []int64        // nil: one axis, as long as there is data
 	Order ndarray.Order  // 0: RowMajor
+	Raw   bool           // it is plain data, even if neither type nor shape is given
 }
 
-func (l *Layout) empty() bool { return l.DType == nil && l.Shape == nil && l.Order == 0 }
+func (l *Layout) empty() bool { return !l.Plain() && l.Order == 0 }
+
+// Plain reports whether somebody said that it is plain data. It is never guessed:
+// compressed numbers, or numbers as text, would become wrong ones without a word.
+func (l *Layout) Plain() bool { return l.DType != nil || l.Shape != nil || l.Raw }
 
 // Source is an array that comes from outside. It belongs to one goroutine.
 type Source struct {
@@ -87,15 +92,22 @@ func fileSource(f *os.File, layout Layout) (*Source, error) {
 func NewSource(r io.Reader, path string, size int64, layout Layout) (*Source, error) {
 	s := &Source{Path: path, layout: layout, size: size, close: func() error { return nil }}
 	counted := &counter{r: r}
-	buffered := bufio.NewReader(counted) // reads of more than its buffer go around it
+	buffered := bufio.NewReaderSize(counted, peekSize) // reads of more than its buffer go around it
 	s.data = buffered
 	magic, err := buffered.Peek(len(npyMagic))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, badInput(path, err)
 	}
+	head, _ := buffered.Peek(buffered.Buffered()) // no more than is there: who writes a pipe may wait for us
 	err = nil
-	if bytes.Equal(magic, []byte(npyMagic)) {
-		err = s.npy(buffered)
+	switch {
+	case bytes.Equal(magic, []byte(npyMagic)):
+		err = s.npy(buffered, head)
+	case layout.Plain():
+	case len(head) > 0 && bytes.HasPrefix([]byte(npyMagic), head):
+		err = cutHeader(path, head, int64(len(head)))
+	default:
+		err = noArray(path, head)
 	}
 	if err != nil {
 		return nil, err
@@ -106,13 +118,18 @@ func NewSource(r io.Reader, path string, size int64, layout Layout) (*Source, er
 	return s, s.checkShape()
 }
 
-// npy reads the header.
-func (s *Source) npy(r io.Reader) error {
+// npy reads the header. head is what is known of it.
+func (s *Source) npy(r io.Reader, head []byte) error {
 	if !s.layout.empty() {
 		return &InputError{Path: s.Path, Msg: "is a .npy file, which says its dtype, shape and order itself",
-			Hint: "leave --dtype, --shape and --order out"}
+			Hint: "leave --dtype, --shape, --order and --raw out"}
 	}
-	h, err := ndarray.ReadHeader(r)
+	head = bytes.Clone(head[:min(len(head), npyPrefix)])
+	all := &counter{r: r}
+	h, err := ndarray.ReadHeader(all)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return cutHeader(s.Path, head, all.n)
+	}
 	if err != nil {
 		return badInput(s.Path, err)
 	}
@@ -184,7 +201,7 @@ func (s *Source) ends(like *ndarray.Array) error {
 
 // wrongSize says that the data has another size than shape and dtype say.
 func (s *Source) wrongSize(want, got int64, atLeast string) error {
-	hint := "it is cut off; get a whole one"
+	hint := fmt.Sprintf("it is cut off: %d bytes are missing; get a whole one", want-got)
 	if got > want {
 		hint = "it is longer than its array; is it the right one?"
 	}

@@ -63,12 +63,42 @@ func (t *Txn) rollback(why error) error {
 	if t.out == nil {
 		return why
 	}
+	if t.isReplaced() {
+		t.db.breakDown(ErrForeign)
+		return errors.Join(why, ErrForeign)
+	}
 	if err := t.db.f.Truncate(t.end); err != nil {
 		err = fmt.Errorf("cut off the transaction at position %d: %w", t.end, err)
 		t.db.breakDown(err)
 		return errors.Join(why, err)
 	}
 	return why
+}
+
+// isReplaced reports whether somebody who ignores the lock has put something else in
+// the place of what was written, which must not be touched then. An application that
+// opens the database cuts off what is not finished, and goes on there.
+func (t *Txn) isReplaced() bool {
+	var b [statusOff + 1]byte
+	if size, err := t.db.f.Size(); err != nil || size < t.end+int64(len(b)) {
+		return err == nil && size < t.end
+	}
+	if _, err := t.db.f.ReadAt(b[:], t.end); err != nil {
+		return false
+	}
+	return zodb.Tid(binary.BigEndian.Uint64(b[:])) != t.tid || b[statusOff] != statusVoted
+}
+
+// checkWhole returns ErrForeign unless the file ends with what was written.
+func (t *Txn) checkWhole() error {
+	size, err := t.db.f.Size()
+	if err != nil {
+		return err
+	}
+	if size != t.out.pos() || t.isReplaced() {
+		return ErrForeign
+	}
+	return nil
 }
 
 func (t *Txn) checkExpected() error {
@@ -102,7 +132,10 @@ func (t *Txn) vote() error {
 			return err
 		}
 	}
-	return t.db.f.Sync()
+	if err := t.db.f.Sync(); err != nil {
+		return err
+	}
+	return t.checkWhole()
 }
 
 // start writes the header. If more than what is in memory may follow, its
@@ -139,6 +172,8 @@ func (t *Txn) write() error {
 		if err := t.start(); err != nil {
 			return err
 		}
+	} else if t.isReplaced() {
+		return ErrForeign
 	}
 	for _, oid := range t.order {
 		c := t.changes[oid]

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 )
@@ -32,6 +30,13 @@ type Options struct {
 	// Wrap, if not nil, returns what is used instead of the opened data file.
 	// It lets tests stop or fail a writer between its steps.
 	Wrap func(File) File
+
+	// Disposable, if not nil, says by the description of an unfinished transaction
+	// whether who wrote it can write it again, so that it need not be kept.
+	Disposable func(description []byte) bool
+
+	// Leftover, if not nil, is told what was taken away of unfinished transactions.
+	Leftover func(Leftover)
 
 	// Warnf, if not nil, is told what is worth a line in the log.
 	Warnf func(format string, args ...any)
@@ -58,6 +63,12 @@ func (o Options) withDefaults() Options {
 	if o.Warnf == nil {
 		o.Warnf = func(string, ...any) {}
 	}
+	if o.Disposable == nil {
+		o.Disposable = func([]byte) bool { return false }
+	}
+	if warnf := o.Warnf; o.Leftover == nil {
+		o.Leftover = func(l Leftover) { warnf("%+v", l) }
+	}
 	if o.Progress == nil {
 		o.Progress = func(done, total int64) {}
 	}
@@ -69,11 +80,17 @@ func (o Options) withDefaults() Options {
 
 // DB is a database opened for writing.
 type DB struct {
-	path string
-	opt  Options
-	f    File
-	lock *os.File      // holds the lock while it is open
-	turn chan struct{} // whoever put something into it may write
+	path    string
+	opt     Options
+	f       File
+	locks   *locks        // held while it is open
+	like    likeness      // of files beside it
+	created bool          // by Create
+	turn    chan struct{} // whoever put something into it may write
+
+	// python2 is the protocol of pickles for an application on Python 2, 0 if it
+	// has Python 3.
+	python2 int
 
 	mu      sync.RWMutex
 	index   *fsfmt.Index // guarded by mu; TopPos is the end of the last transaction
@@ -87,46 +104,33 @@ type DB struct {
 // Create makes a new, empty database, and opens it. Errors: *LockedError, one
 // that wraps fs.ErrExist if there is a file, those of the operating system.
 func Create(ctx context.Context, path string, opt Options) (*DB, error) {
-	return open(ctx, path, opt, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	return open(ctx, path, opt, true)
 }
 
 // Open opens an existing database. A file of length 0 is an empty database.
 // ctx bounds the scan of the file.
 //
-// Errors: *LockedError, *DamageError, the error of ctx, those of the operating
-// system.
+// Errors: *LockedError, *UnsafeError, *DamageError, the error of ctx, those of the
+// operating system.
 func Open(ctx context.Context, path string, opt Options) (*DB, error) {
-	return open(ctx, path, opt, os.O_RDWR)
+	return open(ctx, path, opt, false)
 }
 
-func open(ctx context.Context, path string, opt Options, flags int) (_ *DB, err error) {
+func open(ctx context.Context, path string, opt Options, create bool) (_ *DB, err error) {
 	// The index and tails are saved beside the file whatever becomes of the
 	// directory of the process.
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)
 	}
-	if flags&os.O_CREATE == 0 {
-		// No lock file is left beside something that is no database.
-		if fi, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("open for writing: %w", err)
-		} else if !fi.Mode().IsRegular() {
-			return nil, fmt.Errorf("open %s for writing: not a regular file", path)
-		}
-	}
-	db := &DB{path: path, opt: opt.withDefaults(), turn: make(chan struct{}, 1)}
-	db.lock, err = lock(path)
-	if err != nil {
+	db := &DB{path: path, opt: opt.withDefaults(), created: create, turn: make(chan struct{}, 1)}
+	if err := db.takeLocks(); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			db.lock.Close()
-		}
-	}()
-	f, err := os.OpenFile(path, flags, 0o666)
+	f, err := db.openFile()
 	if err != nil {
-		return nil, fmt.Errorf("open for writing: %w", err)
+		db.locks.undo()
+		return nil, err
 	}
 	db.f = osFile{f}
 	if db.opt.Wrap != nil {
@@ -135,51 +139,125 @@ func open(ctx context.Context, path string, opt Options, flags int) (_ *DB, err 
 	if db.opt.NoSync {
 		db.f = noSync{db.f}
 	}
-	if err := db.start(ctx, flags&os.O_CREATE != 0); err != nil {
-		db.f.Close()
-		if flags&os.O_CREATE != 0 {
+	if err := db.start(ctx); err != nil {
+		if create {
 			os.Remove(path)
 		}
+		db.f.Close()
+		db.locks.undo()
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)
 	}
 	return db, nil
 }
 
+// takeLocks takes the locks of the database by all its names. No lock file is left
+// beside something that is no database.
+func (db *DB) takeLocks() error {
+	names := []string{db.path}
+	if !db.created {
+		fi, err := os.Stat(db.path)
+		if err == nil && !fi.Mode().IsRegular() {
+			err = errors.New("not a regular file")
+		}
+		if err == nil {
+			err = checkNames(db.path, fi)
+		}
+		if err == nil {
+			names, err = namesOf(db.path)
+		}
+		if err != nil {
+			return fmt.Errorf("open %s for writing: %w", db.path, err)
+		}
+		db.like = likenessOf(fi)
+	}
+	var err error
+	db.locks, err = lock(db.path, names, db.like)
+	return err
+}
+
+// openFile opens the data file when it is sure that nobody writes to it, and locks it
+// itself, for imports that have it by other names.
+func (db *DB) openFile() (*os.File, error) {
+	flags := os.O_RDWR
+	if db.created {
+		flags |= os.O_CREATE | os.O_EXCL
+	} else if err := db.checkAlone(); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", db.path, err)
+	}
+	f, err := os.OpenFile(db.path, flags, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("open for writing: %w", err)
+	}
+	err = ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = &LockedError{Path: db.path}
+	}
+	var fi os.FileInfo
+	if err == nil {
+		fi, err = f.Stat()
+	}
+	if err == nil && !db.created { // it may have been replaced before it was locked
+		err = checkNames(db.path, fi)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", db.path, err)
+	}
+	db.like = likenessOf(fi)
+	return f, nil
+}
+
+func (db *DB) checkAlone() error {
+	f, err := os.Open(db.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return checkNobodyWrites(db.path, f)
+}
+
 // start makes db complete from its file.
-func (db *DB) start(ctx context.Context, created bool) error {
+func (db *DB) start(ctx context.Context) error {
 	size, err := db.f.Size()
 	if err != nil {
 		return err
 	}
+	magic := magicPy3
 	if size == 0 {
-		if err := db.writeMagic(created); err != nil {
+		if err := db.writeMagic(); err != nil {
 			return err
 		}
 		size = firstTxnPos
-	} else if err := db.checkMagic(); err != nil {
+	} else if magic, err = magicOf(db.f); err != nil {
 		return err
+	} else if magic != magicPy2 && magic != magicPy3 {
+		return fmt.Errorf("not a FileStorage: it begins with %q, not %q or %q", magic, magicPy2, magicPy3)
 	}
 	if err := db.buildIndex(ctx, size); err != nil {
+		return err
+	}
+	if err := db.findPython2(magic); err != nil {
 		return err
 	}
 	db.lastOid = 0 // the root object, which need not exist yet
 	if db.index.Len() > 0 {
 		db.lastOid, _ = db.index.Last()
 	}
+	db.removeTails()
 	if db.index.TopPos < size {
 		return db.cutTail(size)
 	}
 	return nil
 }
 
-func (db *DB) writeMagic(created bool) error {
+func (db *DB) writeMagic() error {
 	if _, err := db.f.WriteAt([]byte(magicPy3), 0); err != nil {
 		return err
 	}
 	if err := db.f.Sync(); err != nil {
 		return err
 	}
-	if !created || db.opt.NoSync {
+	if !db.created || db.opt.NoSync {
 		return nil
 	}
 	dir, err := os.Open(filepath.Dir(db.path))
@@ -188,54 +266,6 @@ func (db *DB) writeMagic(created bool) error {
 	}
 	defer dir.Close()
 	return dir.Sync()
-}
-
-func (db *DB) checkMagic() error {
-	b := make([]byte, len(magicPy3))
-	n, err := db.f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if m := string(b[:n]); m != magicPy2 && m != magicPy3 {
-		return fmt.Errorf("not a FileStorage: it begins with %q, not %q or %q", m, magicPy2, magicPy3)
-	}
-	return nil
-}
-
-// cutTail saves what is behind the last finished transaction to a new file, and
-// cuts it off.
-func (db *DB) cutTail(size int64) error {
-	end := db.index.TopPos
-	save, err := db.createTailFile()
-	if err != nil {
-		return fmt.Errorf("save the unfinished transaction at position %d: %w", end, err)
-	}
-	_, err = io.Copy(save, io.NewSectionReader(db.f, end, size-end))
-	if err == nil && !db.opt.NoSync {
-		err = save.Sync()
-	}
-	err = errors.Join(err, save.Close())
-	if err != nil {
-		os.Remove(save.Name())
-		return fmt.Errorf("save the unfinished transaction at position %d: %w", end, err)
-	}
-	db.opt.Warnf("%s: %d bytes of an unfinished transaction at position %d are cut off and saved to %s", db.path, size-end, end, save.Name())
-	if err := db.f.Truncate(end); err != nil {
-		return fmt.Errorf("cut off the unfinished transaction at position %d: %w", end, err)
-	}
-	return nil
-}
-
-// createTailFile creates the first of path.tr0, path.tr1, ... that does not
-// exist.
-func (db *DB) createTailFile() (*os.File, error) {
-	for i := range math.MaxInt32 {
-		f, err := os.OpenFile(fmt.Sprintf("%s.tr%d", db.path, i), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-	}
-	return nil, fs.ErrExist
 }
 
 // Path returns the absolute path of the data file.
@@ -268,7 +298,35 @@ func (db *DB) Close() error {
 		err = db.saveIndex()
 	}
 	// The lock goes last.
-	if err = errors.Join(err, db.f.Close(), db.lock.Close()); err != nil {
+	if err = errors.Join(err, db.f.Close(), db.locks.close()); err != nil {
+		return fmt.Errorf("close %s: %w", db.path, err)
+	}
+	return nil
+}
+
+// Abandon closes the database like Close, and takes away what opening it has made: lock
+// files, and the database itself if it was created and has no transaction. No index
+// is saved. It is for who could not do what the database was opened for.
+func (db *DB) Abandon() error {
+	select {
+	case db.turn <- struct{}{}:
+	default:
+		return fmt.Errorf("close %s: %w", db.path, ErrBusy)
+	}
+	defer func() { <-db.turn }()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return nil
+	}
+	db.closed = true
+	var err error
+	if db.created && db.index.TopPos == firstTxnPos && !errors.Is(db.broken, ErrForeign) {
+		err = os.Remove(db.path)
+	}
+	err = errors.Join(err, db.f.Close())
+	db.locks.undo()
+	if err != nil {
 		return fmt.Errorf("close %s: %w", db.path, err)
 	}
 	return nil

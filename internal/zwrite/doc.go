@@ -24,17 +24,31 @@
 // transaction and maybe a tail that readers ignore and the next writer cuts off.
 // If a step before 3 fails, the file is truncated to what it was.
 //
+// # Python 2
+//
+// The application is on Python 2 if the magic is its. Then records of an Encoder are
+// pickled anew when they are stored, with the protocol of what is there, and the
+// index is pickled with protocol 1.
+//
 // # Opening
 //
 // A tail that is not a finished transaction, by a writer that did not get to
 // its end, is saved beside the database as NAME.tr0, NAME.tr1 and so on, and
-// cut off. Damage in front of transactions that look right is refused: nothing
+// cut off; one that can be written again (Options.Disposable) is not saved. Damage in front of transactions that look right is refused: nothing
 // is repaired here.
 //
 // # Ownership and locking
 //
 // One process writes: a DB holds flock on NAME.lock, as ZODB does, from Open to
-// Close. Within the process there is one transaction at a time: Begin waits for
+// Close. Applications may have the database by another name. So the lock of each
+// symbolic link on the way is taken, too, and the data file itself is locked, for other
+// DBs; whoever has it open for writing by a name that is not known is looked for once,
+// by Open. Names that nobody can find, as hard links, are refused (*UnsafeError).
+//
+// Files beside the data file get its owner, group and mode. Those of an Open that was
+// in vain are taken away by Abandon.
+//
+// Within the process there is one transaction at a time: Begin waits for
 // the previous one to end. A Txn may be used by several goroutines, which makes
 // sense for Load. Everything else of a DB may be called from any goroutine.
 // DB.mu guards the index and its end, the last tid and the highest oid; it is held

@@ -27,14 +27,19 @@ var (
 // database open for writing.
 type LockedError struct {
 	Path string // of the database
-	Pid  int    // of the process that has the lock, 0 if it is not known
+	Pid  int    // of the process that has it, 0 if it is not known
+	Name string // by which that process has it, if it is another one
 }
 
 func (e *LockedError) Error() string {
-	if e.Pid == 0 {
-		return fmt.Sprintf("%s is locked by another writer", e.Path)
+	text := e.Path + " is locked by another writer"
+	if e.Pid != 0 {
+		text = fmt.Sprintf("%s, process %d", text, e.Pid)
 	}
-	return fmt.Sprintf("%s is locked by another writer, process %d", e.Path, e.Pid)
+	if e.Name != "" && e.Name != e.Path {
+		text = fmt.Sprintf("%s, as %s", text, e.Name)
+	}
+	return text
 }
 
 // DamageError says that what stands in a data file cannot be right.

@@ -156,9 +156,10 @@ func verify(ctx context.Context, index *fsfmt.Index, s *scanner) (last zodb.Tid,
 // saveIndex writes the index under a temporary name, and renames it. db.mu is
 // held.
 func (db *DB) saveIndex() error {
-	data := encodeIndex(db.index)
+	data := encodeIndex(db.index, db.python2 != 0)
 	tmp := db.indexPath() + ".index_tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	_ = os.Remove(tmp) // of somebody who was killed
+	f, err := db.like.create(tmp)
 	if err != nil {
 		return fmt.Errorf("save index: %w", err)
 	}
@@ -181,24 +182,33 @@ func (db *DB) saveIndex() error {
 const (
 	opProto, opStop, opNone      = 0x80, '.', 'N'
 	opInt1, opInt2, opInt4       = 'K', 'M', 'J'
-	opLong1                      = 0x8a
+	opLong1, opIntText           = 0x8a, 'I'
 	opShortBytes, opBytes, opTwo = 'C', 'B', 0x86
+	opShortString, opString      = 'U', 'T'
+	opMark, opTuple              = '(', 't'
 )
 
-// encodeIndex makes of an index what FileStorage on Python 3 does: pickles,
-// without memo, of the position, of a pair of bytes for each 2^16 oids, and of
-// None.
-func encodeIndex(index *fsfmt.Index) []byte {
-	b := append(appendInt([]byte{opProto, 3}, index.TopPos), opStop)
+// indexPickler pickles a saved index: with protocol 3, or as Python 2 does it, with
+// protocol 1.
+type indexPickler struct {
+	python2 bool
+	b       []byte
+}
+
+// encodeIndex makes of an index what FileStorage does: pickles, without memo, of the
+// position, of a pair of bytes for each 2^16 oids, and of None.
+func encodeIndex(index *fsfmt.Index, python2 bool) []byte {
+	p := &indexPickler{python2: python2}
+	p.begin()
+	p.int(index.TopPos)
+	p.end()
 	var prefix zodb.Oid
 	var oids, positions []byte
 	finish := func() {
 		if len(oids) == 0 {
 			return
 		}
-		b = append(b, opProto, 3)
-		b = appendBytes(b, binary.BigEndian.AppendUint64(nil, uint64(prefix<<16))[:6])
-		b = append(appendBytes(b, append(oids, positions...)), opTwo, opStop)
+		p.pair(binary.BigEndian.AppendUint64(nil, uint64(prefix<<16))[:6], append(oids, positions...))
 		oids, positions = oids[:0], positions[:0]
 	}
 	eachEntry(index, func(oid zodb.Oid, pos int64) error {
@@ -211,30 +221,65 @@ func encodeIndex(index *fsfmt.Index) []byte {
 		return nil
 	})
 	finish()
-	return append(b, opProto, 3, opNone, opStop)
+	p.begin()
+	p.b = append(p.b, opNone)
+	p.end()
+	return p.b
 }
 
-// appendInt appends an integer >= 0.
-func appendInt(b []byte, x int64) []byte {
+func (p *indexPickler) begin() {
+	if !p.python2 {
+		p.b = append(p.b, opProto, 3)
+	}
+}
+
+func (p *indexPickler) end() { p.b = append(p.b, opStop) }
+
+func (p *indexPickler) pair(prefix, bucket []byte) {
+	p.begin()
+	if p.python2 {
+		p.b = append(p.b, opMark)
+	}
+	p.bytes(prefix)
+	p.bytes(bucket)
+	if p.python2 {
+		p.b = append(p.b, opTuple)
+	} else {
+		p.b = append(p.b, opTwo)
+	}
+	p.end()
+}
+
+// int appends an integer >= 0.
+func (p *indexPickler) int(x int64) {
 	le := binary.LittleEndian
 	switch {
 	case x <= math.MaxUint8:
-		return append(b, opInt1, byte(x))
+		p.b = append(p.b, opInt1, byte(x))
 	case x <= math.MaxUint16:
-		return le.AppendUint16(append(b, opInt2), uint16(x))
+		p.b = le.AppendUint16(append(p.b, opInt2), uint16(x))
 	case x <= math.MaxInt32:
-		return le.AppendUint32(append(b, opInt4), uint32(x))
+		p.b = le.AppendUint32(append(p.b, opInt4), uint32(x))
+	case p.python2:
+		p.b = fmt.Appendf(p.b, "%c%d\n", opIntText, x)
+	default:
+		n := 5 // bytes that hold x and a bit for its sign
+		for x>>(8*n-1) != 0 {
+			n++
+		}
+		p.b = append(append(p.b, opLong1, byte(n)), le.AppendUint64(nil, uint64(x))[:n]...)
 	}
-	n := 5 // bytes that hold x and a bit for its sign
-	for x>>(8*n-1) != 0 {
-		n++
-	}
-	return append(append(b, opLong1, byte(n)), le.AppendUint64(nil, uint64(x))[:n]...)
 }
 
-func appendBytes(b, data []byte) []byte {
-	if len(data) <= math.MaxUint8 {
-		return append(append(b, opShortBytes, byte(len(data))), data...)
+func (p *indexPickler) bytes(data []byte) {
+	short, long := byte(opShortBytes), byte(opBytes)
+	if p.python2 {
+		short, long = opShortString, opString
 	}
-	return append(binary.LittleEndian.AppendUint32(append(b, opBytes), uint32(len(data))), data...)
+	if len(data) <= math.MaxUint8 {
+		p.b = append(p.b, short, byte(len(data)))
+	} else {
+		p.b = binary.LittleEndian.AppendUint32(append(p.b, long), uint32(len(data)))
+	}
+	p.b = append(p.b, data...)
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
+	"strings"
+	"unicode/utf8"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -28,54 +31,48 @@ const (
 // are not references, and keys that are not text, are left out. It is empty if
 // there is no root object yet.
 //
-// Errors are those of txn.Load, and *storage.CorruptError if the root object is
-// not understood.
+// Errors are those of OpenFolder.
 func Names(txn btree.Txn) (map[string]btree.Ref, error) {
-	data, serial, err := txn.Load(RootOid)
+	names := make(map[string]btree.Ref)
+	root, err := OpenRoot(txn)
+	if err != nil {
+		return nil, err
+	}
+	err = root.Each(func(name string, ref btree.Ref) error {
+		if ref != (btree.Ref{}) {
+			names[name] = ref
+		}
+		return nil
+	})
+	return names, err
+}
+
+// OpenRoot returns the root object as a folder, which is a new one if there is none.
+// Errors are those of OpenFolder.
+func OpenRoot(txn btree.Txn) (*Folder, error) {
+	root, err := OpenFolder(txn, RootOid)
 	if storage.IsNoData(err) {
-		return map[string]btree.Ref{}, nil
+		return newFolder(txn, RootOid), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("root object: %w", err)
 	}
-	names, err := decodeRoot(data)
-	if err != nil {
-		return nil, &storage.CorruptError{Oid: RootOid, Tid: serial, Err: err}
-	}
-	return names, nil
+	return root, nil
 }
 
 // SetName makes the root object refer to an object by name, which is text in
-// UTF-8. What else is in the root object stays byte for byte what it was. The
-// root object is made if there is none. Errors are like those of Names.
+// UTF-8. What else is in the root object stays what it was. The root object is made
+// if there is none. Errors are those of OpenFolder.
 func SetName(txn btree.Txn, name string, ref btree.Ref) error {
-	data, serial, err := txn.Load(RootOid)
-	if storage.IsNoData(err) {
-		txn.Store(RootOid, newRoot(name, ref))
-		return nil
-	}
+	root, err := OpenRoot(txn)
 	if err != nil {
+		return err
+	}
+	if err := root.Set(name, ref); err != nil {
 		return fmt.Errorf("root object: %w", err)
 	}
-	data, err = spliceRoot(data, name, ref)
-	if err != nil {
-		return &storage.CorruptError{Oid: RootOid, Tid: serial, Err: err}
-	}
-	txn.Store(RootOid, data)
+	root.Flush()
 	return nil
-}
-
-func newRoot(name string, ref btree.Ref) []byte {
-	var e record.Encoder
-	e.Reset(record.Class{Module: "persistent.mapping", Name: "PersistentMapping"})
-	e.BeginDict(1)
-	e.Text(rootKey)
-	e.BeginDict(1)
-	e.Text(name)
-	e.Ref(ref.Oid, ref.Class)
-	e.EndDict(1)
-	e.EndDict(1)
-	return e.Record()
 }
 
 // spliceRoot adds an item to the root object without decoding the others, which
@@ -91,12 +88,10 @@ func spliceRoot(data []byte, name string, ref btree.Ref) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("record does not end as expected: %q", data[max(0, len(data)-2):])
 	}
-	out := bytes.Clone(body)
-	out = binary.LittleEndian.AppendUint32(append(out, 'X'), uint32(len(name)))
-	out = append(out, name...)
+	out := appendName(bytes.Clone(body), name)
 	// Opcodes of protocol 1, which every record may have: the oid as str, and a
 	// tuple with a mark. Protocol 3 has bytes for oids.
-	oidOp := byte('U')
+	oidOp := byte(opShortString)
 	if bytes.HasPrefix(data, []byte{0x80, 3}) {
 		oidOp = 'C'
 	}
@@ -112,6 +107,18 @@ func spliceRoot(data []byte, name string, ref btree.Ref) ([]byte, error) {
 		return nil, fmt.Errorf("its form is not understood")
 	}
 	return out, nil
+}
+
+// appendName appends text as a key of the mapping that root ends in. Where the keys of
+// Python itself are str of Python 2, names are, as far as the Pythons agree on that.
+func appendName(root []byte, name string) []byte {
+	ascii := !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf })
+	for _, key := range []string{rootKey, oldRootKey} {
+		if text := append([]byte{opShortString, byte(len(key))}, key...); ascii && len(name) <= math.MaxUint8 && bytes.Contains(root, text) {
+			return append(append(root, opShortString, byte(len(name))), name...)
+		}
+	}
+	return append(binary.LittleEndian.AppendUint32(append(root, 'X'), uint32(len(name))), name...)
 }
 
 // decodeRoot decodes the record of a PersistentMapping.

@@ -2,6 +2,7 @@ package zwrite
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"context"
 	"errors"
@@ -104,6 +105,14 @@ func (t *Txn) fail(err error) {
 	}
 }
 
+// Err returns the first trouble, which Commit would return, so that nobody goes on in
+// vain.
+func (t *Txn) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
 // New returns the oid for a new object: one more than the highest there is. An
 // oid is not handed out again, unless the database is closed before something
 // was stored with it.
@@ -128,7 +137,8 @@ func (db *DB) newOid() (oid zodb.Oid, ok bool) {
 }
 
 // Store makes data the record of the object, which need not exist. data must
-// not be empty, and not be modified after that. Errors are told by Commit.
+// not be empty, and not be modified after that. If the application has Python 2 what
+// a record.Encoder made is pickled anew for it. Errors are told by Commit.
 func (t *Txn) Store(oid zodb.Oid, data []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,6 +151,7 @@ func (t *Txn) Store(oid zodb.Oid, data []byte) {
 	case oid == zodb.InvalidOid:
 		t.fail(fmt.Errorf("store %s: not an oid", oid))
 	default:
+		data = t.db.understood(oid, data)
 		t.put(oid, &change{data: data, size: int64(len(data))})
 	}
 }
@@ -192,8 +203,9 @@ func (t *Txn) Expect(oid zodb.Oid, serial zodb.Tid) {
 // serial, which is 0 for what the transaction itself wrote. The record must not
 // be modified.
 //
-// Errors: *zodb.NoObjectError and *zodb.NoDataError if the object does not
-// exist, *DamageError, ErrDone, those of the operating system.
+// Errors: the first trouble of Store, Delete or New, *zodb.NoObjectError and
+// *zodb.NoDataError if the object does not exist, *DamageError, ErrDone, those of the
+// operating system.
 func (t *Txn) Load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
 	data, serial, err = t.load(oid)
 	if err != nil {
@@ -204,9 +216,9 @@ func (t *Txn) Load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
 
 func (t *Txn) load(oid zodb.Oid) ([]byte, zodb.Tid, error) {
 	t.mu.Lock()
-	if t.done {
-		t.mu.Unlock()
-		return nil, 0, ErrDone
+	if t.done || t.err != nil { // after trouble it is not known what was stored
+		defer t.mu.Unlock()
+		return nil, 0, cmp.Or(t.err, ErrDone)
 	}
 	c := t.changes[oid]
 	if c == nil {

@@ -23,18 +23,29 @@ var _ storage.Serialer = (*Storage)(nil)
 
 // Load implements storage.Loader.
 func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
-	return s.find(ctx, xid, true)
+	return s.find(ctx, xid, (*loader).data)
 }
 
 // Serial implements storage.Serialer. It reads headers of records only, so what
 // is wrong with the data of the record goes unnoticed.
 func (s *Storage) Serial(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) {
-	_, serial, err := s.find(ctx, xid, false)
+	_, serial, err := s.find(ctx, xid, nil)
 	return serial, err
 }
 
-// find finds the record of xid, and loads its data if that is wanted.
-func (s *Storage) find(ctx context.Context, xid zodb.Xid, data bool) (*storage.Buf, zodb.Tid, error) {
+var _ storage.Streamer = (*Storage)(nil)
+
+// Stream implements storage.Streamer.
+func (s *Storage) Stream(ctx context.Context, xid zodb.Xid, f func(r io.Reader) error) (zodb.Tid, error) {
+	_, serial, err := s.find(ctx, xid, func(ld *loader) (*storage.Buf, error) { return nil, ld.stream(f) })
+	return serial, err
+}
+
+// take is what is done with a record that was found: nothing if it is nil.
+type take = func(*loader) (*storage.Buf, error)
+
+// find finds the record of xid, and takes its data.
+func (s *Storage) find(ctx context.Context, xid zodb.Xid, data take) (*storage.Buf, zodb.Tid, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
@@ -73,7 +84,7 @@ func (s *Storage) loadError(src source, xid zodb.Xid, err error) error {
 
 // findIn is find in df. If the record that a saved index points to cannot be
 // right, the index is not: it is rebuilt, once, and asked again.
-func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data bool) (*storage.Buf, zodb.Tid, error) {
+func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data take) (*storage.Buf, zodb.Tid, error) {
 	scanned := df.wasScanned() // before the read, because another load may have it rebuilt meanwhile
 	buf, serial, err := s.read(ctx, df, xid, data)
 	if err == nil {
@@ -89,8 +100,8 @@ func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data b
 	return s.read(ctx, df, xid, data)
 }
 
-// read finds the record of xid in df, and reads its data if that is wanted.
-func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid, data bool) (*storage.Buf, zodb.Tid, error) {
+// read finds the record of xid in df, and takes its data.
+func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid, data take) (*storage.Buf, zodb.Tid, error) {
 	pos, end, ok := df.lookup(xid.Oid)
 	if !ok {
 		return nil, 0, &zodb.NoObjectError{Oid: xid.Oid}
@@ -109,9 +120,9 @@ type loader struct {
 	b    [16]byte
 }
 
-// load finds the record of xid in df, whose newest one is at pos, and reads its data
-// if that is wanted. end is that of the finished transactions.
-func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, pos, end int64, data bool) (buf *storage.Buf, serial zodb.Tid, err error) {
+// load finds the record of xid in df, whose newest one is at pos, and takes its data.
+// end is that of the finished transactions.
+func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, pos, end int64, data take) (buf *storage.Buf, serial zodb.Tid, err error) {
 	defer func() {
 		if r := recover(); r != nil { // the format library does this
 			buf, serial, err = nil, 0, damagedRecord(pos, "%v", r)
@@ -119,10 +130,10 @@ func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, pos, end
 	}()
 	ld.f, ld.end, ld.ways = df.f, end, &df.ways
 	serial, err = ld.find(ctx, xid, pos)
-	if err != nil || !data {
+	if err != nil || data == nil {
 		return nil, serial, err
 	}
-	buf, err = ld.data()
+	buf, err = data(ld)
 	return buf, serial, err
 }
 
@@ -193,20 +204,29 @@ func (ld *loader) jump(xid zodb.Xid, first bool) error {
 	return nil
 }
 
-// data reads the data of the record in ld.dh. Its length is compared with the
-// transaction around it, and that with the file, before memory is asked for.
-func (ld *loader) data() (*storage.Buf, error) {
+// check compares the length of the record in ld.dh with the transaction around it, and
+// that with the file, before memory is asked for.
+func (ld *loader) check() error {
 	dh := &ld.dh
 	if _, err := ld.f.ReadAt(ld.b[:], dh.TxnPos); err != nil {
-		return nil, asDamage(dh.Pos, err)
+		return asDamage(dh.Pos, err)
 	}
 	tid, length := zodb.Tid(binary.BigEndian.Uint64(ld.b[0:])), binary.BigEndian.Uint64(ld.b[8:])
 	if tid != dh.Tid || length > uint64(ld.end-trailerSize-dh.TxnPos) {
-		return nil, damagedRecord(dh.Pos, "the transaction around it, at position %d, is another one", dh.TxnPos)
+		return damagedRecord(dh.Pos, "the transaction around it, at position %d, is another one", dh.TxnPos)
 	}
 	if dh.DataLen > dh.TxnPos+int64(length)-dh.Pos-fsfmt.DataHeaderSize {
-		return nil, damagedRecord(dh.Pos, "its %d bytes of data do not fit into its transaction", dh.DataLen)
+		return damagedRecord(dh.Pos, "its %d bytes of data do not fit into its transaction", dh.DataLen)
 	}
+	return nil
+}
+
+// data reads the data of the record in ld.dh.
+func (ld *loader) data() (*storage.Buf, error) {
+	if err := ld.check(); err != nil {
+		return nil, err
+	}
+	dh := &ld.dh
 	buf := storage.NewBuf(int(dh.DataLen))
 	if _, err := ld.f.ReadAt(buf.Data, dh.Pos+fsfmt.DataHeaderSize); err != nil {
 		buf.Release()
@@ -216,6 +236,27 @@ func (ld *loader) data() (*storage.Buf, error) {
 		return unpack(buf, dh.Pos)
 	}
 	return buf, nil
+}
+
+// stream calls f with the data of the record in ld.dh.
+func (ld *loader) stream(f func(r io.Reader) error) error {
+	if err := ld.check(); err != nil {
+		return err
+	}
+	data := io.NewSectionReader(ld.f, ld.dh.Pos+fsfmt.DataHeaderSize, ld.dh.DataLen)
+	var head [2]byte
+	if n, _ := data.ReadAt(head[:], 0); n < len(head) || head != [2]byte{'.', 'z'} || data.Size() == 2 {
+		return f(data)
+	}
+	pos := ld.dh.Pos
+	z, err := zlib.NewReader(io.NewSectionReader(data, 2, data.Size()-2))
+	if err == nil {
+		err = f(io.LimitReader(z, maxUnpacked))
+	}
+	if errors.Is(err, zlib.ErrHeader) || errors.Is(err, zlib.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return damagedRecord(pos, "cannot be decompressed: %s", err)
+	}
+	return err
 }
 
 // unpack undoes the compression of zc.zlibstorage. It takes over buf.

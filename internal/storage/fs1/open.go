@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
@@ -32,12 +30,12 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 	fail := func(reason storage.OpenReason, msg, hint string, err error) error {
 		return &storage.OpenError{Reason: reason, URL: storage.Redact(u.Raw), Msg: msg, Hint: hint, Err: err}
 	}
-	if name, hint := badOption(u); name != "" {
-		return nil, 0, fail(storage.BadURL, fmt.Sprintf("option %q is not supported for files", name), hint, nil)
+	if err := checkOptions(u); err != nil {
+		return nil, 0, err
 	}
 	// The path is looked at again and again, whatever becomes of the directory
 	// of the process.
-	path, err := filepath.Abs(expandHome(u.Rest, opt.Home))
+	path, err := filepath.Abs(u.FilePath(opt.Home))
 	if err != nil {
 		return nil, 0, fail(storage.Unreachable, "cannot be located: "+err.Error(), "", err)
 	}
@@ -80,36 +78,18 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 	return s, at0, nil
 }
 
-// badOption returns the first option of u that cannot be honoured.
-func badOption(u storage.URL) (name, hint string) {
-	names := make([]string, 0, len(u.Query))
-	for name := range u.Query {
-		names = append(names, name)
+// checkOptions refuses options of u that cannot be honoured.
+func checkOptions(u storage.URL) error {
+	opt, err := u.FileOptions()
+	switch {
+	case err != nil:
+		return err
+	case opt.ReadOnly != nil && !*opt.ReadOnly:
+		return u.RefuseOption("read_only", "databases are only opened for reading: leave it out or set it to 1")
+	case opt.Create != nil:
+		return u.RefuseOption("create", "databases are never created: leave it out and have the application create the database")
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		switch value := strings.ToLower(u.Query.Get(name)); {
-		case storage.IsDatabaseOption(name):
-		case name == "read_only" || name == "read-only":
-			if !slices.Contains([]string{"1", "true", "t", "yes", "y", "on"}, value) {
-				return name, "databases are only opened for reading: leave it out or set it to 1"
-			}
-		case name == "create":
-			return name, "databases are never created: leave it out and have the application create the database"
-		case name == "demostorage":
-			return name, "leave it out"
-		default:
-			return name, "remove it from the url"
-		}
-	}
-	return "", ""
-}
-
-func expandHome(path, home string) string {
-	if home != "" && strings.HasPrefix(path, "~/") {
-		return filepath.Join(home, path[2:])
-	}
-	return path
+	return nil
 }
 
 // fileError says why a path is no data file.

@@ -257,7 +257,7 @@ func recordsOf(df *dataFile, t *txn) (map[zodb.Oid]int64, error) {
 // load reads the record at pos, whatever the index says. Of a deleted object there is
 // no data.
 func (df *dataFile) load(ctx context.Context, xid zodb.Xid, pos int64) ([]byte, error) {
-	buf, _, err := new(loader).load(ctx, df, xid, pos, df.end(), true)
+	buf, _, err := new(loader).load(ctx, df, xid, pos, df.end(), (*loader).data)
 	if storage.IsNoData(err) {
 		return nil, nil
 	}
