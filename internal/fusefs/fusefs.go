@@ -45,8 +45,8 @@ package fusefs
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang/glog"
@@ -90,6 +90,9 @@ type Options struct {
 	// Debug adds .wcfs/debug/.
 	Debug bool
 
+	// Access says who may read the tree.
+	Access Access
+
 	// OnClient is called with +1 and -1 as clients open and close .wcfs/zurl,
 	// which they keep open as long as they use the mount. It may be nil.
 	OnClient func(delta int)
@@ -101,16 +104,19 @@ type Options struct {
 
 // FS is the tree.
 type FS struct {
-	ctx  context.Context
-	opt  Options
-	root *rootNode
+	ctx    context.Context
+	opt    Options
+	access Access
+	root   *rootNode
+
+	generation atomic.Uint64 // of the last node
 
 	faults *faults
 }
 
 // New returns the tree. It serves data until ctx ends.
 func New(ctx context.Context, opt Options) *FS {
-	t := &FS{ctx: ctx, opt: opt, faults: newFaults()}
+	t := &FS{ctx: ctx, opt: opt, access: opt.Access.orOwn(), faults: newFaults()}
 	t.root = &rootNode{tree: t}
 	return t
 }
@@ -132,8 +138,9 @@ func (t *FS) Raw(maxRequest int) (fuse.RawFileSystem, *fuse.MountOptions) {
 		},
 		EntryTimeout: &validity,
 		AttrTimeout:  &validity,
-		UID:          uint32(os.Getuid()),
-		GID:          uint32(os.Getgid()),
+		// Modes and owners are what nodes say, also if that is nothing and root.
+		NullPermissions: true,
+		RootStableAttr:  &fs.StableAttr{Ino: rootID},
 	}
 	raw := &observed{RawFileSystem: rawFS{fs.NewNodeFS(t.root, options)}, observer: t.opt.Observer}
 	return raw, &options.MountOptions
