@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -12,6 +13,11 @@ type Access struct {
 	Others   bool   // the mount lets in other users, and the kernel enforces modes
 	UID, GID uint32 // whose the database is
 	Read     uint32 // who may read it, as bits of 0o444
+}
+
+// String says who that is.
+func (a Access) String() string {
+	return fmt.Sprintf("uid %d, gid %d, mode %04o", a.UID, a.GID, a.Read)
 }
 
 const (
