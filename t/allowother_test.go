@@ -278,7 +278,7 @@ func TestUsersAreToldWhatIsWrong(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("wcfs: mount point %s: %s\n", dir, text), words)
 	}
 	try(theirs, 5, "this user may not write there; choose a directory you own")
-	code, _, words := ns.run(0, "sh", "-ec", "rm /dev/shm/.dev/fuse; mknod -m 600 /dev/shm/.dev/fuse2 c 10 229; mount --bind /dev/shm/.dev/fuse2 /dev/fuse")
+	code, _, words := ns.run(0, "chmod", "600", "/dev/fuse")
 	require.Zero(t, code, words)
 	try(ours, 9, "no permission to open /dev/fuse; check its mode, or give the container --device /dev/fuse")
 }

@@ -20,12 +20,13 @@
 //	        └── <oid>      revfile.go
 //
 // Directories of views and the files in them come into being when they are
-// looked up, and are listed from then on until the kernel forgets them.
+// looked up, and are listed from then on until the kernel forgets them. What makes
+// its reader wait, zhead, is not listed: whoever walks over the tree would never end.
 //
 // # Rules
 //
 // Nothing can be changed through the tree: every attempt is refused with EROFS
-// (readonly.go). Names are canonical: lower-case hexadecimal digits only, so
+// (readonly.go). Who may read what is in access.go. Names are canonical: lower-case hexadecimal digits only, so
 // that one object never has two inodes. Errors become an errno, and a line in
 // the log where somebody should know, in one place (errno.go).
 //
