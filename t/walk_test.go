@@ -2,7 +2,7 @@ package t
 
 import (
 	"context"
-	bin "encoding/binary"
+	endian "encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -161,9 +161,9 @@ func inodes(t *testing.T, dir string) map[string]uint64 {
 			return all
 		}
 		for entry := buf[:n]; len(entry) > 0; {
-			length := bin.NativeEndian.Uint16(entry[16:])
+			length := endian.NativeEndian.Uint16(entry[16:])
 			name := entry[19:length]
-			all[unix.ByteSliceToString(name)] = bin.NativeEndian.Uint64(entry)
+			all[unix.ByteSliceToString(name)] = endian.NativeEndian.Uint64(entry)
 			entry = entry[length:]
 		}
 	}

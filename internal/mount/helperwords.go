@@ -16,8 +16,10 @@ var complaints = []struct {
 	msg    string
 	hint   string
 }{
-	{"user_allow_other", NoDevice, noOthersMsg, noOthersHint},
-	{"mount_max", NoDevice, "users have as many FUSE mounts as they may", "raise mount_max in /etc/fuse.conf"},
+	{"only allowed if 'user_allow_other'", NoDevice, noOthersMsg, noOthersHint},
+	{"could not determine username", NoDevice, "this user has no name, and fusermount3 asks for it", "give it one, as by useradd"},
+	{"mount options too long", NoDevice, "the url of the database is too long", "let it have a shorter path"},
+	{"too many FUSE filesystems", NoDevice, "users have as many FUSE mounts as they may", "raise mount_max in /etc/fuse.conf"},
 	{"no write access to mountpoint", BadMountpoint, "this user may not write there", "choose a directory you own"},
 	{"not owned by user", BadMountpoint, "belongs to another user", "choose a directory you own"},
 	{"mounting over filesystem type", BadMountpoint, "users cannot mount on this kind of filesystem", "choose a directory elsewhere, as below /tmp"},

@@ -1,8 +1,6 @@
 package mount
 
 import (
-	"bufio"
-	"io"
 	"os"
 	"strings"
 
@@ -25,22 +23,19 @@ func CheckAllowOther() error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	conf, err := os.Open(fuseConf)
-	if err == nil {
-		defer conf.Close()
-		if usersAllowOther(conf) {
-			return nil
-		}
+	conf, err := os.ReadFile(fuseConf)
+	if err == nil && usersAllowOther(string(conf)) {
+		return nil
 	}
 	return &Error{Reason: NoDevice, Msg: noOthersMsg, Hint: noOthersHint, Err: err}
 }
 
 // usersAllowOther reports whether a fuse.conf lets users let others in: see
-// mount.fuse3(8).
-func usersAllowOther(conf io.Reader) bool {
-	for lines := bufio.NewScanner(conf); lines.Scan(); {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		if strings.TrimSpace(text) == "user_allow_other" {
+// mount.fuse3(8). The helper does not take a line without an end.
+func usersAllowOther(conf string) bool {
+	for line := range strings.Lines(conf) {
+		text, _, _ := strings.Cut(line, "#")
+		if strings.HasSuffix(line, "\n") && strings.TrimSpace(text) == "user_allow_other" {
 			return true
 		}
 	}
@@ -56,5 +51,7 @@ func isOthers(info *mountinfo.Info) bool {
 
 // IsForAll reports whether the mount is root's and lets others in. Who serves a mount
 // decides what its files say, and can keep who reads them waiting for good. Root can
-// do worse anyway; of others nothing is believed.
+// do worse anyway; of others nothing is believed. Root of a user namespace counts as
+// root, too: the kernel lets nobody but those in it into its mounts (fuse_permission
+// in fs/fuse/dir.c of Linux).
 func (e Entry) IsForAll() bool { return e.UID == 0 && e.Open }
