@@ -282,3 +282,28 @@ func TestUsersAreToldWhatIsWrong(t *testing.T) {
 	require.Zero(t, code, words)
 	try(ours, 9, "no permission to open /dev/fuse; check its mode, or give the container --device /dev/fuse")
 }
+
+// TestMountOfFstabLetsOthersIn with the option that all FUSE filesystems have for that.
+func TestMountOfFstabLetsOthersIn(t *testing.T) {
+	needStranger(t)
+	t.Parallel()
+	root := installed(t)
+	out := script(t, root, fmt.Sprintf(`
+		mount -t tmpfs -o mode=755 none /mnt
+		mkdir /mnt/data
+		cp %s /mnt/data.fs
+		chown 0:%d /mnt/data.fs
+		chmod 640 /mnt/data.fs
+		ln -sf $WCFS $ROOT/sbin/mount.wcfs
+		mount --bind $ROOT/sbin /sbin
+		trap '$WCFS stop /mnt/data' EXIT
+		mount -t wcfs -o nofail,allow_other /mnt/data.fs /mnt/data
+		as() { user=$1; shift; setpriv --reuid $user --regid $user --clear-groups "$@"; }
+		echo application reads $(as %[2]d cat /mnt/data/head/at)
+		! as %d cat /mnt/data/head/at
+		$WCFS stop /mnt/data
+		! mount -t wcfs -o allow_root /mnt/data.fs /mnt/data`, CopyDatabase(t, "topo"), application, stranger))
+	require.Regexp(t, `application reads [0-9a-f]{16}\n`, out)
+	require.Contains(t, out, "/mnt/data/head/at: Permission denied")
+	require.Contains(t, out, "allow_root is not understood: say allow_other")
+}
