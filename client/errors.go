@@ -12,8 +12,8 @@ var (
 	// mounted where it should be. Start one.
 	ErrNotRunning = errors.New("no wcfs server is running")
 
-	// ErrForeign says that what is there belongs to another user, who need not be
-	// trusted and whose server answers nobody else.
+	// ErrForeign says that what is there belongs to another user, whose server
+	// answers nobody else, or who need not be trusted, being not root.
 	ErrForeign = errors.New("it belongs to another user")
 
 	// ErrCrashed says that the server has ended while its mount was in use.

@@ -68,7 +68,8 @@ func joinDatabase(ctx context.Context, point, zurl string) (*WCFS, error) {
 }
 
 // JoinMount uses the server that is mounted on point, whatever database it serves.
-// What is not of wcfs, or of another user, is refused. Errors are those of Join.
+// What is not of wcfs, or of another user, is refused, unless root lets others in.
+// Errors are those of Join.
 func JoinMount(ctx context.Context, point string) (*WCFS, error) {
 	w, err := joinMount(ctx, point)
 	if err != nil {

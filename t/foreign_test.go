@@ -15,8 +15,11 @@ import (
 	"github.com/wcfs/wcfs/client"
 )
 
-// stranger is another user than the one that the tests run as.
-const stranger = 65534
+// stranger and bin are other users than the one that the tests run as, with names.
+const (
+	stranger = 65534
+	bin      = 2
+)
 
 var (
 	_ = addHelper("flock", helperFlock)
@@ -199,8 +202,8 @@ func TestUsersDoNotCollide(t *testing.T) {
 	letPass(t, path, binary)
 	zurl, helper := "file://"+path, helperCopy(t)
 	usual := defaultPoint(zurl)
-	for _, first := range []int{0, stranger} {
-		second := stranger - first
+	for _, pair := range [][2]int{{0, stranger}, {stranger, 0}, {stranger, bin}} {
+		first, second := pair[0], pair[1]
 		places := map[int]string{first: usual, second: ownPoint(second, zurl)}
 		code, out, words := ns.wcfs(first, "mount", path)
 		require.Zero(t, code, words)
@@ -209,11 +212,11 @@ func TestUsersDoNotCollide(t *testing.T) {
 		code, out, words = ns.wcfs(second, "mount", path)
 		require.Zero(t, code, words)
 		require.Equal(t, places[second]+"\n", out)
-		require.Contains(t, words, "the usual place is not free: "+usual+": the server there belongs to user ")
+		require.Contains(t, words, "the usual place is not free: "+usual+": the server there belongs to u")
 		for _, args := range [][]string{{"mount", path, usual}, {"-logtostderr", zurl, usual}, {"serve", zurl, usual}} {
 			code, _, words = ns.wcfs(second, args...)
 			require.Equal(t, 3, code, "%s", words)
-			require.Contains(t, words, "the server there belongs to user ")
+			require.Contains(t, words, "the server there belongs to u")
 		}
 		for uid, place := range places {
 			code, out, words = ns.run(uid, "env", helperEnv+"=join", helper, zurl)

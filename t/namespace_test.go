@@ -42,7 +42,7 @@ func newNamespace(t testing.TB) *namespace {
 	require.NoError(t, start(cmd))
 	ns := &namespace{t, cmd.Process.Pid}
 	t.Cleanup(func() {
-		for _, uid := range []int{0, stranger} {
+		for _, uid := range []int{0, stranger, bin} {
 			_, list, _ := ns.run(uid, "sh", "-c", `grep " fuse.wcfs " /proc/self/mountinfo | grep " /dev/shm/" | cut -d " " -f 5`)
 			for dir := range bytes.Lines([]byte(list)) {
 				_, _, _ = ns.wcfs(uid, "stop", "--timeout", "5s", string(bytes.TrimSpace(dir)))

@@ -1,9 +1,12 @@
 package t
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -90,7 +93,7 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 	w.Close()
 	step("its end", map[string]float64{`watchlinks`: -1, `watches`: -1, `pinned_blocks`: -1, `clients_killed_total{reason="closed"}`: 0})
 
-	_, err = os.Stat(s.Path("nothing"))
+	_, err = os.Stat(s.Path("head/bigfile/ffff000000000000"))
 	require.ErrorIs(t, err, unix.EINVAL)
 	require.ErrorIs(t, os.Mkdir(s.Path("head/new"), 0o755), unix.EROFS)
 	last[`fuse_requests_total{errno="EROFS",op="mkdir"}`] = 0 // it was not there
@@ -161,6 +164,7 @@ func (s *Server) openTrace() *traceFile {
 	require.NoError(s.t, err)
 	tr := &traceFile{t: s.t, fd: fd}
 	s.t.Cleanup(tr.Close)
+	require.Empty(s.t, tr.more(), "it begins now")
 	return tr
 }
 
@@ -171,7 +175,19 @@ func (tr *traceFile) Close() {
 	tr.fd = -1
 }
 
-// Line returns the next line.
+// more returns what there is to read.
+func (tr *traceFile) more() []byte {
+	tr.t.Helper()
+	buf := make([]byte, 64<<10)
+	var n int
+	require.NoError(tr.t, uninterrupted(func() (err error) {
+		n, err = unix.Read(tr.fd, buf)
+		return err
+	}))
+	return buf[:n]
+}
+
+// Line returns the next line, and looks for it again and again as tail -f does.
 func (tr *traceFile) Line() string {
 	tr.t.Helper()
 	for {
@@ -179,14 +195,11 @@ func (tr *traceFile) Line() string {
 			tr.data = []byte(rest)
 			return line
 		}
-		buf := make([]byte, 64<<10)
-		var n int
-		require.NoError(tr.t, uninterrupted(func() (err error) {
-			n, err = unix.Read(tr.fd, buf)
-			return err
-		}))
-		require.Positive(tr.t, n, "the trace ends")
-		tr.data = append(tr.data, buf[:n]...)
+		until(tr.t, "there is more in the trace", func() bool {
+			more := tr.more()
+			tr.data = append(tr.data, more...)
+			return len(more) > 0
+		})
 	}
 }
 
@@ -234,8 +247,8 @@ func TestTraceTellsEveryOperation(t *testing.T) {
 		require.Equal(t, want, tr.Next("/bigfile"))
 	}
 	_, err = os.Stat(s.Path("odd name\n\""))
-	require.ErrorIs(t, err, unix.EINVAL)
-	require.Equal(t, `W lookup "/odd name\n\"": EINVAL`, tr.Next("odd"))
+	require.ErrorIs(t, err, unix.ENOENT)
+	require.Equal(t, `W lookup "/odd name\n\"": ENOENT`, tr.Next("odd"))
 
 	at2 := sc.commit(1)
 	require.Equal(t, fmt.Sprintf("I commit @%s files=1 blocks=1: OK", at2), tr.Next("commit"))
@@ -292,6 +305,38 @@ func TestSlowReaderOfTheTraceDelaysNobody(t *testing.T) {
 	}
 	slow.Close()
 	until(t, "it is forgotten", func() bool { return s.metrics()["trace_readers"] == 0 })
+}
+
+// TestTraceIsFollowedByTail, and ends for everybody else.
+func TestTraceIsFollowedByTail(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "topo")
+	require.Empty(t, content(t, s.Path(".wcfs/trace")))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tail := exec.CommandContext(ctx, "tail", "-s", "0.01", "-f", s.Path(".wcfs/trace"))
+	var words strings.Builder
+	tail.Stderr = &words
+	out, err := tail.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, tail.Start())
+	defer func() {
+		cancel()
+		_ = tail.Wait()
+		require.Empty(t, words.String())
+	}()
+	until(t, "tail has begun", func() bool { return s.metrics()["trace_readers"] == 1 })
+	lines := bufio.NewScanner(out)
+	for _, name := range []string{"first", "second", "third"} {
+		_, err := os.Stat(s.Path("head", name))
+		require.ErrorIs(t, err, unix.ENOENT)
+		for lines.Scan() && !strings.Contains(lines.Text(), "lookup /head/"+name+" ") {
+			require.NotContains(t, lines.Text(), ".wcfs/trace")
+		}
+		require.NoError(t, lines.Err())
+		require.Contains(t, lines.Text(), ": ENOENT ", "of %s", name)
+		require.Empty(t, content(t, s.Path(".wcfs/trace")), "another reader ends")
+	}
 }
 
 // TestReadersOfTheTraceAreBounded.

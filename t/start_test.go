@@ -51,7 +51,7 @@ func TestLogThatCannotBeWrittenEndsNobody(t *testing.T) {
 		s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Stderr: stderr})
 		require.NoError(t, reader.Close())
 		for range 3 {
-			_, err := os.Stat(s.Path("nothing")) // which is logged
+			_, err := os.Stat(s.Path("head/bigfile/ffff000000000000")) // which is logged
 			require.ErrorIs(t, err, unix.EINVAL)
 		}
 		s.Stop()
@@ -82,19 +82,23 @@ func TestLogThatNobodyTakesDelaysNobody(t *testing.T) {
 func TestBadNamesDoNotFloodTheLog(t *testing.T) {
 	t.Parallel()
 	s := Start(t, "topo")
+	noFile := func(prefix string, i int) string { return s.Path("head/bigfile", fmt.Sprintf("%s%012x", prefix, i)) }
 	for i := range 20_000 {
 		_, err := os.Stat(s.Path("nothing"))
+		require.ErrorIs(t, err, unix.ENOENT)
+		_, err = os.Stat(noFile("fff1", 0))
 		require.ErrorIs(t, err, unix.EINVAL)
-		_, err = os.Stat(s.Path(fmt.Sprint("other", i)))
+		_, err = os.Stat(noFile("fff2", i))
 		require.ErrorIs(t, err, unix.EINVAL)
 	}
-	require.Less(t, strings.Count(s.printed(), `"nothing"`), 50)
-	lines := strings.Count(s.printed(), `"other`)
+	require.Zero(t, strings.Count(s.printed(), "nothing"), "whoever asks for that is told, and nobody else")
+	require.Less(t, strings.Count(s.printed(), `"fff1`), 50)
+	lines := strings.Count(s.printed(), `"fff2`)
 	require.Greater(t, lines, 1, s.printed())
 	require.Less(t, lines, 5000)
 	i := 0
 	until(t, "the log says how many are missing", func() bool {
-		_, _ = os.Stat(s.Path(fmt.Sprint("more", i)))
+		_, _ = os.Stat(noFile("fff3", i))
 		i++
 		return strings.Contains(s.printed(), "lines about other requests")
 	})

@@ -77,11 +77,16 @@ func helperOptions(options []string, sloppy bool) (flags []string, err error) {
 		name, _, _ := strings.Cut(option, "=")
 		switch {
 		case name == "" || slices.Contains(helperIgnored, name) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "comment"):
+		case option == "allow_other":
+			flags = append(flags, "--allow-other")
+		case name == "default_permissions": // as always with allow_other
+		case name == "allow_root":
+			return nil, &usageError{msg: mountHelperName + ": allow_root is not understood: say allow_other, which lets in root and all who may read the database"}
 		case slices.Contains(helperFlags, name):
 			flags = append(flags, "--"+option)
 		case !sloppy:
 			return nil, &usageError{msg: fmt.Sprintf("%s: unknown option %q in -o", mountHelperName, option),
-				text: "it may be one of " + strings.Join(helperFlags, ", ")}
+				text: "it may be one of allow_other, " + strings.Join(helperFlags, ", ")}
 		}
 	}
 	return flags, nil

@@ -49,6 +49,7 @@ type serveFlags struct {
 	autoExit   bool
 	linger     time.Duration
 	traceFUSE  bool
+	allowOther bool
 	pinTimeout time.Duration
 	viewIdle   time.Duration
 	logFile    string
@@ -101,6 +102,7 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags.DurationVar(&f.viewIdle, "view-idle", 10*time.Minute, "time after which a past view is let go if nobody uses it")
 	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
 	flags.DurationVar(&f.linger, "autoexit-linger", defaultLinger, "time that -autoexit waits for somebody to come back")
+	flags.BoolVar(&f.allowOther, "allow-other", false, "let in other users: those who may read the database")
 	flags.BoolVar(&f.debug, "debug", false, "log more, and serve .wcfs/debug/")
 	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
 	flags.StringVar(&f.logFile, "log-file", "", "append the log to this file")
@@ -184,6 +186,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		PinTimeout: f.pinTimeout,
 		ViewIdle:   f.viewIdle,
 		Debug:      f.debug,
+		AllowOther: f.allowOther,
 		AutoExit:   f.autoExit,
 		Linger:     f.linger,
 		TraceFUSE:  f.traceFUSE,

@@ -103,7 +103,7 @@ func lookForServer(ctx context.Context, opt StartOptions) error {
 	if err != nil || !ok {
 		return err
 	}
-	if !s.isOurs() && s.UID >= 0 {
+	if !s.isOurs() && s.UID >= 0 && !s.IsForAll() {
 		return taken(s.Dir, storage.Redact(opt.ZURL), s.UID)
 	}
 	_, state, err := s.ask(ctx, opt.Prober)

@@ -8,14 +8,17 @@ var (
 	_ fs.NodeOnAdder   = (*rootNode)(nil)
 	_ fs.NodeGetattrer = (*rootNode)(nil)
 	_ fs.NodeLookuper  = (*rootNode)(nil)
+	_ fs.NodeReaddirer = (*rootNode)(nil)
 
 	_ fs.NodeOnAdder   = (*dotwcfsNode)(nil)
 	_ fs.NodeGetattrer = (*dotwcfsNode)(nil)
 	_ fs.NodeLookuper  = (*dotwcfsNode)(nil)
+	_ fs.NodeReaddirer = (*dotwcfsNode)(nil)
 
 	_ fs.NodeOnAdder   = (*headNode)(nil)
 	_ fs.NodeGetattrer = (*headNode)(nil)
 	_ fs.NodeLookuper  = (*headNode)(nil)
+	_ fs.NodeReaddirer = (*headNode)(nil)
 
 	_ fs.NodeGetattrer = (*revNode)(nil)
 	_ fs.NodeLookuper  = (*revNode)(nil)
@@ -23,6 +26,7 @@ var (
 
 	_ fs.NodeGetattrer = (*dirNode)(nil)
 	_ fs.NodeLookuper  = (*dirNode)(nil)
+	_ fs.NodeReaddirer = (*dirNode)(nil)
 
 	_ fs.NodeGetattrer = (*revFileNode)(nil)
 	_ fs.NodeOpener    = (*revFileNode)(nil)
@@ -30,6 +34,7 @@ var (
 
 	_ fs.NodeGetattrer = (*headDirNode)(nil)
 	_ fs.NodeLookuper  = (*headDirNode)(nil)
+	_ fs.NodeReaddirer = (*headDirNode)(nil)
 
 	_ fs.NodeGetattrer = (*headFileNode)(nil)
 	_ fs.NodeOpener    = (*headFileNode)(nil)
@@ -38,12 +43,20 @@ var (
 	_ fs.NodeOnAdder   = (*debugNode)(nil)
 	_ fs.NodeGetattrer = (*debugNode)(nil)
 	_ fs.NodeLookuper  = (*debugNode)(nil)
+	_ fs.NodeReaddirer = (*debugNode)(nil)
 
 	_ fs.NodeGetattrer = (*watchNode)(nil)
 	_ fs.NodeOpener    = (*watchNode)(nil)
 	_ fs.FileReader    = (*watchHandle)(nil)
 	_ fs.FileWriter    = (*watchHandle)(nil)
 	_ fs.FileReleaser  = (*watchHandle)(nil)
+
+	_ fs.FileReader = emptyHandle{}
+
+	_ fs.NodeGetattrer = (*traceNode)(nil)
+	_ fs.NodeOpener    = (*traceNode)(nil)
+	_ fs.FileReader    = (*traceHandle)(nil)
+	_ fs.FileReleaser  = (*traceHandle)(nil)
 
 	_ fs.NodeGetattrer = (*streamNode)(nil)
 	_ fs.NodeOpener    = (*streamNode)(nil)

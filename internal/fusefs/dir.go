@@ -22,7 +22,7 @@ type dirNode struct {
 }
 
 func (n *dirNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFDIR | 0o755
+	n.rev.tree.access.dir(out)
 	return 0
 }
 
@@ -38,7 +38,7 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	}
 	oid, ok := storage.ParseID(name)
 	if !ok {
-		return nil, n.rev.tree.errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, errNotOid))
+		return nil, n.rev.tree.errno(errNoName)
 	}
 	longer, cancel := n.rev.tree.patient(ctx)
 	defer cancel()
@@ -47,5 +47,5 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 		return nil, n.rev.tree.errno(fmt.Errorf("%s: lookup %q: %w", n.path, name, err))
 	}
 	child := &revFileNode{rev: n.rev, file: file, path: n.path + "/" + name}
-	return entry(n.NewInode(ctx, child, fs.StableAttr{Mode: fuse.S_IFREG}), out)
+	return entry(n.NewInode(ctx, child, n.rev.tree.numbered(&n.Inode, name, fuse.S_IFREG)), out)
 }

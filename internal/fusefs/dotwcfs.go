@@ -20,18 +20,18 @@ type dotwcfsNode struct {
 func (n *dotwcfsNode) OnAdd(ctx context.Context) {
 	opt := &n.tree.opt
 	timeout := fmt.Sprintf("%.1f", opt.PinTimeout.Seconds())
-	addStatic(ctx, &n.Inode, "zurl", &staticFile{content: []byte(opt.ZURL), onOpen: opt.OnClient}, fuse.S_IFREG)
-	addStatic(ctx, &n.Inode, "pintimeout", &staticFile{content: []byte(timeout)}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, "zurl", &staticFile{tree: n.tree, content: []byte(opt.ZURL), onOpen: opt.OnClient}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, "pintimeout", &staticFile{tree: n.tree, content: []byte(timeout)}, fuse.S_IFREG)
 	if opt.Debug {
-		addStatic(ctx, &n.Inode, "debug", &debugNode{tree: n.tree}, fuse.S_IFDIR)
+		n.tree.addStatic(ctx, &n.Inode, "debug", &debugNode{tree: n.tree}, fuse.S_IFDIR)
 	}
-	addStatic(ctx, &n.Inode, "stats", &dynamicFile{content: n.tree.stats}, fuse.S_IFREG)
-	addStatic(ctx, &n.Inode, "metrics", &metricsNode{text: n.tree.opt.Observer.Text}, fuse.S_IFREG)
-	addStatic(ctx, &n.Inode, traceName, &streamNode{open: n.tree.openTrace}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, "stats", &dynamicFile{tree: n.tree, content: n.tree.stats}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, "metrics", &metricsNode{tree: n.tree, text: n.tree.opt.Observer.Text}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, traceName, &traceNode{tree: n.tree}, fuse.S_IFREG)
 }
 
 func (n *dotwcfsNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFDIR | 0o755
+	n.tree.access.dir(out)
 	return 0
 }
 
@@ -47,12 +47,13 @@ func (n *dotwcfsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 type staticFile struct {
 	fs.Inode
 	readOnlyFile
+	tree    *FS
 	content []byte
 	onOpen  func(delta int) // called at open and close; may be nil
 }
 
 func (n *staticFile) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFREG | 0o644
+	n.tree.access.file(out)
 	out.Size = uint64(len(n.content))
 	return 0
 }
@@ -90,11 +91,12 @@ func (n *staticFile) Read(ctx context.Context, fh fs.FileHandle, dest []byte, of
 type dynamicFile struct {
 	fs.Inode
 	readOnlyFile
+	tree    *FS
 	content func() []byte
 }
 
 func (n *dynamicFile) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFREG | 0o644
+	n.tree.access.file(out)
 	out.Size = uint64(len(n.content()))
 	return changing
 }

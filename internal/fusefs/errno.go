@@ -3,7 +3,6 @@ package fusefs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"syscall"
 
 	"github.com/golang/glog"
@@ -13,12 +12,14 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
-// errInvalid is what clients should not have asked for. Unknown names are
-// EINVAL, not ENOENT: clients rely on that.
 var (
-	errInvalid = errors.New("invalid argument")
-	errNotRev  = fmt.Errorf("%w: not @rev", errInvalid)
-	errNotOid  = fmt.Errorf("%w: not oid", errInvalid)
+	// errNoName says that nothing can ever have that name: not an oid, not a view.
+	// Clients never ask for that, but shells and people do. The name of an object
+	// that is no file is EINVAL: clients rely on that.
+	errNoName = errors.New("there can be nothing of that name")
+
+	// errNotOurs refuses a client that could not be ended if it had to be.
+	errNotOurs = errors.New("this server may not end the client, so the client cannot be told what to map")
 )
 
 // errno maps err to what the client is told, and logs what somebody besides
@@ -29,7 +30,7 @@ func (t *FS) errno(err error) syscall.Errno {
 	}
 	code := classify(err)
 	switch code {
-	case syscall.EINVAL, syscall.EMFILE:
+	case syscall.EINVAL, syscall.EMFILE, syscall.EACCES:
 		t.faults.log(err, glog.WarningDepth)
 	case syscall.EIO:
 		t.faults.log(err, glog.ErrorDepth)
@@ -55,7 +56,11 @@ func classify(err error) syscall.Errno {
 		return syscall.ENOENT // there is no such view yet
 	case errors.Is(err, isolation.ErrTooManyLinks):
 		return syscall.EMFILE
-	case errors.Is(err, errInvalid), errors.As(err, &other), storage.IsNoData(err):
+	case errors.Is(err, errNoName):
+		return syscall.ENOENT
+	case errors.Is(err, errNotOurs):
+		return syscall.EACCES
+	case errors.As(err, &other), storage.IsNoData(err):
 		return syscall.EINVAL
 	case errors.As(err, &raw) && raw != syscall.EFBIG:
 		return raw

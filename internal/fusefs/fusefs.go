@@ -20,12 +20,13 @@
 //	        └── <oid>      revfile.go
 //
 // Directories of views and the files in them come into being when they are
-// looked up, and are listed from then on until the kernel forgets them.
+// looked up, and are listed from then on until the kernel forgets them. What makes
+// its reader wait, zhead, is not listed: whoever walks over the tree would never end.
 //
 // # Rules
 //
 // Nothing can be changed through the tree: every attempt is refused with EROFS
-// (readonly.go). Names are canonical: lower-case hexadecimal digits only, so
+// (readonly.go). Who may read what is in access.go. Names are canonical: lower-case hexadecimal digits only, so
 // that one object never has two inodes. Errors become an errno, and a line in
 // the log where somebody should know, in one place (errno.go).
 //
@@ -45,8 +46,8 @@ package fusefs
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang/glog"
@@ -90,6 +91,9 @@ type Options struct {
 	// Debug adds .wcfs/debug/.
 	Debug bool
 
+	// Access says who may read the tree.
+	Access Access
+
 	// OnClient is called with +1 and -1 as clients open and close .wcfs/zurl,
 	// which they keep open as long as they use the mount. It may be nil.
 	OnClient func(delta int)
@@ -101,16 +105,19 @@ type Options struct {
 
 // FS is the tree.
 type FS struct {
-	ctx  context.Context
-	opt  Options
-	root *rootNode
+	ctx    context.Context
+	opt    Options
+	access Access
+	root   *rootNode
+
+	generation atomic.Uint64 // of the last node
 
 	faults *faults
 }
 
 // New returns the tree. It serves data until ctx ends.
 func New(ctx context.Context, opt Options) *FS {
-	t := &FS{ctx: ctx, opt: opt, faults: newFaults()}
+	t := &FS{ctx: ctx, opt: opt, access: opt.Access.orOwn(), faults: newFaults()}
 	t.root = &rootNode{tree: t}
 	return t
 }
@@ -132,8 +139,9 @@ func (t *FS) Raw(maxRequest int) (fuse.RawFileSystem, *fuse.MountOptions) {
 		},
 		EntryTimeout: &validity,
 		AttrTimeout:  &validity,
-		UID:          uint32(os.Getuid()),
-		GID:          uint32(os.Getgid()),
+		// Modes and owners are what nodes say, also if that is nothing and root.
+		NullPermissions: true,
+		RootStableAttr:  &fs.StableAttr{Ino: rootID},
 	}
 	raw := &observed{RawFileSystem: rawFS{fs.NewNodeFS(t.root, options)}, observer: t.opt.Observer}
 	return raw, &options.MountOptions

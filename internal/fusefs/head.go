@@ -18,13 +18,13 @@ type headNode struct {
 
 func (n *headNode) OnAdd(ctx context.Context) {
 	at := func() []byte { return []byte(n.tree.opt.Head.At().String()) }
-	addStatic(ctx, &n.Inode, "at", &dynamicFile{content: at}, fuse.S_IFREG)
-	addStatic(ctx, &n.Inode, "watch", &watchNode{tree: n.tree}, fuse.S_IFREG)
-	addStatic(ctx, &n.Inode, "bigfile", &headDirNode{tree: n.tree}, fuse.S_IFDIR)
+	n.tree.addStatic(ctx, &n.Inode, "at", &dynamicFile{tree: n.tree, content: at}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, "watch", &watchNode{tree: n.tree}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, bigfileName, &headDirNode{tree: n.tree}, fuse.S_IFDIR)
 }
 
 func (n *headNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFDIR | 0o555
+	n.tree.access.dir(out)
 	setTime(out, n.tree.opt.Head.At())
 	return changing
 }

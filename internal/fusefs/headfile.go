@@ -28,7 +28,7 @@ type headDirNode struct {
 }
 
 func (n *headDirNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFDIR | 0o755
+	n.tree.access.dir(out)
 	return 0
 }
 
@@ -44,7 +44,7 @@ func (n *headDirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOu
 	}
 	oid, ok := storage.ParseID(name)
 	if !ok {
-		return nil, n.tree.errno(fmt.Errorf("/head/bigfile: lookup %q: %w", name, errNotOid))
+		return nil, n.tree.errno(errNoName)
 	}
 	longer, cancel := n.tree.patient(ctx)
 	defer cancel()
@@ -68,7 +68,7 @@ func (n *headDirNode) childOf(ctx context.Context, name string, file *head.File)
 		child.ForgetPersistent()
 	}
 	node := &headFileNode{tree: n.tree, file: file, dir: n, name: name}
-	child := n.NewPersistentInode(ctx, node, fs.StableAttr{Mode: fuse.S_IFREG})
+	child := n.NewPersistentInode(ctx, node, n.tree.numbered(&n.Inode, name, fuse.S_IFREG))
 	n.AddChild(name, child, true)
 	file.Attach(node)
 	return child
@@ -86,7 +86,7 @@ type headFileNode struct {
 
 func (n *headFileNode) attr(out *fuse.Attr) time.Duration {
 	a := n.file.Attr()
-	out.Mode = fuse.S_IFREG | 0o444
+	n.tree.access.file(out)
 	out.Size = uint64(a.Size)
 	out.Blksize = uint32(a.BlkSize)
 	setTime(out, a.Rev)

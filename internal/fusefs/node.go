@@ -27,9 +27,19 @@ func getattr(n inode, out *fuse.AttrOut) syscall.Errno {
 	if valid := n.attr(&out.Attr); valid != 0 {
 		out.SetTimeout(valid)
 	}
-	out.Nlink = 1
+	finish(&out.Attr)
 	return 0
 }
+
+// finish fills in what is the same for all nodes. A file takes the blocks that it has
+// bytes for: programs take a file with fewer for one with holes, and may skip all of it.
+func finish(out *fuse.Attr) {
+	out.Nlink = 1
+	out.Blocks = (out.Size + sectorSize - 1) / sectorSize
+}
+
+// sectorSize is the unit of st_blocks: see inode(7).
+const sectorSize = 512
 
 // entry answers LOOKUP with child, which is n or what n stands for.
 func entry(child *fs.Inode, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
@@ -37,7 +47,7 @@ func entry(child *fs.Inode, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	if valid := n.attr(&out.Attr); valid != 0 {
 		out.SetAttrTimeout(valid)
 	}
-	out.Nlink = 1
+	finish(&out.Attr)
 	return child, 0
 }
 
@@ -51,8 +61,8 @@ func lookupStatic(dir *fs.Inode, name string, out *fuse.EntryOut) (*fs.Inode, sy
 }
 
 // addStatic gives dir a child that is always there.
-func addStatic(ctx context.Context, dir *fs.Inode, name string, n inode, mode uint32) {
-	dir.AddChild(name, dir.NewPersistentInode(ctx, n, fs.StableAttr{Mode: mode}), false)
+func (t *FS) addStatic(ctx context.Context, dir *fs.Inode, name string, n inode, kind uint32) {
+	dir.AddChild(name, dir.NewPersistentInode(ctx, n, t.numbered(dir, name, kind)), false)
 }
 
 // patience is how long a lookup goes on after it was interrupted. Programs do

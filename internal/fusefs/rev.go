@@ -12,6 +12,9 @@ import (
 	"github.com/wcfs/wcfs/internal/rev"
 )
 
+// bigfileName is where the files of a view are.
+const bigfileName = "bigfile"
+
 // revNode is @<tid>/, a view that never changes.
 type revNode struct {
 	fs.Inode
@@ -25,7 +28,7 @@ type revNode struct {
 func (n *revNode) touch() { n.used.Store(time.Now().UnixNano()) }
 
 func (n *revNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFDIR | 0o555
+	n.tree.access.dir(out)
 	setTime(out, n.view.At())
 	return 0
 }
@@ -39,14 +42,15 @@ func (n *revNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if child := n.GetChild(name); child != nil {
 		return entry(child, out)
 	}
-	if name != "bigfile" {
+	if name != bigfileName {
 		return nil, syscall.ENOENT
 	}
 	dir := &dirNode{rev: n, path: "/@" + n.view.At().String() + "/bigfile"}
-	return entry(n.NewInode(ctx, dir, fs.StableAttr{Mode: fuse.S_IFDIR}), out)
+	return entry(n.NewInode(ctx, dir, n.tree.numbered(&n.Inode, name, fuse.S_IFDIR)), out)
 }
 
 // Readdir lists bigfile/ whether or not it has been looked up.
 func (n *revNode) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
-	return fs.NewListDirStream([]fuse.DirEntry{{Name: "bigfile", Mode: fuse.S_IFDIR}}), 0
+	bigfile := fuse.DirEntry{Name: bigfileName, Mode: fuse.S_IFDIR, Ino: number(n.StableAttr().Ino, bigfileName)}
+	return fs.NewListDirStream(append(itself(&n.Inode), bigfile)), 0
 }

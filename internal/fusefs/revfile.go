@@ -33,7 +33,7 @@ type revFileNode struct {
 }
 
 func (n *revFileNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFREG | 0o444
+	n.rev.tree.access.file(out)
 	out.Size = uint64(n.file.Size())
 	out.Blksize = uint32(n.file.BlkSize())
 	setTime(out, n.file.Rev())
@@ -62,7 +62,7 @@ func (t *FS) StorePreserved(oid zodb.Oid, rev zodb.Tid) {
 	if view == nil {
 		return
 	}
-	dir := view.GetChild("bigfile")
+	dir := view.GetChild(bigfileName)
 	if dir == nil {
 		return
 	}

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,12 +23,12 @@ type rootNode struct {
 
 // OnAdd builds the part of the tree that is always there.
 func (n *rootNode) OnAdd(ctx context.Context) {
-	addStatic(ctx, &n.Inode, ".wcfs", &dotwcfsNode{tree: n.tree}, fuse.S_IFDIR)
-	addStatic(ctx, &n.Inode, "head", &headNode{tree: n.tree}, fuse.S_IFDIR)
+	n.tree.addStatic(ctx, &n.Inode, ".wcfs", &dotwcfsNode{tree: n.tree}, fuse.S_IFDIR)
+	n.tree.addStatic(ctx, &n.Inode, "head", &headNode{tree: n.tree}, fuse.S_IFDIR)
 }
 
 func (n *rootNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFDIR | 0o755
+	n.tree.access.dir(out)
 	return 0
 }
 
@@ -40,20 +41,18 @@ func (n *rootNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	if child := n.GetChild(name); child != nil {
 		return entry(child, out)
 	}
-	if len(name) != 17 || name[0] != '@' {
-		return nil, n.tree.errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
+	text, view := strings.CutPrefix(name, "@")
+	at, ok := storage.ParseID(text)
+	if !view || !ok {
+		return nil, n.tree.errno(errNoName)
 	}
-	at, ok := storage.ParseID(name[1:])
-	if !ok {
-		return nil, n.tree.errno(fmt.Errorf("/: lookup %q: %w", name, errNotRev))
-	}
-	view, err := n.tree.opt.View(zodb.Tid(at))
+	past, err := n.tree.opt.View(zodb.Tid(at))
 	if err != nil {
 		return nil, n.tree.errno(fmt.Errorf("/: lookup %q: %w", name, err))
 	}
-	child := &revNode{tree: n.tree, view: view}
+	child := &revNode{tree: n.tree, view: past}
 	child.touch()
-	return entry(n.NewInode(ctx, child, fs.StableAttr{Mode: fuse.S_IFDIR}), out)
+	return entry(n.NewInode(ctx, child, n.tree.numbered(&n.Inode, name, fuse.S_IFDIR)), out)
 }
 
 // views returns how many @<tid> directories the kernel knows.

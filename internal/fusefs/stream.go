@@ -24,15 +24,16 @@ type stream interface {
 	Close()
 }
 
-// streamNode is a file of which every open is a stream of its own.
+// streamNode is a file of which every open is a stream of its own. It is not listed.
 type streamNode struct {
 	fs.Inode
 	readOnlyFile
-	open func() (stream, error)
+	tree *FS
+	open func() stream
 }
 
 func (n *streamNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFREG | 0o644
+	n.tree.access.own(out, fuse.S_IFREG)
 	return 0
 }
 
@@ -44,11 +45,7 @@ func (n *streamNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uin
 	if writing(flags) {
 		return nil, 0, syscall.EROFS
 	}
-	s, err := n.open()
-	if err != nil {
-		return nil, 0, syscall.EMFILE // the only reason: there are many already
-	}
-	return &streamHandle{s}, streamFlags, 0
+	return &streamHandle{n.open()}, streamFlags, 0
 }
 
 // streamHandle is one open of a streamNode.

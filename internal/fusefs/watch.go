@@ -23,7 +23,7 @@ type watchNode struct {
 }
 
 func (n *watchNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFREG | 0o644
+	n.tree.access.link(out)
 	return 0
 }
 
@@ -31,21 +31,42 @@ func (n *watchNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.Att
 	return getattr(n, out)
 }
 
-// Open finds out now which process it is that may have to be ended: later the
-// thread that asks may be gone, and its number somebody else's.
+// Open makes a link for whoever may say something on it. Who only reads is nobody
+// who knows the protocol, but walks over all files, and finds nothing.
+//
+// It finds out now which process it is that may have to be ended: later the thread
+// that asks may be gone, and its number somebody else's.
 func (n *watchNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	link, err := n.tree.opt.Isolation.Open(func() (isolation.Process, error) {
-		proc, err := process.OfThread(caller(ctx))
-		if err != nil {
-			// An errno of its own would not tell that it is about the client.
-			return nil, fmt.Errorf("the client is not to be found: %s", err)
-		}
-		return proc, nil
-	})
+	if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
+		return emptyHandle{}, streamFlags, 0
+	}
+	link, err := n.tree.opt.Isolation.Open(func() (isolation.Process, error) { return client(caller(ctx)) })
 	if err != nil {
 		return nil, 0, n.tree.errno(fmt.Errorf("/head/watch: open: %w", err))
 	}
 	return &watchHandle{link}, streamFlags, 0
+}
+
+// client holds on to the process of thread id, which must be one that can be ended:
+// everybody waits for a client, for good if it does not answer.
+func client(id int) (isolation.Process, error) {
+	proc, err := process.OfThread(id)
+	if err != nil {
+		// An errno of its own would not tell that it is about the client.
+		return nil, fmt.Errorf("the client is not to be found: %s", err)
+	}
+	if err := proc.Signal(0); errors.Is(err, syscall.EPERM) {
+		proc.Close()
+		return nil, fmt.Errorf("pid%d: %w", proc.Pid(), errNotOurs)
+	}
+	return proc, nil
+}
+
+// emptyHandle is an open file in which there is nothing.
+type emptyHandle struct{}
+
+func (emptyHandle) Read(context.Context, []byte, int64) (fuse.ReadResult, syscall.Errno) {
+	return fuse.ReadResultData(nil), 0
 }
 
 // watchHandle is one open of head/watch.

@@ -13,6 +13,9 @@ import (
 	"github.com/wcfs/wcfs/internal/head"
 )
 
+// zheadName is the file below .wcfs/debug/ that tells of transactions.
+const zheadName = "zhead"
+
 // debugNode is .wcfs/debug/.
 type debugNode struct {
 	fs.Inode
@@ -21,11 +24,11 @@ type debugNode struct {
 }
 
 func (n *debugNode) OnAdd(ctx context.Context) {
-	addStatic(ctx, &n.Inode, "zhead", &streamNode{open: n.openZHead}, fuse.S_IFREG)
+	n.tree.addStatic(ctx, &n.Inode, zheadName, &streamNode{tree: n.tree, open: n.openZHead}, fuse.S_IFREG)
 }
 
 func (n *debugNode) attr(out *fuse.Attr) time.Duration {
-	out.Mode = fuse.S_IFDIR | 0o755
+	n.tree.access.own(out, fuse.S_IFDIR)
 	return 0
 }
 
@@ -39,8 +42,8 @@ func (n *debugNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 
 // openZHead opens .wcfs/debug/zhead: whoever has it open reads a line for every
 // transaction that is published after the open.
-func (n *debugNode) openZHead() (stream, error) {
-	return &zheadStream{sub: n.tree.opt.Head.Subscribe()}, nil
+func (n *debugNode) openZHead() stream {
+	return &zheadStream{sub: n.tree.opt.Head.Subscribe()}
 }
 
 // zheadStream is one open of zhead.

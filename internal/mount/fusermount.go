@@ -62,8 +62,7 @@ func (p *Place) mountHelper(opt Options) (*Device, error) {
 	var words bytes.Buffer
 	cmd.Stderr = &words
 	if err := cmd.Run(); err != nil {
-		return nil, &Error{Reason: NoDevice, Dir: dir, Err: err,
-			Msg: fmt.Sprintf("%s failed: %s", helper, firstLine(words.String(), err))}
+		return nil, helperError(dir, words.String(), err)
 	}
 	fd, err := receiveFD(ours)
 	if err != nil {
@@ -74,12 +73,16 @@ func (p *Place) mountHelper(opt Options) (*Device, error) {
 
 func helperOptions(opt Options) string {
 	escape := strings.NewReplacer(`\`, `\\`, `,`, `\,`)
-	return strings.Join([]string{
+	options := []string{
 		"fsname=" + escape.Replace(opt.Source),
 		"subtype=" + escape.Replace(opt.Subtype),
 		"max_read=" + strconv.Itoa(opt.MaxRead),
 		"nosuid", "nodev",
-	}, ",")
+	}
+	if opt.AllowOther {
+		options = append(options, otherOptions)
+	}
+	return strings.Join(options, ",")
 }
 
 func receiveFD(socket int) (int, error) {
@@ -113,16 +116,7 @@ func runFusermountUnmount(helper, dir string, flags int) error {
 	var words bytes.Buffer
 	cmd.Stderr = &words
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("unmount %s: %s: %s", dir, helper, firstLine(words.String(), err))
+		return fmt.Errorf("unmount %s: %w", dir, helperUnmountError(words.String(), err))
 	}
 	return nil
-}
-
-// firstLine returns the first line of words, or err's text if there is none.
-func firstLine(words string, err error) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(words), "\n")
-	if line == "" {
-		return err.Error()
-	}
-	return line
 }

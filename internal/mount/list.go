@@ -24,7 +24,7 @@ type Entry struct {
 	Major  int      // with Minor the device number; Minor is also the
 	Minor  int      // number of the FUSE connection
 	UID    int      // of who mounted it, -1 if that is not known
-	Open   bool     // to all users; no wcfs is
+	Open   bool     // to other users
 }
 
 // Device returns the device number, as stat(2) gives it for all files of the mount.
@@ -103,7 +103,8 @@ func listFrom(table string) ([]Entry, error) {
 
 // At opens the mount point dir for use in paths, and tells what is mounted there.
 // The mount is not asked. The error says fs.ErrNotExist if that is no wcfs, and
-// is an *Error if it is that of another user: then nothing it says can be trusted.
+// is an *Error if it is that of another user, but for root: then nothing it says can
+// be trusted.
 func At(dir string) (fd int, e Entry, err error) {
 	f, err := openMountPoint(dir)
 	if err != nil {
@@ -123,7 +124,7 @@ func At(dir string) (fd int, e Entry, err error) {
 		UID: userID(info.VFSOptions), Open: isOpen(info.VFSOptions)}
 	// To one that is not open the kernel lets nobody but its owner, whatever number
 	// the owner has where we are: it may differ in a container.
-	if e.Open && isForeign(e.UID) {
+	if e.Open && isForeign(e.UID) && !e.IsForAll() {
 		return -1, Entry{}, foreignMount(dir, e.UID)
 	}
 	fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)

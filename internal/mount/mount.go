@@ -52,6 +52,10 @@ type Options struct {
 	Source  string // shown as the device in mountinfo; any text
 	Subtype string // the type is shown as fuse.<Subtype>
 	MaxRead int    // bytes, the largest READ request
+
+	// AllowOther lets other users in, as far as modes say, which the kernel enforces
+	// then. See CheckAllowOther.
+	AllowOther bool
 }
 
 // Device is a mounted /dev/fuse.
@@ -101,6 +105,9 @@ func (p *Place) mountDirect(opt Options) (*Device, error) {
 	}
 	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,max_read=%d",
 		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), opt.MaxRead)
+	if opt.AllowOther {
+		data += "," + otherOptions
+	}
 	err = unix.Mount(opt.Source, selfFD(p.dir.self), "fuse."+opt.Subtype, unix.MS_NOSUID|unix.MS_NODEV, data)
 	if err != nil {
 		unix.Close(fd)

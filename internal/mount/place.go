@@ -133,8 +133,8 @@ func (p *preparation) clear(ctx context.Context) error {
 	if top == nil {
 		return nil
 	}
-	if uid := userID(top.VFSOptions); IsManaged(p.dir) && isForeign(uid) {
-		return foreignMount(p.dir, uid)
+	if IsManaged(p.dir) && isOthers(top) {
+		return foreignMount(p.dir, userID(top.VFSOptions))
 	}
 	if top.FSType != FSType {
 		return alreadyMounted(p.dir, top)

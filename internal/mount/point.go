@@ -89,10 +89,10 @@ func IsManaged(dir string) bool {
 // foreignAt returns an error if the managed place dir is another user's.
 func foreignAt(dir string) *Error {
 	if top, err := topmost(dir); err == nil && top != nil {
-		if uid := userID(top.VFSOptions); isForeign(uid) {
-			return foreignMount(dir, uid)
+		if isOthers(top) {
+			return foreignMount(dir, userID(top.VFSOptions))
 		}
-		return nil // ours; the directory below cannot be looked at
+		return nil // ours, or for all; the directory below cannot be looked at
 	}
 	root, err := openRoot(filepath.Dir(dir), false)
 	if err != nil {

@@ -36,7 +36,7 @@
 //	watchlinks, watches, pinned_blocks        opens of head/watch, and what clients watch and have pinned
 //	pins_total, pin_duration_seconds          pins sent; from sending to the acknowledgement, or the end of patience
 //	clients_killed_total{reason}              timeout, refused, protocol, closed
-//	trace_readers                             who has .wcfs/trace open
+//	trace_readers                             who reads .wcfs/trace
 //	tail_entries, tail_coverage_seconds       transactions that are remembered, and how far they reach back
 //	served_blocks, tracked_objects{kind}      blocks the page cache may have; objects they depend on
 //	preserved_bytes                           old content in memory for clients before the last commit

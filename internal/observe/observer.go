@@ -65,7 +65,7 @@ func New(pinTimeout time.Duration) *Observer {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("trace_readers", "Opens of .wcfs/trace.")),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("trace_readers", "Readers of .wcfs/trace.")),
 			func() float64 { return float64(o.trace.count()) }),
 	)
 	o.gauge("start_time_seconds", "When the server was started, seconds since 1970.").Set(float64(time.Now().UnixMilli()) / 1000)

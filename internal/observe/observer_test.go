@@ -333,9 +333,7 @@ func BenchmarkRequest(b *testing.B) {
 // BenchmarkTracedRequest is what it pays while somebody reads the trace.
 func BenchmarkTracedRequest(b *testing.B) {
 	o := New(time.Second)
-	r, err := o.OpenTrace()
-	require.NoError(b, err)
-	defer r.Close()
+	listen(b, o)
 	for b.Loop() {
 		took := o.End(Read, o.Begin(Read), 0)
 		o.Trace(Request{Op: Read, Path: "/head/bigfile/0000000000000003", Size: 4096, Done: 4096, Pid: uint32(os.Getpid()), Took: took})

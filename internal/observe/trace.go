@@ -2,7 +2,6 @@ package observe
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,28 +36,45 @@ var ErrTooManyReaders = errors.New("too many readers of the trace")
 type trace struct {
 	readers atomic.Int32 // len(all), to be asked without lock
 
-	mu  sync.Mutex // map operations only
-	all map[*Reader]struct{}
+	mu   sync.Mutex // map operations only
+	open int        // Readers, also those that have not begun
+	all  map[*Reader]struct{}
+	size int64     // bytes of lines since the first of all has begun
+	last time.Time // when the last line came
 }
 
 func (t *trace) count() int { return int(t.readers.Load()) }
 
-// list returns the readers.
-func (t *trace) list() []*Reader {
+// publish gives every reader a line.
+func (t *trace) publish(line []byte) {
+	for _, r := range t.grow(len(line)) {
+		r.queue.put(line)
+	}
+	t.arrived()
+}
+
+// grow makes room for a line of n bytes, and returns who is to get it. The size is
+// never less than what somebody has read: tail -f would begin anew.
+func (t *trace) grow(n int) []*Reader {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.all) > 0 {
+		t.size += int64(n)
+	}
 	return slices.Collect(maps.Keys(t.all))
 }
 
-// publish gives every reader a line.
-func (t *trace) publish(line []byte) {
-	for _, r := range t.list() {
-		r.queue.put(line)
+// arrived notes that a line can be read: tail -f looks for it then.
+func (t *trace) arrived() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.all) > 0 {
+		t.last = time.Now()
 	}
 }
 
-// Reader reads the trace: a line for everything that happens from when it is
-// opened on. A line begins as lines of the log do, with a letter and a time; a
+// Reader reads the trace: a line for everything that happens from the first Read on.
+// A line begins as lines of the log do, with a letter and a time; a
 // request that failed has the letter W.
 //
 //	I0802 12:34:56.123456 read /head/bigfile/0000000000000003 off=0 size=4096 pid=77 uid=1000 comm=python3: OK 4096 <0.000812>
@@ -73,6 +89,7 @@ func (t *trace) publish(line []byte) {
 type Reader struct {
 	trace *trace
 	queue *queue
+	once  sync.Once // for the end
 }
 
 // OpenTrace returns a new Reader, which must be closed. The error is
@@ -81,29 +98,51 @@ func (o *Observer) OpenTrace() (*Reader, error) {
 	t := &o.trace
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.all) >= maxReaders {
+	if t.open >= maxReaders {
 		return nil, ErrTooManyReaders
 	}
+	t.open++
+	return &Reader{trace: t, queue: newQueue(readerQueue, lostLine)}, nil
+}
+
+// Read returns as many bytes of lines as there are and fit. It does not wait for any.
+func (r *Reader) Read(dest []byte) int {
+	r.trace.begin(r)
+	return r.queue.take(dest)
+}
+
+// begin gives r what happens from now on, unless it gets that already. Who only opens
+// the trace has no cost, and changes no size.
+func (t *trace) begin(r *Reader) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.all == nil {
 		t.all = make(map[*Reader]struct{})
 	}
-	r := &Reader{trace: t, queue: newQueue(readerQueue, lostLine)}
 	t.all[r] = struct{}{}
 	t.readers.Store(int32(len(t.all)))
-	return r, nil
 }
 
-// Read waits for lines and returns as many bytes of them as fit, and io.EOF after
-// Close.
-func (r *Reader) Read(ctx context.Context, dest []byte) (int, error) { return r.queue.take(ctx, dest) }
+// Close ends the Reader, which must not be read any more.
+func (r *Reader) Close() { r.once.Do(func() { r.trace.end(r) }) }
 
-// Close ends the Reader.
-func (r *Reader) Close() {
-	r.trace.mu.Lock()
-	delete(r.trace.all, r)
-	r.trace.readers.Store(int32(len(r.trace.all)))
-	r.trace.mu.Unlock()
-	r.queue.close()
+func (t *trace) end(r *Reader) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open--
+	delete(t.all, r)
+	t.readers.Store(int32(len(t.all)))
+	if len(t.all) == 0 {
+		t.size, t.last = 0, time.Time{}
+	}
+}
+
+// Traced returns how many bytes those who read the trace may have got, and when the
+// last came: nothing if nobody reads it.
+func (o *Observer) Traced() (size int64, last time.Time) {
+	o.trace.mu.Lock()
+	defer o.trace.mu.Unlock()
+	return o.trace.size, o.trace.last
 }
 
 // Tracing reports whether somebody reads the trace. Whoever describes what has

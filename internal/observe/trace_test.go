@@ -2,16 +2,13 @@ package observe
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -58,24 +55,15 @@ func TestQueueTellsEveryLineOrThatItIsLost(t *testing.T) {
 				put++
 			} else {
 				dest := make([]byte, rapid.IntRange(1, 100).Draw(t, "dest"))
-				n, err := q.tryTake(dest)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got.Write(dest[:n])
+				got.Write(dest[:q.take(dest)])
 			}
 			if q.data.Len() > q.max+len(testNote(put)) {
 				t.Fatalf("%d bytes wait, of %d", q.data.Len(), q.max)
 			}
 		}
-		q.close()
-		for {
-			dest := make([]byte, 1000)
-			n, err := q.take(context.Background(), dest)
+		dest := make([]byte, 1000)
+		for n := q.take(dest); n > 0; n = q.take(dest) {
 			got.Write(dest[:n])
-			if err == io.EOF {
-				break
-			}
 		}
 		if told, err := checkLines(got.String()); err != nil || told != put {
 			t.Fatalf("%d lines were put and %d are told of: %v\n%s", put, told, err, got.String())
@@ -87,8 +75,7 @@ func TestQueueTellsEveryLineOrThatItIsLost(t *testing.T) {
 func TestWritersDoNotWaitForReaders(t *testing.T) {
 	t.Parallel()
 	o := New(time.Second)
-	slow, err := o.OpenTrace()
-	require.NoError(t, err)
+	slow := listen(t, o)
 	const writers, each = 8, 2000
 	var all sync.WaitGroup
 	for range writers {
@@ -99,51 +86,68 @@ func TestWritersDoNotWaitForReaders(t *testing.T) {
 		})
 	}
 	all.Wait()
-	slow.Close()
-	text, err := io.ReadAll(reader{slow})
-	require.NoError(t, err)
-	lines := strings.SplitAfter(strings.TrimSuffix(string(text), "\n"), "\n")
+	text := everything(slow)
+	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
 	var lost int
-	_, err = fmt.Sscanf(lines[len(lines)-1][len("W0802 12:34:56.123456 "):], "lost %d lines", &lost)
+	_, err := fmt.Sscanf(lines[len(lines)-1][len("W0802 12:34:56.123456 "):], "lost %d lines", &lost)
 	require.NoError(t, err, lines[len(lines)-1])
 	require.Equal(t, writers*each, len(lines)-1+lost)
 	require.Less(t, len(text), readerQueue+1000)
 }
 
-// reader makes an io.Reader of a Reader.
-type reader struct{ *Reader }
+// listen returns a Reader that has begun, and is closed when the test ends.
+func listen(t testing.TB, o *Observer) *Reader {
+	r, err := o.OpenTrace()
+	require.NoError(t, err)
+	t.Cleanup(r.Close)
+	require.Zero(t, r.Read(make([]byte, 10)))
+	return r
+}
 
-func (r reader) Read(p []byte) (int, error) { return r.Reader.Read(context.Background(), p) }
+// everything returns what a Reader has not read yet.
+func everything(r *Reader) string {
+	var all bytes.Buffer
+	buf := make([]byte, 1000)
+	for n := r.Read(buf); n > 0; n = r.Read(buf) {
+		all.Write(buf[:n])
+	}
+	return all.String()
+}
 
-// TestReaderWaits for what happens next, for as long as its caller wants to.
-func TestReaderWaits(t *testing.T) {
+// TestReaderHasWhatHappensFromItsFirstRead on, and never waits. Who has only opened
+// the trace has no part in it. Size and time grow with the lines, for tail -f.
+func TestReaderHasWhatHappensFromItsFirstRead(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		o := New(time.Second)
-		r, err := o.OpenTrace()
-		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err = r.Read(ctx, make([]byte, 10))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		var got string
-		var reading sync.WaitGroup
-		for range 3 { // threads that share an open file
-			reading.Go(func() {
-				buf := make([]byte, 1000)
-				n, err := r.Read(t.Context(), buf)
-				if err == nil {
-					got = string(buf[:n])
-				}
-			})
-		}
-		synctest.Wait()
-		o.Trace(Request{Op: Open, Path: "/a", Size: -1})
-		synctest.Wait()
-		require.Contains(t, got, "open /a")
+	o := New(time.Second)
+	tell := func() { o.Trace(Request{Op: Open, Path: "/a", Size: -1}) }
+	idle, err := o.OpenTrace()
+	require.NoError(t, err)
+	tell()
+	size, last := o.Traced()
+	require.False(t, o.Tracing())
+	require.Zero(t, size)
+	require.Zero(t, last)
+	require.Empty(t, everything(idle), "what was before")
+
+	first := listen(t, o)
+	tell()
+	size, last = o.Traced()
+	require.Contains(t, everything(first), "open /a")
+	second := listen(t, o)
+	tell()
+	text := everything(first)
+	require.Equal(t, text, everything(second))
+	more, later := o.Traced()
+	require.EqualValues(t, int(size)+len(text), more)
+	require.True(t, later.After(last))
+
+	for _, r := range []*Reader{idle, first, second} {
 		r.Close()
-		reading.Wait() // the others are told the end
-	})
+	}
+	require.False(t, o.Tracing())
+	size, last = o.Traced()
+	require.Zero(t, size)
+	require.Zero(t, last)
 }
 
 // TestLinesSayWhatHappened: one line each, whatever clients make names of.
@@ -152,8 +156,7 @@ func TestLinesSayWhatHappened(t *testing.T) {
 	o := New(time.Second)
 	o.Trace(Request{Op: Read}) // nobody listens
 	require.False(t, o.Tracing())
-	r, err := o.OpenTrace()
-	require.NoError(t, err)
+	r := listen(t, o)
 	require.True(t, o.Tracing())
 	pid := uint32(os.Getpid())
 	name, err := os.ReadFile("/proc/self/comm")
@@ -186,10 +189,7 @@ func TestLinesSayWhatHappened(t *testing.T) {
 	} {
 		before := time.Now()
 		c.tell()
-		buf := make([]byte, 1000)
-		n, err := r.Read(t.Context(), buf)
-		require.NoError(t, err)
-		line := string(buf[:n])
+		line := everything(r)
 		at, err := time.ParseInLocation(stamp, line[1:1+len(stamp)], time.Local)
 		require.NoError(t, err, line)
 		at = at.AddDate(before.Year(), 0, 0)

@@ -106,6 +106,7 @@ type Options struct {
 	PinTimeout time.Duration
 	ViewIdle   time.Duration // past views that nobody used for so long are let go; at least MinViewIdle
 	Debug      bool          // serve .wcfs/debug/
+	AllowOther bool          // let other users in, as far as they may read the database
 	AutoExit   bool          // stop when the last client is gone
 	Linger     time.Duration // and nobody has come back for so long
 	TraceFUSE  bool          // log every FUSE message
@@ -136,6 +137,8 @@ type server struct {
 	usage  *usage
 	failed chan error // what makes going on impossible
 
+	access fusefs.Access
+
 	observer *observe.Observer
 	backlog  func() int // transactions that wait; nil: not known
 	probe    *mountProbe
@@ -149,6 +152,11 @@ type server struct {
 func Run(ctx context.Context, opt Options) error {
 	if err := checkProcesses(); err != nil {
 		return err
+	}
+	if opt.AllowOther {
+		if err := mount.CheckAllowOther(); err != nil {
+			return err
+		}
 	}
 	web, err := listenHTTP(&opt)
 	if err != nil {
@@ -169,6 +177,9 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := newServer(work, opt, place, store, at0)
+	if opt.AllowOther {
+		glog.Infof("other users are let in as far as the mode of the database says: %s", s.access)
+	}
 	web.serve(s.observer, s.checks)
 	var follower sync.WaitGroup
 	follower.Go(s.follow)
@@ -189,6 +200,9 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 		usage: newUsage(), failed: make(chan error, 1),
 		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), probe: newMountProbe(place.Dir)}
 	s.phase.Store(starting)
+	if opt.AllowOther {
+		s.access = accessLike(dataFileOf(store))
+	}
 	s.store = s.observer.Storage(driverOf(opt.ZURL), store)
 	s.objs = tail.NewObjects(ctx, s.store, at0, nodeCacheBytes)
 	s.loader = bigfile.NewLoader(ctx, parallelLoads)
@@ -211,6 +225,7 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 		Isolation:  s.links,
 		Observer:   s.observer,
 		Debug:      opt.Debug,
+		Access:     s.access,
 		View:       s.openView,
 		OnClient:   s.usage.joined,
 		OnPanic:    s.panicked,

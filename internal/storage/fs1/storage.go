@@ -102,6 +102,9 @@ func (s *Storage) Head() zodb.Tid {
 	return s.head
 }
 
+// DataFile returns the absolute path of the database.
+func (s *Storage) DataFile() string { return s.path }
+
 // Backlog returns how many transactions wait for NextEvent.
 func (s *Storage) Backlog() int { return s.queue.Len() }
 
