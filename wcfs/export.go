@@ -52,7 +52,7 @@ without --force.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVarP(&f.output, "output", "o", "", "`FILE` to write, or - (default NAME.npy)")
-	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time, or a time ago such as -5m (default: now)")
+	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time (the last transaction shown with it), or a time ago such as -5m (default: now)")
 	flags.BoolVar(&f.force, "force", false, "replace the file if it exists")
 	return cmd
 }
