@@ -77,8 +77,9 @@ func (t *txn) dataEnd() int64 { return t.pos + t.size - trailerSize }
 
 // entry is what a transaction says about an object: the place of its record.
 type entry struct {
-	oid zodb.Oid
-	pos int64
+	oid  zodb.Oid
+	pos  int64
+	prev int64 // position of the one before it, 0 if there is none
 }
 
 // tail says what stands behind the last finished transaction.
@@ -243,7 +244,7 @@ func (s *scanner) records(t *txn) ([]entry, error) {
 		if err := s.checkRecord(t, pos); err != nil {
 			return nil, asDamage(pos, err)
 		}
-		s.entries = append(s.entries, entry{s.dh.Oid, pos})
+		s.entries = append(s.entries, entry{s.dh.Oid, pos, s.dh.PrevRevPos})
 		pos += s.dh.Len()
 	}
 	var b [trailerSize]byte

@@ -155,7 +155,9 @@ func (m *Model) randomRecords(rnd *rand.Rand, oid zodb.Oid) []Record {
 			return []Record{{Oid: oid, Data: rev.data, SameAs: rev.tid}}
 		}
 	case 3:
-		return []Record{fresh(), fresh()}
+		if len(revs) > 0 { // ZODB does not write a new object twice
+			return []Record{fresh(), fresh()}
+		}
 	}
 	return []Record{fresh()}
 }
