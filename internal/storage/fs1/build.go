@@ -17,9 +17,10 @@ type builder struct {
 	damages
 	last    zodb.Tid // the last transaction
 	lastPos int64
-	lastRaw *[16]byte // its header, if that is damaged
-	packed  zodb.Tid  // the last one that a pack wrote
-	max     zodb.Tid  // later ones are not taken
+	lastRaw *[16]byte                                       // its header, if that is damaged
+	packed  zodb.Tid                                        // the last one that a pack wrote
+	max     zodb.Tid                                        // later ones are not taken
+	taken   func(t *txn, entries []entry, sv *survey) error // told each, unless it is nil
 }
 
 // step takes the next transaction. It reports done at the tail, or at the first one
@@ -30,6 +31,9 @@ func (b *builder) step(ctx context.Context, s *scanner, ends ...int64) (done boo
 	}
 	pos := b.index.TopPos
 	t, tl, err := s.next(pos, b.last)
+	if err == nil && tl == tailVoted {
+		err = s.checkVotedIsLast(pos, b.last)
+	}
 	if errors.Is(err, io.EOF) || err == nil && (tl == tailVoted || tl == tailNone && t.tid > b.max) {
 		return true, nil
 	}
@@ -80,7 +84,10 @@ func (b *builder) take(s *scanner, t *txn, entries []entry, sv *survey) error {
 	if t.status == statusPacked {
 		b.packed = t.tid
 	}
-	return b.add(s, b.index, t, entries)
+	if err := b.add(s, b.index, t, entries); err != nil || b.taken == nil {
+		return err
+	}
+	return b.taken(t, entries, sv)
 }
 
 // skip goes on behind what cannot be told, if it is known where that is.

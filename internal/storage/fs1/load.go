@@ -109,7 +109,7 @@ type loader struct {
 	f  io.ReaderAt
 	at place
 	dh fsfmt.DataHeader
-	b   [fsfmt.DataHeaderSize]byte
+	b  [fsfmt.DataHeaderSize]byte
 
 	dataEnd int64 // of the transaction around the record in dh, after check
 }

@@ -130,6 +130,29 @@ func (s *scanner) next(pos int64, last zodb.Tid) (t txn, tl tail, err error) {
 	return t, tailNone, nil
 }
 
+// checkVotedIsLast checks that nothing follows the transaction at pos, which was voted and
+// not finished: a writer finishes it or cuts it off before it goes on. It may have been
+// finished meanwhile.
+func (s *scanner) checkVotedIsLast(pos int64, last zodb.Tid) error {
+	var b [fsfmt.TxnHeaderFixSize]byte
+	read := func(pos int64) (txn, bool) {
+		_, err := s.f.ReadAt(b[:], pos)
+		return decodeTxn(pos, &b), err == nil
+	}
+	t, ok := read(pos)
+	if !ok || t.end() > s.size-fsfmt.TxnHeaderFixSize {
+		return nil
+	}
+	next, ok := read(t.end())
+	if !ok || !next.plausible() || next.tid <= max(t.tid, last) || next.end() > s.size {
+		return nil
+	}
+	if t, ok := read(pos); !ok || t.status != statusVoted {
+		return nil
+	}
+	return damagedTxn(pos, "its status says that it is not finished, and behind it there is more")
+}
+
 // nextFinished is next where all up to s.size is known to be finished
 // transactions: there a tail is damage.
 func (s *scanner) nextFinished(pos int64, last zodb.Tid) (txn, error) {
