@@ -163,8 +163,8 @@ func (sv *surveyor) findFirst() error {
 		return nil // it has none
 	}
 	from := sv.pos + fsfmt.TxnHeaderFixSize
-	pos, err := sv.search(from, min(sv.limit, from+maxStrings), func(h rawHeader, _ int64) bool {
-		return h.tloc == uint64(sv.pos) && h.version == 0 && h.prev < uint64(sv.pos)
+	pos, err := sv.search(from, min(sv.limit, from+maxStrings), func(h rawHeader, at int64) bool {
+		return at <= sv.limit-fsfmt.DataHeaderSize && h.tloc == uint64(sv.pos) && h.version == 0 && h.prev < uint64(sv.pos)
 	})
 	if err != nil {
 		return err
@@ -221,6 +221,7 @@ func (sv *surveyor) findTid() error {
 // walk goes through the records and finds the end.
 func (sv *surveyor) walk() error {
 	pos, prev := sv.first, int64(-1) // prev is the record in front
+	resumed := int64(-1)             // where it was gone on last
 	for !(sv.sure && pos == sv.limit) {
 		h, ok := sv.record(pos)
 		if ok && sv.isRecord(&h) {
@@ -241,10 +242,13 @@ func (sv *surveyor) walk() error {
 			break // as the header says; the length behind is wrong
 		}
 		next, err := sv.resume(prev, pos)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case resumed >= next:
+			return damagedTxn(sv.pos, "it is damaged at position %d, and nothing fits there", next)
 		}
-		pos = next
+		pos, resumed = next, next
 	}
 	sv.size = pos + trailerSize - sv.pos
 	return nil
@@ -278,7 +282,7 @@ func (sv *surveyor) resume(prev, pos int64) (int64, error) {
 		from = prev + fsfmt.DataHeaderSize
 	}
 	next, err := sv.search(from, sv.limit, func(h rawHeader, at int64) bool {
-		return h.tid == sv.tid && h.tloc == uint64(sv.pos) && h.version == 0 ||
+		return h.tid == sv.tid && h.tloc == uint64(sv.pos) && h.version == 0 && at <= sv.limit-fsfmt.DataHeaderSize ||
 			!sv.sure && uint64(h.oid) == uint64(at-sv.pos) && sv.followed(at)
 	})
 	switch {
