@@ -110,6 +110,14 @@ func (d *damages) add(s *scanner, index *fsfmt.Index, t *txn, entries []entry) e
 		if was >= t.pos { // there are several in t; all name the one before t
 			agrees = e.prev != 0 && sameBefore(entries[:i], e)
 		}
+		if e.vague && (e.prev == 0 || !agrees) {
+			why := damagedRecord(e.pos, "its header is wrong, and of which object it is cannot be told")
+			d.setBad(e.pos, why)
+			if err := d.addGap(gap{t.tid, t.pos, t.end(), why}); err != nil {
+				return err
+			}
+			continue
+		}
 		if agrees {
 			delete(d.doubts, e.oid)
 			index.Set(e.oid, e.pos)

@@ -2,6 +2,7 @@ package fs1
 
 import (
 	"bufio"
+	"bytes"
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
@@ -106,7 +107,10 @@ func skipPickle(r *bufio.Reader) error {
 func skipLines(r *bufio.Reader, n int) error {
 	for range n {
 		for {
-			_, err := r.ReadSlice('\n')
+			line, err := r.ReadSlice('\n')
+			if bytes.IndexByte(line, 0) >= 0 {
+				return errNoPickle
+			}
 			if err == nil {
 				break
 			}

@@ -270,3 +270,65 @@ func flipBit(t *testing.T, f *os.File, path string, cfg config, truth *reading, 
 	}
 	return "most objects"
 }
+
+// TestMoreDamageServesNoOtherRevision clears, doubles and cuts parts of a file. Data may
+// be wrong then, but never is another revision served, and everything ends.
+func TestMoreDamageServesNoOtherRevision(t *testing.T) {
+	const orig = "../../../t/testdata/topo.fs"
+	data, err := os.ReadFile(orig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth, err := readAll(t, orig, defaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	path := filepath.Join(t.TempDir(), "Data.fs")
+	refused, right, failed := 0, 0, 0
+	for i := range 150 {
+		b := slices.Clone(data)
+		at := 4 + rnd.IntN(len(b)-4)
+		n := min(1+rnd.IntN(600), len(b)-at)
+		switch rnd.IntN(3) {
+		case 0:
+			clear(b[at : at+n])
+		case 1:
+			copy(b[at:at+n], data[4:])
+		case 2:
+			b = b[:at]
+		}
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		os.Remove(path + ".index")
+		if i%2 == 0 && len(b) == len(data) {
+			copyFile(t, orig+".index", path+".index")
+		}
+		cfg := defaultConfig()
+		cfg.tick = time.Hour
+		s, _, err := open(context.Background(), fileURL(path), storage.Options{}, cfg)
+		if err != nil {
+			refused++
+			continue
+		}
+		got := &reading{loads: make(map[zodb.Xid]string)}
+		got.load(t, s, truth.oids, truth.tids)
+		for xid, text := range got.loads {
+			want := truth.loads[xid]
+			switch {
+			case xid.At > s.Head(), want == absent: // it ends before; nothing leads there
+			case text == corrupt || text == absent:
+				failed++
+			case text[:16] != want[:16]:
+				t.Errorf("%d bytes at %d: %s is %s instead of %s", n, at, xid, text, want)
+			default:
+				right++
+			}
+		}
+		s.Close()
+	}
+	t.Logf("%d refused; of the others %d loads were right, %d failed", refused, right, failed)
+}

@@ -80,6 +80,10 @@ type entry struct {
 	oid  zodb.Oid
 	pos  int64
 	prev int64 // position of the one before it, 0 if there is none
+
+	// vague is set if more than one bit is wrong in it: then oid may be, too, unless
+	// prev tells that it is not.
+	vague bool
 }
 
 // tail says what stands behind the last finished transaction.
@@ -267,7 +271,7 @@ func (s *scanner) records(t *txn) ([]entry, error) {
 		if err := s.checkRecord(t, pos); err != nil {
 			return nil, asDamage(pos, err)
 		}
-		s.entries = append(s.entries, entry{s.dh.Oid, pos, s.dh.PrevRevPos})
+		s.entries = append(s.entries, entry{oid: s.dh.Oid, pos: pos, prev: s.dh.PrevRevPos})
 		pos += s.dh.Len()
 	}
 	var b [trailerSize]byte

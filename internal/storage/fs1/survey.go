@@ -231,14 +231,14 @@ func (sv *surveyor) walk() error {
 					sv.bad[pos] = err
 				}
 			}
-			sv.entries = append(sv.entries, entry{oid: h.oid, pos: pos, prev: int64(min(h.prev, 1<<62))})
+			sv.entries = append(sv.entries, entry{oid: h.oid, pos: pos, prev: int64(min(h.prev, 1<<62)), vague: sv.wrongBits(&h) > 1})
 			prev, pos = pos, pos+int64(h.len())
 			if pos <= sv.limit {
 				continue
 			}
 		} else if !sv.sure && pos <= sv.limit && sv.isEnd(pos) {
 			break
-		} else if !sv.sure && pos+trailerSize == sv.s.size || !sv.sure && pos < sv.limit && pos == sv.dataEnd() && sv.followed(pos) {
+		} else if !sv.sure && pos <= sv.limit && pos == sv.dataEnd() && sv.followed(pos) {
 			break // as the header says; the length behind is wrong
 		}
 		next, err := sv.resume(prev, pos)
@@ -274,6 +274,15 @@ func (sv *surveyor) wrong(h *rawHeader, pos int64) error {
 	return nil
 }
 
+// wrongBits counts the bits of a record of this transaction that are wrong for sure.
+func (sv *surveyor) wrongBits(h *rawHeader) int {
+	n := bits.OnesCount64(uint64(h.tid^sv.tid)) + bits.OnesCount64(h.tloc^uint64(sv.pos)) + bits.OnesCount16(h.version)
+	if h.prev > uint64(sv.pos) {
+		n++
+	}
+	return n
+}
+
 // resume finds out where to go on when there is no record at pos, where the one at
 // prev ends as its length says. Is that wrong, or are there records that are lost?
 func (sv *surveyor) resume(prev, pos int64) (int64, error) {
@@ -297,7 +306,7 @@ func (sv *surveyor) resume(prev, pos int64) (int64, error) {
 	}
 	data := prev + fsfmt.DataHeaderSize
 	switch {
-	case prev >= 0 && (next-data < fsfmt.DataHeaderSize || fills(sv.s.f, data, next)):
+	case prev >= 0 && (next-data < fsfmt.DataHeaderSize || sv.almost(prev, next-data) && fills(sv.s.f, data, next)):
 		err = damagedRecord(prev, "the length of its data is wrong")
 	case prev >= 0 && pos <= next && fills(sv.s.f, data, pos):
 		sv.lost = true
@@ -312,6 +321,12 @@ func (sv *surveyor) resume(prev, pos int64) (int64, error) {
 		sv.bad[prev] = err
 	}
 	return next, nil
+}
+
+// almost reports whether one wrong bit makes n the length that the record at pos has.
+func (sv *surveyor) almost(pos, n int64) bool {
+	h, ok := sv.record(pos)
+	return ok && bits.OnesCount64(h.dataLen^uint64(n)) == 1
 }
 
 // search returns the first position from a position on, up to a limit, whose header is
