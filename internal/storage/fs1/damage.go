@@ -101,14 +101,14 @@ func (d *damages) unsure(xid zodb.Xid, pos int64) error {
 // add puts the records of a transaction into index. A record names the one before it
 // of the same object, so one wrong bit in either is found: the object that is named,
 // and the one that has the record before, are in doubt then, until a later record
-// names the one before it rightly. A new object that is twice in one transaction is in
-// doubt, too: one of both may be of another new object. ZODB does not write that.
+// names the one before it rightly. Imports write a new object more than once in their
+// transaction, so nothing can be told from that.
 func (d *damages) add(s *scanner, index *fsfmt.Index, t *txn, entries []entry) error {
 	for i, e := range entries {
 		was, _ := index.Get(e.oid)
 		agrees := e.prev == was || d.doubts[e.oid].pos == e.prev && e.prev != 0 || e.prev > was && (d.bad[e.prev] != nil || d.inGap(e.prev))
 		if was >= t.pos { // there are several in t; all name the one before t
-			agrees = e.prev != 0 && sameBefore(entries[:i], e)
+			agrees = sameBefore(entries[:i], e)
 		}
 		if e.vague && (e.prev == 0 || !agrees) {
 			why := damagedRecord(e.pos, "its header is wrong, and of which object it is cannot be told")
@@ -125,10 +125,8 @@ func (d *damages) add(s *scanner, index *fsfmt.Index, t *txn, entries []entry) e
 		}
 		why := damagedRecord(e.pos, "is of object %s and has %d for the position of the record before it, which is at %d", e.oid, e.prev, was)
 		d.setDoubt(e.oid, doubt{t.tid, e.pos, why})
-		if e.prev == 0 && (t.status == statusPacked || was >= t.pos) {
-			// It may be right. A pack does this if it leaves several revisions, and a new
-			// object may be there twice. What comes next tells.
-			continue
+		if e.prev == 0 && t.status == statusPacked {
+			continue // A pack does this if it leaves several revisions. What is next tells.
 		}
 		d.setBad(e.pos, why)
 		if other, ok := s.oidAt(e.prev); ok && other != e.oid {

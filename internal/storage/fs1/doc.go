@@ -61,10 +61,10 @@
 // not ascend.
 //
 // What cannot be found out: wrong bits in data; the number of a new object, which is
-// another new object then, that nobody refers to; in a file that was not scanned, a
-// pointer that leads to another record of the same object; and so does a back pointer.
-// Two new objects of one transaction that come to have the same number are both not
-// served, since ZODB writes no new object twice.
+// another one then, that nobody refers to, or, without a saved index that is asked, one
+// that is new in the same transaction, where objects may come more than once; in a file
+// that was not scanned, a pointer that leads to another record of the same object; and so
+// does a back pointer.
 //
 // # Pack
 //
