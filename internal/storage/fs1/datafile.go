@@ -171,7 +171,7 @@ func (df *dataFile) extend(ctx context.Context, until zodb.Tid, progress func(do
 		if done, err = b.step(ctx, s); err != nil {
 			return err
 		}
-		if progress != nil {
+		if progress != nil && !done {
 			progress(b.index.TopPos, fi.Size())
 		}
 	}

@@ -155,9 +155,7 @@ func (m *Model) randomRecords(rnd *rand.Rand, oid zodb.Oid) []Record {
 			return []Record{{Oid: oid, Data: rev.data, SameAs: rev.tid}}
 		}
 	case 3:
-		if len(revs) > 0 { // ZODB does not write a new object twice
-			return []Record{fresh(), fresh()}
-		}
+		return []Record{fresh(), fresh()}
 	}
 	return []Record{fresh()}
 }
