@@ -25,9 +25,9 @@ func python(t testing.TB) string {
 	return path
 }
 
-// application has a database open for writing until it is told to commit something and
+// applicationScript has a database open for writing until it is told to commit something and
 // to end.
-const application = `
+const applicationScript = `
 import sys, transaction
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
@@ -56,7 +56,7 @@ func TestApplicationIsNotWrittenBesideOf(t *testing.T) {
 	require.NoError(t, os.Symlink(data, link))
 	require.NoError(t, os.Symlink("link.fs", other))
 	for _, name := range []string{data, link, other} {
-		cmd := exec.Command(python, "-c", application, name)
+		cmd := exec.Command(python, "-c", applicationScript, name)
 		var errors bytes.Buffer
 		cmd.Stderr = &errors
 		in, err := cmd.StdinPipe()
@@ -127,7 +127,7 @@ db.close()
 `
 
 // TestDatabaseOfPython2CanBePackedAfterAnImport: all pickles are of the protocol that the
-// application has, and references are understood.
+// applicationScript has, and references are understood.
 func TestDatabaseOfPython2CanBePackedAfterAnImport(t *testing.T) {
 	t.Parallel()
 	python := python(t)

@@ -52,7 +52,7 @@ those from N to before M, either of which may be left out.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time, or a time ago such as -5m (default: now)")
+	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time (the last transaction shown with it), or a time ago such as -5m (default: now)")
 	flags.StringVar(&f.blocks, "block", "", "`BLOCKS` to write: N or N:M (default: all)")
 	flags.Int64Var(&f.offset, "offset", 0, "`BYTE` to begin with")
 	flags.Int64Var(&f.length, "length", 0, "how many `BYTES` to write at most (default: all)")

@@ -54,7 +54,7 @@ func findEntry(ctx context.Context, db storage.Storage, at zodb.Tid, name string
 	e, err := catalog.Find(ctx, db, at, name)
 	var notFound *catalog.NotFoundError
 	if errors.As(err, &notFound) && at < db.Head() {
-		err = fmt.Errorf("as of %s (%s): %w", at, catalog.TimeOf(at).Format(time.RFC3339), err)
+		err = fmt.Errorf("as of %s (%s): %w", at, catalog.FormatRFC3339(at), err)
 	}
 	return e, err
 }

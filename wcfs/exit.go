@@ -76,7 +76,7 @@ func exitCode(err error) int {
 		return exitExists
 	case is[*zwrite.LockedError](err):
 		return exitLocked
-	case is[*zwrite.DamageError](err), is[*storage.CorruptError](err):
+	case is[*zwrite.DamageError](err), is[*storage.CorruptError](err), is[*damagedError](err):
 		return exitDatabase
 	case is[*zwrite.UncertainError](err): // whatever the cause: it is committed
 		return exitOther

@@ -57,7 +57,7 @@ without --force, and a ZODB database never. An ending of another format, such as
 	flags.SortFlags = false
 	flags.StringVarP(&f.output, "output", "o", "", "`FILE` to write, or - (default NAME.npy)")
 	flags.StringVar(&f.format, "format", "", "`FORMAT` of the file: npy or raw (default: by its name)")
-	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time, or a time ago such as -5m (default: now)")
+	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time (the last transaction shown with it), or a time ago such as -5m (default: now)")
 	flags.BoolVar(&f.force, "force", false, "replace the file if it exists")
 	return cmd
 }

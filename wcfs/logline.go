@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -72,7 +71,7 @@ func newChangeLine(c *history.Change) logLine {
 func newLogDoc(tid zodb.Tid, user, description string) logDoc {
 	return logDoc{
 		Tid:         tid.String(),
-		Time:        catalog.TimeOf(tid).Format(time.RFC3339Nano),
+		Time:        catalog.FormatRFC3339(tid),
 		User:        strings.ToValidUTF8(user, "\uFFFD"),
 		Description: strings.ToValidUTF8(description, "\uFFFD"),
 	}
@@ -98,7 +97,7 @@ func newChangeDoc(c *history.Change) *changeDoc {
 
 // text is the line for people.
 func (l *logLine) text() string {
-	parts := []string{l.doc.Tid, catalog.TimeOf(l.tid).Format("2006-01-02 15:04:05Z")}
+	parts := []string{l.doc.Tid, catalog.FormatSecond(l.tid) + "Z"}
 	for _, s := range []string{l.doc.User, l.doc.Description} {
 		if s = shortText(s); s != "" {
 			parts = append(parts, s)

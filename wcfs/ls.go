@@ -55,7 +55,7 @@ for what cannot be read; then the exit code is not 0.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&at, "at", "", "`VIEW`: a tid, a time, or a time ago such as -5m (default: now)")
+	flags.StringVar(&at, "at", "", "`VIEW`: a tid, a time (the last transaction shown with it), or a time ago such as -5m (default: now)")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
@@ -195,7 +195,7 @@ func (l *listing) add(e *catalog.Entry) error {
 			size, _ = e.Array.Bytes() // it is no array otherwise
 		}
 		line.Size, line.FileSize, line.Blocks = &size, &e.Size, &e.Blocks
-		line.Rev, line.Changed = e.Rev.String(), catalog.TimeOf(e.Rev).Format(time.RFC3339Nano)
+		line.Rev, line.Changed = e.Rev.String(), catalog.FormatRFC3339(e.Rev)
 	}
 	if err := cmp.Or(e.Err, e.ArrayErr); err != nil {
 		line.Error = oneLine(err)
@@ -232,7 +232,7 @@ func (e *listEntry) columns() []string {
 		size = sizeText(*e.Size)
 		blocks = fmt.Sprintf("%d x %s", *e.Blocks, sizeText(e.BlkSize))
 		tid, _ := storage.ParseID(e.Rev)
-		changed = catalog.FormatTime(zodb.Tid(tid))[:len("2006-01-02 15:04:05")]
+		changed = catalog.FormatSecond(zodb.Tid(tid))
 	}
 	return []string{printable(e.Name), e.Oid, cmp.Or(e.File, unknown), dtype, shape, size, blocks, changed}
 }

@@ -110,7 +110,7 @@ program can read or map into memory, as of now and as of any past transaction.`,
 		return &usageError{msg: err.Error(), text: "see: " + cmd.CommandPath() + " --help"}
 	})
 	addGroup(root, "Servers:", newServe(), newMount(), newList(), newStatus(), newStop())
-	addGroup(root, "Databases:", newImport(), newExport(), newLs(), newLog(), newDiff(), newCat(), newMv(), newRm())
+	addGroup(root, "Databases:", newImport(), newExport(), newLs(), newLog(), newDiff(), newCat(), newCheck(), newMv(), newRm())
 	addGroup(root, "More:", newDemo())
 	root.SetHelpCommandGroupID("More:")
 	root.AddCommand(newMan())

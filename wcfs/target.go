@@ -30,34 +30,39 @@ type target struct {
 // importTarget returns the database that a person named. The options of a url are
 // honoured, or refused.
 func importTarget(arg string, f *importFlags) (*target, error) {
-	zurl, err := resolveURL(arg)
-	if err != nil {
-		return nil, err
-	}
-	u, err := storage.ParseURL(zurl)
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme != "file" {
-		return nil, &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
-			Msg: "only files can be written", Hint: "use file:///path/to/Data.fs, or its path"}
-	}
-	opt, err := u.FileOptions()
+	u, opt, err := fileURL(arg, "only files can be written")
 	if err != nil {
 		return nil, err
 	}
 	if opt.ReadOnly != nil && *opt.ReadOnly {
-		return nil, &storage.OpenError{Reason: storage.BadURL, URL: storage.Redact(zurl),
+		return nil, &storage.OpenError{Reason: storage.BadURL, URL: storage.Redact(u.Raw),
 			Msg: `option "read_only" forbids to write to it`, Hint: "leave it out to import"}
 	}
 	home, _ := os.UserHomeDir()
 	t := &target{path: u.FilePath(home)}
 	if _, err := os.Stat(t.path); err == nil && opt.Create != nil && *opt.Create {
-		return nil, &storage.OpenError{Reason: storage.BadURL, URL: storage.Redact(zurl),
+		return nil, &storage.OpenError{Reason: storage.BadURL, URL: storage.Redact(u.Raw),
 			Msg: `option "create" asks for a new database, and there is one`, Hint: "leave it out to add to that"}
 	}
 	t.mayCreate(arg, f, opt.Create)
 	return t, nil
+}
+
+// fileURL returns what a person named, which must be a file. only is said if it is not.
+func fileURL(arg, only string) (u storage.URL, opt storage.FileOptions, err error) {
+	zurl, err := resolveURL(arg)
+	if err != nil {
+		return u, opt, err
+	}
+	if u, err = storage.ParseURL(zurl); err != nil {
+		return u, opt, err
+	}
+	if u.Scheme != "file" {
+		return u, opt, &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
+			Msg: only, Hint: "use file:///path/to/Data.fs, or its path"}
+	}
+	opt, err = u.FileOptions()
+	return u, opt, err
 }
 
 // mayCreate decides whether the database is made if it does not exist. What looks like

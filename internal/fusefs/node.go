@@ -8,6 +8,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // changing is the validity of attributes that must be asked for every time.
@@ -91,6 +93,6 @@ func caller(ctx context.Context) int {
 
 // setTime sets mtime and ctime to the commit time of tid.
 func setTime(out *fuse.Attr, tid zodb.Tid) {
-	t := tid.Time().Time
+	t := storage.TimeOf(tid)
 	out.SetTimes(nil, &t, &t)
 }

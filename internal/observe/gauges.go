@@ -9,6 +9,7 @@ import (
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/isolation"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // State is what is asked when somebody looks. All fields must be set.
@@ -33,7 +34,7 @@ func lag(h head.Stats, newest zodb.Tid, now time.Time) time.Duration {
 	if behind == 0 {
 		return 0
 	}
-	return max(0, now.Sub(behind.Time().Time))
+	return max(0, now.Sub(storage.TimeOf(behind)))
 }
 
 // Watch makes s part of the metrics.

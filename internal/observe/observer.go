@@ -13,6 +13,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/isolation"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // Observer is told what happens. Its methods may be called from any goroutine.
@@ -258,5 +259,5 @@ func timeOf(tid zodb.Tid) float64 {
 	if tid == 0 {
 		return 0 // an empty database
 	}
-	return float64(tid.Time().UnixMicro()) / 1e6
+	return float64(storage.TimeOf(tid).UnixMicro()) / 1e6
 }

@@ -28,6 +28,44 @@
 // used; of a voted transaction nothing is remembered. Passes are run on change
 // notifications, each second, and on Sync.
 //
+// # Damage
+//
+// FileStorage has no checksums, but it says most things twice, and what is there once
+// is found out from something else. So one wrong bit in a header costs an object, and
+// not the database:
+//
+//   - The length of a transaction stands in front and behind. A transaction ends where
+//     its records end and that position less its own stands as a number.
+//   - Its tid and its position are in each record, and records that have both are found
+//     whatever is in front of them: so the lengths of strings and data are not needed to
+//     go on. Two of three tids that agree are right.
+//   - Data is two pickles, or compressed, and says by itself where it ends (extent.go).
+//     That tells a record whose length is wrong from one behind which another is lost.
+//   - A status that is none is that of a finished transaction if all else is right. ZODB
+//     takes it for that, too.
+//   - Each record names the one before it of its object, which is what the index had
+//     then. If it does not, either the object or the pointer is wrong: the object that is
+//     named and the one whose record is named are in doubt, until a later record of
+//     theirs names the right one before it.
+//
+// A damaged record is a CorruptError for who needs it, or the way through it. Older
+// revisions are never served in its place. What a scan does not see, a load does: each
+// record on its way is compared with the transaction around it.
+//
+// If a record is lost and nobody can tell of which object it was (more than a bit is
+// wrong), then any object may have been changed there. A saved index knows: if it
+// agrees with all that is sure, the lost record belongs to who has none otherwise.
+// Without one, objects that are not seen to have changed later are not served in views
+// from there on, nor are they said not to exist; older views are whole, and so is what
+// has changed since. A file is refused if it is not known where to go on, or if tids do
+// not ascend.
+//
+// What cannot be found out: wrong bits in data; the number of a new object, which is
+// another one then, that nobody refers to, or, without a saved index that is asked, one
+// that is new in the same transaction, where objects may come more than once; in a file
+// that was not scanned, a pointer that leads to another record of the same object; and so
+// does a back pointer.
+//
 // # Pack
 //
 // A pack renames a new file into place. The follower sees another inode under

@@ -223,7 +223,9 @@ func (fo *follower) take(s *scanner, t *txn) error {
 	}
 	fo.tail.clear()
 	fo.damage.clear()
-	fo.df.add(t, entries)
+	if err := fo.df.add(s, t, entries); err != nil {
+		return &storage.DownError{Err: fmt.Errorf("%s: damaged: %w", fo.url, err)}
+	}
 	fo.publish(t.tid, oidsOf(entries))
 	return nil
 }

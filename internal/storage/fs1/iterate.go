@@ -22,6 +22,7 @@ func (s *Storage) Iterate(ctx context.Context, tidMin, tidMax zodb.Tid, f func(*
 		return storage.ErrClosed
 	}
 	it := &iterator{
+		df:  df,
 		s:   newScanner(df.f, df.end()),
 		min: tidMin,
 		max: min(tidMax, head),
@@ -53,6 +54,7 @@ func (s *Storage) isClosed() bool {
 
 // iterator is the state of one Iterate.
 type iterator struct {
+	df       *dataFile
 	s        *scanner
 	min, max zodb.Tid
 	f        func(*storage.Txn) error
@@ -74,7 +76,7 @@ func (it *iterator) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		t, err := it.s.nextFinished(pos, it.last)
+		t, entries, err := it.next(pos)
 		if errors.Is(err, io.EOF) || err == nil && t.tid > it.max {
 			return nil
 		}
@@ -82,12 +84,43 @@ func (it *iterator) run(ctx context.Context) error {
 			return err
 		}
 		if t.tid >= it.min {
-			if err := it.emit(&t); err != nil {
+			if err := it.emit(t, entries); err != nil {
 				return err
 			}
 		}
 		pos, it.last = t.end(), t.tid
 	}
+}
+
+// next returns the transaction at pos. Of a damaged one it returns what can be told,
+// if these are all objects that it may have changed.
+func (it *iterator) next(pos int64) (*txn, []entry, error) {
+	sv, _ := it.df.surveyed(pos, it.last, false)
+	var why error
+	if sv == nil {
+		t, err := it.s.nextFinished(pos, it.last)
+		if err == nil && t.tid < it.min {
+			return &t, nil, nil
+		}
+		var entries []entry
+		if err == nil {
+			entries, err = it.s.records(&t)
+		}
+		var damage *damageError
+		if !errors.As(err, &damage) {
+			return &t, entries, err
+		}
+		if why = err; it.df.hasGap(pos) {
+			return nil, nil, why
+		}
+		if sv, err = it.df.surveyed(pos, it.last, true); err != nil {
+			return nil, nil, why
+		}
+	}
+	if sv.lost && sv.tid >= it.min && sv.tid <= it.max {
+		return nil, nil, sv.why
+	}
+	return &sv.txn, sv.entries, nil
 }
 
 // start returns the position of a transaction at or before the first wanted
@@ -101,7 +134,7 @@ func (it *iterator) start(ctx context.Context) (pos int64, err error) {
 	end := it.s.size
 	last, err := it.s.before(end)
 	if err != nil {
-		return 0, err
+		return firstTxnPos, sysErrorOnly(err)
 	}
 	if it.min < last.tid && it.min-first.tid < last.tid-it.min {
 		return firstTxnPos, nil
@@ -114,17 +147,22 @@ func (it *iterator) start(ctx context.Context) (pos int64, err error) {
 			return t.pos, nil
 		}
 		if t, err = it.s.before(t.pos); err != nil {
-			return 0, err
+			return firstTxnPos, sysErrorOnly(err)
 		}
 	}
 }
 
-// emit hands t to f.
-func (it *iterator) emit(t *txn) error {
-	entries, err := it.s.records(t)
-	if err != nil {
-		return err
+// sysErrorOnly drops damage: what is damaged shows up again on the way there.
+func sysErrorOnly(err error) error {
+	var damage *damageError
+	if errors.As(err, &damage) {
+		return nil
 	}
+	return err
+}
+
+// emit hands t to f.
+func (it *iterator) emit(t *txn, entries []entry) error {
 	n := t.user + t.desc + t.ext
 	if cap(it.strings) < n {
 		it.strings = make([]byte, n)

@@ -108,6 +108,11 @@ func TestIterateTellsDamageAndClose(t *testing.T) {
 		t.Fatalf("%d transactions, %v; want those that are finished", count, err)
 	}
 	r.w.Patch(pos+8, u64(1<<40))
+	if err := iterate(); err != nil || count != 2 {
+		t.Fatalf("%d transactions, %v; want both: the length is there twice", count, err)
+	}
+	r.w.Patch(pos, make([]byte, 60))
+	r.cur.damage = damages{}
 	var corrupt *storage.CorruptError
 	if err := iterate(); !errors.As(err, &corrupt) || corrupt.Oid != zodb.InvalidOid || count != 1 {
 		t.Fatalf("%d transactions, %v; want a CorruptError", count, err)
@@ -120,8 +125,9 @@ func TestIterateTellsDamageAndClose(t *testing.T) {
 
 func TestEventsNameObjectsOnceAndInOrder(t *testing.T) {
 	r := newRig(t)
+	r.commit(put(1, "there", 3))
 	r.mustOpen()
-	r.commit(storagetest.Txn{Tid: 1, Records: []storagetest.Record{
+	r.commit(storagetest.Txn{Tid: 2, Records: []storagetest.Record{
 		{Oid: 1 << 63, Data: []byte("a")}, {Oid: 3, Data: []byte("b")}, {Oid: 3, Data: []byte("c")}, {Oid: 0},
 	}})
 	ev, err := r.NextEvent(r.ctx)

@@ -102,34 +102,38 @@ func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data t
 
 // read finds the record of xid in df, and takes its data.
 func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid, data take) (*storage.Buf, zodb.Tid, error) {
-	pos, end, ok := df.lookup(xid.Oid)
+	p, ok, err := df.lookup(xid)
+	if err != nil {
+		return nil, 0, err
+	}
 	if !ok {
 		return nil, 0, &zodb.NoObjectError{Oid: xid.Oid}
 	}
 	ld := s.loaders.Get().(*loader)
 	defer s.loaders.Put(ld)
-	return ld.load(ctx, df, xid, pos, end, data)
+	return ld.load(ctx, df, xid, p, data)
 }
 
 // loader is the state of one load. It is re-used to save allocations.
 type loader struct {
-	f    io.ReaderAt
-	end  int64 // of the finished transactions
-	ways *waypoints
-	dh   fsfmt.DataHeader
-	b    [16]byte
+	df *dataFile
+	f  io.ReaderAt
+	at place
+	dh fsfmt.DataHeader
+	b  [fsfmt.DataHeaderSize]byte
+
+	dataEnd int64 // of the transaction around the record in dh, after check
 }
 
-// load finds the record of xid in df, whose newest one is at pos, and takes its data.
-// end is that of the finished transactions.
-func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, pos, end int64, data take) (buf *storage.Buf, serial zodb.Tid, err error) {
+// load finds the record of xid in df, whose newest one is at p, and takes its data.
+func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, p place, data take) (buf *storage.Buf, serial zodb.Tid, err error) {
 	defer func() {
 		if r := recover(); r != nil { // the format library does this
-			buf, serial, err = nil, 0, damagedRecord(pos, "%v", r)
+			buf, serial, err = nil, 0, damagedRecord(p.pos, "%v", r)
 		}
 	}()
-	ld.f, ld.end, ld.ways = df.f, end, &df.ways
-	serial, err = ld.find(ctx, xid, pos)
+	ld.df, ld.f, ld.at = df, df.f, p
+	serial, err = ld.find(ctx, xid, p.pos)
 	if err != nil || data == nil {
 		return nil, serial, err
 	}
@@ -144,14 +148,17 @@ const checkCtxEvery = 256
 // record of the object. Positions strictly decrease along all chains, which
 // the format library checks.
 func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zodb.Tid, err error) {
-	if pos < firstDataPos || pos > ld.end-fsfmt.DataHeaderSize {
-		return 0, damagedRecord(pos, "is outside of the %d bytes of the file", ld.end)
+	if pos < firstDataPos || pos > ld.at.end-fsfmt.DataHeaderSize {
+		return 0, damagedRecord(pos, "is outside of the %d bytes of the file", ld.at.end)
 	}
 	if err := ld.dh.Load(ld.f, pos); err != nil {
 		return 0, asDamage(pos, err)
 	}
 	if ld.dh.Oid != xid.Oid {
 		return 0, damagedRecord(pos, "is of object %s, not of %s", ld.dh.Oid, xid.Oid)
+	}
+	if err := ld.check(); err != nil {
+		return 0, err
 	}
 	for step := 1; ld.dh.Tid > xid.At; step++ {
 		if ld.dh.PrevRevPos == 0 {
@@ -164,6 +171,9 @@ func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zod
 		if err == nil && step%waypointEvery == 0 {
 			err = ld.jump(xid, step == waypointEvery)
 		}
+		if err == nil {
+			err = ld.check()
+		}
 		if err != nil {
 			return 0, asDamage(pos, err)
 		}
@@ -173,7 +183,11 @@ func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zod
 		if step%checkCtxEvery == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		switch err := ld.dh.LoadBack(ld.f); {
+		err := ld.dh.LoadBack(ld.f)
+		if err == nil {
+			err = ld.check()
+		}
+		switch {
 		case err == io.EOF:
 			return 0, &zodb.NoDataError{Oid: xid.Oid, DeletedAt: serial}
 		case err != nil:
@@ -188,10 +202,10 @@ func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zod
 // others it remembers.
 func (ld *loader) jump(xid zodb.Xid, first bool) error {
 	if !first {
-		ld.ways.add(xid.Oid, waypoint{ld.dh.Tid, ld.dh.Pos})
+		ld.df.ways.add(xid.Oid, waypoint{ld.dh.Tid, ld.dh.Pos})
 		return nil
 	}
-	p, ok := ld.ways.near(xid.Oid, xid.At)
+	p, ok := ld.df.ways.near(xid.Oid, xid.At)
 	if !ok || p.pos >= ld.dh.Pos {
 		return nil
 	}
@@ -204,15 +218,59 @@ func (ld *loader) jump(xid zodb.Xid, first bool) error {
 	return nil
 }
 
-// check compares the length of the record in ld.dh with the transaction around it, and
-// that with the file, before memory is asked for.
+// check checks the record in ld.dh, on which data or the way to it depends, against the
+// transaction around it. Its length is compared with that, and that with the file, so
+// memory can be asked for.
 func (ld *loader) check() error {
 	dh := &ld.dh
-	if _, err := ld.f.ReadAt(ld.b[:], dh.TxnPos); err != nil {
+	if ld.at.damaged {
+		if err := ld.df.badRecord(dh.Pos); err != nil {
+			return err
+		}
+	}
+	if _, err := ld.f.ReadAt(ld.b[:16], dh.TxnPos); err != nil {
 		return asDamage(dh.Pos, err)
 	}
 	tid, length := zodb.Tid(binary.BigEndian.Uint64(ld.b[0:])), binary.BigEndian.Uint64(ld.b[8:])
-	if tid != dh.Tid || length > uint64(ld.end-trailerSize-dh.TxnPos) {
+	err := ld.within(tid, length)
+	if err == nil {
+		ld.dataEnd = dh.TxnPos + int64(length)
+		return nil
+	}
+	// One of both is damaged.
+	sv, mendErr := ld.df.surveyed(dh.TxnPos, 0, true)
+	if mendErr != nil || sv.bad[dh.Pos] != nil {
+		return err
+	}
+	if ld.within(sv.tid, uint64(sv.size-trailerSize)) != nil {
+		return err
+	}
+	ld.dataEnd = sv.dataEnd()
+	return nil
+}
+
+// checkNext checks that the record in ld.dh ends where the next one begins, or the
+// transaction ends, if no scan has.
+func (ld *loader) checkNext() error {
+	end := ld.dh.Pos + ld.dh.Len()
+	if ld.at.scanned || end == ld.dataEnd {
+		return nil
+	}
+	if end+fsfmt.DataHeaderSize <= ld.dataEnd {
+		if _, err := ld.f.ReadAt(ld.b[:], end); err != nil {
+			return asDamage(ld.dh.Pos, err)
+		}
+		if h := decodeRecord(ld.b[:]); h.tid == ld.dh.Tid || h.tloc == uint64(ld.dh.TxnPos) {
+			return nil
+		}
+	}
+	return damagedRecord(ld.dh.Pos, "behind its %d bytes of data there is no other record", ld.dh.DataLen)
+}
+
+// within checks that the record in ld.dh is in a transaction with that tid and length.
+func (ld *loader) within(tid zodb.Tid, length uint64) error {
+	dh := &ld.dh
+	if tid != dh.Tid || length > uint64(max(0, ld.at.end-trailerSize-dh.TxnPos)) {
 		return damagedRecord(dh.Pos, "the transaction around it, at position %d, is another one", dh.TxnPos)
 	}
 	if dh.DataLen > dh.TxnPos+int64(length)-dh.Pos-fsfmt.DataHeaderSize {
@@ -221,9 +279,17 @@ func (ld *loader) check() error {
 	return nil
 }
 
+// checkData checks the record in ld.dh and that its data ends where it should.
+func (ld *loader) checkData() error {
+	if err := ld.check(); err != nil {
+		return err
+	}
+	return ld.checkNext()
+}
+
 // data reads the data of the record in ld.dh.
 func (ld *loader) data() (*storage.Buf, error) {
-	if err := ld.check(); err != nil {
+	if err := ld.checkData(); err != nil {
 		return nil, err
 	}
 	dh := &ld.dh
@@ -240,7 +306,7 @@ func (ld *loader) data() (*storage.Buf, error) {
 
 // stream calls f with the data of the record in ld.dh.
 func (ld *loader) stream(f func(r io.Reader) error) error {
-	if err := ld.check(); err != nil {
+	if err := ld.checkData(); err != nil {
 		return err
 	}
 	data := io.NewSectionReader(ld.f, ld.dh.Pos+fsfmt.DataHeaderSize, ld.dh.DataLen)

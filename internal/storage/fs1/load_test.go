@@ -264,7 +264,7 @@ func FuzzOpenAndLoad(f *testing.F) {
 		s := newStorage(context.Background(), path, fileURL(path), storage.Options{}, defaultConfig())
 		s.cur = df
 		defer s.Close()
-		if err := df.extend(context.Background(), zodb.TidMax, nil); err != nil {
+		if err := df.extend(context.Background(), zodb.TidMax, nil, nil); err != nil {
 			var damage *damageError
 			if !errors.As(err, &damage) {
 				t.Fatalf("index: %v", err)

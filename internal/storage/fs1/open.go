@@ -60,7 +60,7 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 		switch {
 		case errors.As(err, &damage):
 			return nil, 0, fail(storage.NotADatabase, "is damaged: "+err.Error(),
-				"restore it from a backup or have a recovery tool write a repaired copy", err)
+				"run wcfs check on it to see all of it; restore it from a backup or have a recovery tool write a repaired copy", err)
 		case ctx.Err() != nil:
 			return nil, 0, fmt.Errorf("open %s: %w", s.url, ctx.Err())
 		}
@@ -173,5 +173,18 @@ func (s *Storage) buildIndex(ctx context.Context, df *dataFile, size int64) erro
 			s.opt.Warn("%s: there is no saved index; scanning %d bytes", s.url, size)
 		}
 	}
-	return df.extend(ctx, zodb.TidMax, s.opt.Progress)
+	err := df.extend(ctx, zodb.TidMax, s.opt.Progress, func() *fsfmt.Index { return s.savedIndex(size) })
+	if err == nil && df.damage.any() {
+		s.opt.Warn("%s: %s", s.url, df.damage.summary())
+	}
+	return err
+}
+
+// savedIndex returns the saved index if it can be read, for a file of size bytes.
+func (s *Storage) savedIndex(size int64) *fsfmt.Index {
+	index, err := loadIndex(s.path + ".index")
+	if err != nil || checkPositions(index, size) != nil {
+		return nil
+	}
+	return index
 }

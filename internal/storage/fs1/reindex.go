@@ -2,8 +2,6 @@ package fs1
 
 import (
 	"context"
-	"errors"
-	"io"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
@@ -54,41 +52,34 @@ func (df *dataFile) startRebuild() (r *rebuild, first bool) {
 }
 
 // rebuildIndex scans up to where df is, again and again while the follower
-// moves on, and swaps the index when it has caught up.
+// moves on, and swaps the index when it has caught up. What is damaged the one that
+// there was is asked about.
 func (df *dataFile) rebuildIndex(ctx context.Context) error {
-	index := fsfmt.IndexNew()
-	var last zodb.Tid
-	for !df.swapIndex(index) {
-		s := newScanner(df.f, df.end())
-		for {
-			if err := ctx.Err(); err != nil {
+	b := builder{index: fsfmt.IndexNew(), max: zodb.TidMax}
+	for !df.swapIndex(&b) {
+		end := df.end()
+		s := newScanner(df.f, end)
+		for done := false; !done; {
+			var err error
+			if done, err = b.step(ctx, s); err != nil {
 				return err
 			}
-			t, err := s.nextFinished(index.TopPos, last)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			entries, err := s.records(&t)
-			if err != nil {
-				return err
-			}
-			addToIndex(index, &t, entries)
-			last = t.tid
+		}
+		if b.index.TopPos < end {
+			return damagedTxn(b.index.TopPos, "it was finished, and is not any more")
 		}
 	}
 	return nil
 }
 
-// swapIndex makes index that of df if it covers as much.
-func (df *dataFile) swapIndex(index *fsfmt.Index) bool {
+// swapIndex makes what b has that of df if it covers as much.
+func (df *dataFile) swapIndex(b *builder) bool {
 	df.mu.Lock()
 	defer df.mu.Unlock()
-	if index.TopPos != df.index.TopPos {
+	if b.index.TopPos != df.index.TopPos {
 		return false
 	}
-	df.index, df.scanned = index, true
+	b.resolve(b.index, df.index)
+	df.index, df.damage, df.scanned = b.index, b.damages, true
 	return true
 }

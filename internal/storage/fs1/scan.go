@@ -77,8 +77,13 @@ func (t *txn) dataEnd() int64 { return t.pos + t.size - trailerSize }
 
 // entry is what a transaction says about an object: the place of its record.
 type entry struct {
-	oid zodb.Oid
-	pos int64
+	oid  zodb.Oid
+	pos  int64
+	prev int64 // position of the one before it, 0 if there is none
+
+	// vague is set if more than one bit is wrong in it: then oid may be, too, unless
+	// prev tells that it is not.
+	vague bool
 }
 
 // tail says what stands behind the last finished transaction.
@@ -127,6 +132,29 @@ func (s *scanner) next(pos int64, last zodb.Tid) (t txn, tl tail, err error) {
 		return txn{}, tailNone, damagedTxn(pos, "its tid %s is not after that of the previous one, %s", t.tid, last)
 	}
 	return t, tailNone, nil
+}
+
+// checkVotedIsLast checks that nothing follows the transaction at pos, which was voted and
+// not finished: a writer finishes it or cuts it off before it goes on. It may have been
+// finished meanwhile.
+func (s *scanner) checkVotedIsLast(pos int64, last zodb.Tid) error {
+	var b [fsfmt.TxnHeaderFixSize]byte
+	read := func(pos int64) (txn, bool) {
+		_, err := s.f.ReadAt(b[:], pos)
+		return decodeTxn(pos, &b), err == nil
+	}
+	t, ok := read(pos)
+	if !ok || t.end() > s.size-fsfmt.TxnHeaderFixSize {
+		return nil
+	}
+	next, ok := read(t.end())
+	if !ok || !next.plausible() || next.tid <= max(t.tid, last) || next.end() > s.size {
+		return nil
+	}
+	if t, ok := read(pos); !ok || t.status != statusVoted {
+		return nil
+	}
+	return damagedTxn(pos, "its status says that it is not finished, and behind it there is more")
 }
 
 // nextFinished is next where all up to s.size is known to be finished
@@ -243,7 +271,7 @@ func (s *scanner) records(t *txn) ([]entry, error) {
 		if err := s.checkRecord(t, pos); err != nil {
 			return nil, asDamage(pos, err)
 		}
-		s.entries = append(s.entries, entry{s.dh.Oid, pos})
+		s.entries = append(s.entries, entry{oid: s.dh.Oid, pos: pos, prev: s.dh.PrevRevPos})
 		pos += s.dh.Len()
 	}
 	var b [trailerSize]byte

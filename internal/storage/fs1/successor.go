@@ -95,7 +95,7 @@ func openSuccessor(ctx context.Context, path string, prev *dataFile, head zodb.T
 		}
 	}()
 	df := newDataFile(f, fi)
-	if err := df.extend(ctx, head, nil); err != nil {
+	if err := df.extend(ctx, head, nil, nil); err != nil {
 		return nil, err
 	}
 	if head == 0 {
@@ -157,7 +157,7 @@ func lastCommon(ctx context.Context, prev, df *dataFile) (*txn, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if _, _, ok := df.lookup(e.oid); ok {
+			if df.has(e.oid) {
 				return nil, nil
 			}
 		}
@@ -257,7 +257,7 @@ func recordsOf(df *dataFile, t *txn) (map[zodb.Oid]int64, error) {
 // load reads the record at pos, whatever the index says. Of a deleted object there is
 // no data.
 func (df *dataFile) load(ctx context.Context, xid zodb.Xid, pos int64) ([]byte, error) {
-	buf, _, err := new(loader).load(ctx, df, xid, pos, df.end(), (*loader).data)
+	buf, _, err := new(loader).load(ctx, df, xid, place{pos: pos, end: df.end(), damaged: true}, (*loader).data)
 	if storage.IsNoData(err) {
 		return nil, nil
 	}

@@ -199,7 +199,9 @@ func TestStatusesOfPackAndUndoAreUnderstood(t *testing.T) {
 
 func u64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
 
-func TestDamageInTheMiddleIsRefusedWithItsPosition(t *testing.T) {
+// TestDamageInTheMiddleCostsItsObject: all else is served, as the object is in views that
+// are not concerned.
+func TestDamageInTheMiddleCostsItsObject(t *testing.T) {
 	// Positions are relative to the second of three transactions, which has one
 	// record at 23+1+2.
 	const rec = 26
@@ -232,25 +234,92 @@ func TestDamageInTheMiddleIsRefusedWithItsPosition(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			r.commit(put(10, "one", 1))
+			r.commit(put(10, "one", 1, 2))
 			pos := r.w.End()
 			r.commit(put(11, "two", 1))
-			end := r.w.End()
-			r.commit(put(12, "three", 1))
+			r.commit(put(12, "three", 1, 3))
 			r.w.Patch(pos+patch.off, patch.b)
-			err := r.tryOpen()
-			var bad *storage.OpenError
-			if !errors.As(err, &bad) || bad.Reason != storage.NotADatabase {
-				t.Fatalf("open: %v; want that it is not a database", err)
+			r.mustOpen()
+			if r.at0 != 12 {
+				t.Fatalf("opened at %s", r.at0)
 			}
-			var damage *damageError
-			if !errors.As(err, &damage) || damage.pos < pos || damage.pos >= end {
-				t.Fatalf("open: %v; want damage at a position in %d..%d", err, pos, end)
+			for _, xid := range []zodb.Xid{{At: 12, Oid: 1}, {At: 12, Oid: 2}, {At: 12, Oid: 3}, {At: 10, Oid: 2}} {
+				err := storagetest.CheckLoad(r.ctx, r.Storage, r.model, xid)
+				if name == "strings" && xid == (zodb.Xid{At: 12, Oid: 2}) {
+					r.wantCorrupt(xid) // it may have been in front of what was found
+				} else if err != nil {
+					t.Error(err)
+				}
 			}
-			if !strings.Contains(bad.Msg, fmt.Sprintf("position %d", damage.pos)) {
-				t.Fatalf("open: %v; want that it tells the position", err)
+			var corrupt *storage.CorruptError
+			if buf, serial, err := r.Load(r.ctx, zodb.Xid{At: 11, Oid: 1}); err != nil && !errors.As(err, &corrupt) {
+				t.Error(err)
+			} else if err == nil && (serial != 11 || string(buf.Data) != "two") {
+				t.Errorf("the damaged record is served: %s, %q", serial, buf.Data)
+			}
+			warned := strings.Join(r.warnings(), "\n")
+			if n, _ := fmt.Sscanf(warned[strings.Index(warned, "position "):], "position %d", new(int64)); n != 1 || !strings.Contains(warned, "wcfs check") {
+				t.Errorf("told: %s", warned)
 			}
 		})
+	}
+}
+
+// pickles returns a record as Python writes it, of about n bytes.
+func pickles(n int) []byte {
+	return append([]byte("\x80\x02cm\nc\nq\x01."), fmt.Sprintf("\x80\x02T%s%s.", binary.LittleEndian.AppendUint32(nil, uint32(n)), strings.Repeat("x", n))...)
+}
+
+// TestWhatNobodyCanTellIsNotServed destroys more than a bit: then a record may be lost
+// of which nobody knows what object it was of. A saved index knows.
+func TestWhatNobodyCanTellIsNotServed(t *testing.T) {
+	for _, indexed := range []bool{false, true} {
+		for name, spoil := range map[string]func(r *rig, txn int64){
+			"a record and the length of the one in front": func(r *rig, _ int64) { r.w.Patch(r.w.RevPos(2, 11)+34, make([]byte, 600)) },
+			"the transaction": func(r *rig, txn int64) { r.w.Patch(txn, make([]byte, 2200)) },
+			"a record":        func(r *rig, _ int64) { r.w.Patch(r.w.RevPos(3, 11), make([]byte, 42)) },
+		} {
+			t.Run(fmt.Sprintf("%s, index %t", name, indexed), func(t *testing.T) {
+				r := newRig(t)
+				commit := func(tid zodb.Tid, oids ...zodb.Oid) int64 {
+					at := r.w.End()
+					txn := storagetest.Txn{Tid: tid}
+					for _, oid := range oids {
+						txn.Records = append(txn.Records, storagetest.Record{Oid: oid, Data: pickles(400 + 100*int(tid%2) + int(oid))})
+					}
+					r.commit(txn)
+					return at
+				}
+				commit(10, 1, 2, 3, 4, 5)
+				damaged := commit(11, 1, 2, 3, 5)
+				commit(12, 5, 6)
+				if indexed {
+					r.w.SaveIndex(nil)
+				}
+				spoil(r, damaged)
+				r.mustOpen()
+				right := []zodb.Xid{{At: 10, Oid: 4}, {At: 12, Oid: 5}, {At: 12, Oid: 6}}
+				wrong := []zodb.Xid{{At: 12, Oid: 3}}
+				if indexed {
+					right = append(right, zodb.Xid{At: 12, Oid: 4})
+				} else {
+					right = append(right, zodb.Xid{At: 10, Oid: 1}, zodb.Xid{At: 10, Oid: 3})
+					wrong = append(wrong, zodb.Xid{At: 12, Oid: 4}, zodb.Xid{At: 11, Oid: 4}, zodb.Xid{At: 12, Oid: 7})
+				}
+				for _, xid := range right {
+					if err := storagetest.CheckLoad(r.ctx, r.Storage, r.model, xid); err != nil {
+						t.Errorf("%s: %v", xid, err)
+					}
+				}
+				for _, xid := range wrong {
+					r.wantCorrupt(xid)
+				}
+				var corrupt *storage.CorruptError
+				if err := r.Iterate(r.ctx, 0, zodb.TidMax, func(*storage.Txn) error { return nil }); !indexed && !errors.As(err, &corrupt) {
+					t.Errorf("iterate: %v", err)
+				}
+			})
+		}
 	}
 }
 

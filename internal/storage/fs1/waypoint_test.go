@@ -48,14 +48,14 @@ func TestLoadsOfManyRevisionsAreNotAllWalks(t *testing.T) {
 		if err := storagetest.CheckLoad(r.ctx, r.Storage, r.model, xid); err != nil {
 			t.Fatal(err)
 		}
-		pos, end, ok := df.lookup(xid.Oid)
+		p, ok, _ := df.lookup(xid)
 		if !ok {
 			t.Fatal("no object")
 		}
 		file := &countingReader{ReaderAt: df.f}
-		ld := &loader{f: file, end: end, ways: &df.ways}
-		_, _ = ld.find(r.ctx, xid, pos)
-		if file.n > 4*waypointEvery {
+		ld := &loader{df: df, f: file, at: p}
+		_, _ = ld.find(r.ctx, xid, p.pos)
+		if file.n > 2*4*waypointEvery {
 			t.Fatalf("%d reads for %s", file.n, xid)
 		}
 	}
