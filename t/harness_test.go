@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -32,7 +33,19 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(helperEnv); name != "" {
 		os.Exit(runHelper(name, flag.Args()))
 	}
+	catchIgnored()
 	os.Exit(testMain(m))
+}
+
+// catchIgnored makes signals that this process was started to ignore, as by nohup(1)
+// or in the background of a script, ones that it catches: what it starts would ignore
+// them as well, while execve(2) sets those that are caught to their default.
+func catchIgnored() {
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 }
 
 func testMain(m *testing.M) int {
@@ -321,7 +334,7 @@ func (s *Server) WaitExit() int {
 	s.t.Helper()
 	select {
 	case <-s.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Errorf("server does not end; aborting it\n%s", s.printed())
 		s.abort()
 		_ = s.cmd.Process.Kill()
