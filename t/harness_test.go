@@ -58,7 +58,7 @@ func testMain(m *testing.M) int {
 	// All that tests make is below dir, so what they leave can be found.
 	os.Setenv("TMPDIR", dir)
 	binary = filepath.Join(dir, "wcfs") // the process must be called wcfs
-	build := exec.Command("go", "build", "-o", binary, "../wcfs")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../wcfs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build wcfs: %s\n%s", err, out)

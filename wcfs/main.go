@@ -111,7 +111,7 @@ program can read or map into memory, as of now and as of any past transaction.`,
 	})
 	addGroup(root, "Servers:", newServe(), newMount(), newList(), newStatus(), newStop())
 	addGroup(root, "Databases:", newImport(), newExport(), newLs(), newLog(), newDiff(), newCat())
-	addGroup(root, "More:", newDemo())
+	addGroup(root, "More:", newDemo(), newVersion())
 	root.SetHelpCommandGroupID("More:")
 	root.AddCommand(newMan())
 	return root

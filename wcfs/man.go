@@ -1,10 +1,10 @@
 package main
 
 import (
-	"time"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/wcfs/wcfs/internal/release"
 )
 
 // newMan returns the hidden command that writes the manual pages. They come
@@ -15,8 +15,8 @@ func newMan() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			epoch := time.Unix(0, 0) // pages of one version are the same whenever they are made
-			header := &doc.GenManHeader{Title: "WCFS", Section: "1", Source: "wcfs", Manual: "wcfs", Date: &epoch}
+			date := release.Built().Time // pages of one version are the same whenever they are made
+			header := &doc.GenManHeader{Title: "WCFS", Section: "1", Source: "wcfs " + release.Version, Manual: "wcfs", Date: &date}
 			return doc.GenManTree(cmd.Root(), header, args[0])
 		},
 	}
