@@ -137,13 +137,16 @@ type Config struct {
 	ZURL     string   // what .wcfs/zurl must say
 	Typed    string   // the url as typed, if not ZURL
 	Dir      string   // mount point; a new directory if empty
-	TypedDir string   // the mount point as typed, if not Dir; "-" for none
+	TypedDir string   // the mount point as typed, if not Dir; "-" for none, noArgument for an empty one
 	Env      []string // environment; nil for that of the test
 	WorkDir  string   // current directory; "" for that of the test
 	Stderr   string   // where its stderr goes, if not to what Log returns
 	Under    []string // program that executes the server, with arguments
 	Join     bool     // keep .wcfs/zurl open, as clients do; see Leave
 }
+
+// noArgument stands for an argument that is there and empty.
+const noArgument = "\x00"
 
 // Launch starts a server, which is stopped when the test ends.
 func Launch(t testing.TB, c Config) *Server {
@@ -184,7 +187,7 @@ func launch(t testing.TB, c Config) *Server {
 	}
 	args = append(args, c.Typed)
 	if c.TypedDir != "-" {
-		args = append(args, c.TypedDir)
+		args = append(args, strings.TrimSuffix(c.TypedDir, noArgument))
 	}
 	s := &Server{t: t, Dir: c.Dir, ZURL: c.ZURL, exited: make(chan struct{})}
 	s.log = filepath.Join(t.TempDir(), "log")

@@ -19,8 +19,9 @@ const controlVersion = 1
 func newList() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list [--json]",
-		Short: "List the servers of this host",
+		Use:        "list [--json]",
+		SuggestFor: []string{"ps", "servers"},
+		Short:      "List the servers of this host",
 		Long: `List the servers of this host: where they are mounted, their process, how long
 that runs, the database, and a state: ok; dead: the process is gone and its mount
 is left; stuck: it does not answer; private: only another user can ask it;

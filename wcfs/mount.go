@@ -28,10 +28,9 @@ const (
 func newMount() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "mount [OPTIONS] ZURL [MOUNTPOINT]",
+		Use:   "mount [OPTIONS] DATABASE [MOUNTPOINT]",
 		Short: "Start a server in the background",
-		Long: `Mount the database ZURL on MOUNTPOINT as wcfs serve does, but in the
-background. The command returns when the mount has answered, and prints where it
+		Long: `Mount DATABASE on MOUNTPOINT as wcfs serve does, but in the background. The command returns when the mount has answered, and prints where it
 is. If the server cannot start, its error and its exit code are those of this
 command, and nothing of it is left.
 

@@ -14,8 +14,9 @@ import (
 func newStatus() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status [--json] [ZURL|MOUNTPOINT]",
-		Short: "Tell how servers are",
+		Use:        "status [--json] [DATABASE|MOUNTPOINT]",
+		SuggestFor: []string{"show", "info", "health"},
+		Short:      "Tell how servers are",
 		Long: `Examine the server of a database or on a mount point; all servers without an
 argument. One line says of each thing that was looked at whether it is ok. If a
 server does not answer within ` + probeLimit.String() + `, it follows what its threads wait for in the
@@ -28,7 +29,7 @@ kernel and who uses the mount. The command itself never hangs.
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return &usageError{msg: fmt.Sprintf("status: expected at most ZURL or MOUNTPOINT, got %d arguments", len(args)),
+				return &usageError{msg: fmt.Sprintf("status: expected at most DATABASE or MOUNTPOINT, got %d arguments", len(args)),
 					text: "Usage: wcfs " + cmd.Use}
 			}
 			return nil
@@ -89,7 +90,7 @@ func serversFor(args []string) ([]control.Server, error) {
 // newTarget turns what a person typed for a server into what control understands.
 func newTarget(arg string) (control.Target, error) {
 	if arg == "" {
-		return control.Target{}, &usageError{msg: "ZURL or MOUNTPOINT must not be empty"}
+		return control.Target{}, &usageError{msg: "DATABASE or MOUNTPOINT must not be empty"}
 	}
 	zurl, err := resolveURL(arg)
 	if err != nil {

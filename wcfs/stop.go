@@ -17,8 +17,9 @@ const minStop = time.Second
 func newStop() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:   "stop [OPTIONS] ZURL|MOUNTPOINT",
-		Short: "Stop a server, whatever state it is in",
+		Use:        "stop [OPTIONS] DATABASE|MOUNTPOINT",
+		SuggestFor: []string{"umount", "unmount", "kill", "end"},
+		Short:      "Stop a server, whatever state it is in",
 		Long: `Stop the server of a database or on a mount point, and leave nothing: no mount,
 no process of the server, and no client in this mount namespace, since a client
 would go on without its data. It is fine if no server is running.
@@ -35,7 +36,7 @@ and the exit code is 11. What is done is said on stderr.
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &usageError{msg: fmt.Sprintf("stop: expected ZURL or MOUNTPOINT, got %d arguments", len(args)),
+				return &usageError{msg: fmt.Sprintf("stop: expected DATABASE or MOUNTPOINT, got %d arguments", len(args)),
 					text: "Usage: wcfs " + cmd.Use}
 			}
 			if timeout < minStop {
