@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -70,16 +71,21 @@ func printList(servers []control.Summary) error {
 		if s.Started != nil {
 			uptime = time.Since(*s.Started).Truncate(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Mountpoint, pid, uptime, s.ZURL, s.State)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", harmlessLine(s.Mountpoint), pid, uptime, harmlessLine(s.ZURL), s.State)
 	}
 	return w.Flush()
 }
 
 func printJSON(document any) error {
-	out := json.NewEncoder(os.Stdout)
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
-	return out.Encode(document)
+	if err := out.Encode(document); err != nil {
+		return err
+	}
+	_, err := os.Stdout.Write(harmlessJSON(text.Bytes()))
+	return err
 }
 
 // noArgs refuses arguments.

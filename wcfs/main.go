@@ -41,14 +41,14 @@ func run(name string, args []string) int {
 	// that comes when all is done must not make a failure of it.
 	context.AfterFunc(ctx, stop)
 
-	err := execute(ctx, name, args)
+	err := orInterrupted(ctx, execute(ctx, name, args))
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintln(os.Stderr, "wcfs:", oneLine(err))
 	var usage *usageError
 	if errors.As(err, &usage) && usage.text != "" {
-		fmt.Fprintln(os.Stderr, usage.text)
+		fmt.Fprintln(os.Stderr, harmless(usage.text))
 	}
 	return exitCode(err)
 }
@@ -218,5 +218,5 @@ func suggest(root *cobra.Command, word string) string {
 
 // oneLine puts an error on one line, as one terminal message should be.
 func oneLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " ")
+	return harmless(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " "))
 }

@@ -172,7 +172,7 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 		}
 	case terminal:
 		opt.OnReady = func(dir string) {
-			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
+			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", harmlessLine(storage.Redact(opt.ZURL)), harmlessLine(dir))
 		}
 	}
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
@@ -214,7 +214,7 @@ func choosePoint(zurl string) (string, error) {
 	dir, foreign, err := mount.Choose(zurl)
 	if foreign != nil {
 		fmt.Fprintf(os.Stderr, "wcfs: the usual place is not free: %s: %s; using %s, where only this program and its Go clients look\n",
-			foreign.Dir, foreign.Msg, dir)
+			foreign.Dir, harmlessLine(foreign.Msg), dir)
 	}
 	return dir, err
 }

@@ -116,10 +116,10 @@ func printReport(i int, r *control.Report) {
 		if c.Detail != "" {
 			line += ": " + c.Detail
 		}
-		fmt.Println(line)
+		fmt.Println(harmlessLine(line))
 	}
 	if r.Dump != nil {
-		r.Dump.Print(os.Stdout)
+		r.Dump.Print(harmlessWriter{os.Stdout})
 	}
 }
 

@@ -16,6 +16,7 @@ const minStop = time.Second
 
 func newStop() *cobra.Command {
 	var timeout time.Duration
+	var kill bool
 	cmd := &cobra.Command{
 		Use:        "stop [OPTIONS] DATABASE|MOUNTPOINT",
 		SuggestFor: []string{"umount", "unmount", "kill", "end"},
@@ -29,6 +30,10 @@ the kernel is told to give up the connection to it, so that all who wait for it
 get free, and it is ended by SIGQUIT, which dumps its goroutines into its log, and
 by SIGKILL. Then clients that still use the mount are ended by SIGTERM and SIGKILL,
 and the exit code is 11. What is done is said on stderr.
+
+Who only stands in the mount, as a shell does after cd, has nothing to lose and is
+not ended, but named: the mount is detached, and the exit code is 1. With --kill such
+processes are ended, too, but for those that this command was started by.
 
 ` + exitCodesHelp,
 		Example: `  wcfs stop data.fs
@@ -52,15 +57,19 @@ and the exit code is 11. What is done is said on stderr.
 			return control.Stop(cmd.Context(), target, control.StopOptions{
 				Prober:  prober(),
 				Timeout: timeout,
-				Logf:    func(format string, args ...any) { fmt.Fprintf(os.Stderr, "wcfs: "+format+"\n", args...) },
+				Kill:    kill,
+				Logf: func(format string, args ...any) {
+					fmt.Fprintf(os.Stderr, "wcfs: %s\n", harmlessLine(fmt.Sprintf(format, args...)))
+				},
 				Dump: func(why string, d *control.Dump) {
-					fmt.Fprintln(os.Stderr, "wcfs:", why)
-					d.Print(os.Stderr)
+					fmt.Fprintln(os.Stderr, "wcfs:", harmlessLine(why))
+					d.Print(harmlessWriter{os.Stderr})
 				},
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 25*time.Second, "time that stopping may take")
+	cmd.Flags().BoolVar(&kill, "kill", false, "end also who only stands in the mount, as shells do")
 	return cmd
 }
 
