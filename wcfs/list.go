@@ -26,7 +26,8 @@ func newList() *cobra.Command {
 		Long: `List the servers of this host: where they are mounted, their process, how long
 that runs, the database, and a state: ok; dead: the process is gone and its mount
 is left; stuck: it does not answer; private: only another user can ask it;
-failing: it answers wrongly.
+failing: it answers wrongly. Servers in the background that ended by themselves are
+told on stderr with the reason, until another one serves there, or wcfs stop.
 
 Passwords in urls are not shown. A server that does not answer within ` + probeLimit.String() + ` is
 stuck; the command never hangs.`,
@@ -45,15 +46,25 @@ stuck; the command never hangs.`,
 			}
 			if asJSON {
 				return printJSON(struct {
-					Version int               `json:"version"`
-					Servers []control.Summary `json:"servers"`
-				}{controlVersion, summaries})
+					Version int                 `json:"version"`
+					Servers []control.Summary   `json:"servers"`
+					Ended   []control.LastWords `json:"ended,omitempty"`
+				}{controlVersion, summaries, control.Ended()})
 			}
-			return printList(summaries)
+			err = printList(summaries)
+			tellEnded(control.Ended())
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
+}
+
+// tellEnded tells of servers that have ended and why.
+func tellEnded(ended []control.LastWords) {
+	for i := range ended {
+		fmt.Fprintf(os.Stderr, "wcfs: %s\n", harmlessLine(ended[i].String()))
+	}
 }
 
 func printList(servers []control.Summary) error {

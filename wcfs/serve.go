@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/wcfs/wcfs/internal/control"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/server"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -161,10 +162,12 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
+	var last *control.LastWords
 	switch {
 	case back != nil:
 		opt.OnReady = func(dir string) {
 			out.leaveStderr()
+			last = control.Serving(dir, storage.Redact(opt.ZURL), f.logFile)
 			if err := back.ready(dir); err != nil {
 				glog.Errorf("whoever started this is gone: %s", err)
 				cancel()
@@ -176,7 +179,11 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 		}
 	}
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
-	return server.Run(ctx, opt)
+	err = server.Run(ctx, opt)
+	if last != nil {
+		last.End(err, exitCode(err))
+	}
+	return err
 }
 
 // serveOptions turns the command line into what the server understands.

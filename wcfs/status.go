@@ -20,7 +20,8 @@ func newStatus() *cobra.Command {
 		Long: `Examine the server of a database or on a mount point; all servers without an
 argument. One line says of each thing that was looked at whether it is ok. If a
 server does not answer within ` + probeLimit.String() + `, it follows what its threads wait for in the
-kernel and who uses the mount. The command itself never hangs.
+kernel and who uses the mount. The command itself never hangs. Why a server in the
+background ended that was not told to is said on stderr, also when it is gone.
 
 ` + exitCodesHelp,
 		Example: `  wcfs status
@@ -41,7 +42,7 @@ kernel and who uses the mount. The command itself never hangs.
 }
 
 func status(cmd *cobra.Command, args []string, asJSON bool) error {
-	servers, failed := serversFor(args)
+	servers, ended, failed := serversFor(args)
 	var notRunning *control.Error
 	if failed != nil && !asNotRunning(failed, &notRunning) {
 		return failed
@@ -58,12 +59,15 @@ func status(cmd *cobra.Command, args []string, asJSON bool) error {
 	}
 	if asJSON {
 		err := printJSON(struct {
-			Version int              `json:"version"`
-			Servers []control.Report `json:"servers"`
-		}{controlVersion, reports})
+			Version int                 `json:"version"`
+			Servers []control.Report    `json:"servers"`
+			Ended   []control.LastWords `json:"ended,omitempty"`
+		}{controlVersion, reports, ended})
 		if err != nil {
 			return err
 		}
+	} else {
+		tellEnded(ended)
 	}
 	if failed != nil {
 		return failed
@@ -71,20 +75,22 @@ func status(cmd *cobra.Command, args []string, asJSON bool) error {
 	return worst(reports)
 }
 
-// serversFor returns the servers that the user named: all without a name.
-func serversFor(args []string) ([]control.Server, error) {
+// serversFor returns the servers that the user named, all without a name, and the
+// last words of those that ended.
+func serversFor(args []string) ([]control.Server, []control.LastWords, error) {
 	if len(args) == 0 {
 		servers, err := control.Servers()
 		if err == nil && len(servers) == 0 {
 			err = &control.Error{Kind: control.NotRunning, Msg: "no server is running"}
 		}
-		return servers, err
+		return servers, control.Ended(), err
 	}
 	target, err := newTarget(args[0])
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return target.Find()
+	servers, err := target.Find()
+	return servers, target.LastWords(), err
 }
 
 // newTarget turns what a person typed for a server into what control understands.

@@ -104,6 +104,7 @@ func stopUnmounted(ctx context.Context, t Target, opt StopOptions) error {
 			}
 		}
 		mount.RemovePoint(dir)
+		forgetLast(dir)
 	}
 	if !found {
 		opt.Logf("%s: not running", t)
@@ -178,6 +179,7 @@ func (stop *stopper) run() error {
 		return &Error{Kind: LeftOver, Msg: unmountText(dir, err), Hint: "try: umount -l " + dir, Err: err}
 	}
 	mount.RemovePoint(dir)
+	forgetLast(dir)
 	return stop.outcome(ended)
 }
 

@@ -245,3 +245,14 @@ func badDir(dir string, err error) error {
 	}
 	return e
 }
+
+// OwnPlace returns the directory that only this user can put something into, which
+// is made if that is wanted.
+func OwnPlace(create bool) (dir string, err error) {
+	dir = fmt.Sprint(ownRoot, os.Geteuid())
+	f, err := openRoot(dir, create)
+	if err != nil {
+		return "", err
+	}
+	return dir, f.Close()
+}
