@@ -180,3 +180,46 @@ func TestBareRootIsEnough(t *testing.T) {
 	require.Contains(t, out, "12345678\n")
 	require.Contains(t, out, "ok - read .wcfs/stats")
 }
+
+// TestUserUnmountsWithoutMtab: a system that was never booted has no /etc/mtab, and
+// fusermount3 does not unmount there.
+func TestUserUnmountsWithoutMtab(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"fusermount3", "setpriv", "umount"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("there is no %s", program)
+		}
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "wcfs-t-") // where others may look
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	copyFile(t, binary, filepath.Join(dir, "wcfs"))
+	copyFile(t, CopyDatabase(t, "topo"), filepath.Join(dir, "data.fs"))
+	out := script(t, dir, `
+		cd $ROOT
+		chmod 755 wcfs
+		chmod 644 data.fs
+		mkdir mnt etc
+		cp -a /etc/. etc
+		rm -f etc/mtab
+		mount --bind etc /etc
+		mknod -m 666 fuse c 10 229
+		mount --bind fuse /dev/fuse
+		mount -t tmpfs -o mode=1777 none /dev/shm
+		chown 65534 mnt .
+		user() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+		user ./wcfs mount data.fs $ROOT/mnt
+		setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'cd mnt; exec sleep 1000' &
+		trap 'kill $!; umount -l $ROOT/mnt 2>/dev/null || :' EXIT
+		until [ "$(readlink /proc/$!/cwd)" = $ROOT/mnt ]; do :; done
+		user ./wcfs stop $ROOT/mnt || echo "code $?"
+		! grep " $ROOT/mnt " /proc/mounts
+		user ./wcfs mount data.fs $ROOT/mnt
+		user ./wcfs stop $ROOT/mnt
+		! grep " $ROOT/mnt " /proc/mounts
+		ls -A mnt`)
+	require.Contains(t, out, "cannot be unmounted: it is in use")
+	require.Contains(t, out, "code 1\n")
+	require.NotContains(t, out, "mtab")
+}
