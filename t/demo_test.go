@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,7 +50,8 @@ const smallPipe = 4096
 
 func newDemo(t testing.TB, interval time.Duration, options ...string) *Demo {
 	d := &Demo{t: t, tmp: t.TempDir(), err: new(strings.Builder)}
-	d.cmd = exec.Command(binary, append([]string{"demo", "--interval", interval.String()}, options...)...)
+	line := append(slices.Clone(hearsHangup), binary, "demo", "--interval", interval.String())
+	d.cmd = exec.Command(line[0], append(line[1:], options...)...)
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "TERM=xterm", "NO_COLOR=")
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	timer := time.AfterFunc(limit, func() {

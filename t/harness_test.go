@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -33,20 +32,13 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(helperEnv); name != "" {
 		os.Exit(runHelper(name, flag.Args()))
 	}
-	catchIgnored()
 	os.Exit(testMain(m))
 }
 
-// catchIgnored makes signals that this process was started to ignore, as by nohup(1)
-// or in the background of a script, ones that it catches: what it starts would ignore
-// them as well, while execve(2) sets those that are caught to their default.
-func catchIgnored() {
-	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM} {
-		if signal.Ignored(sig) {
-			signal.Notify(make(chan os.Signal, 1), sig)
-		}
-	}
-}
+// hearsHangup is what runs a program so that SIGHUP ends it, also if that was ignored
+// when the tests were started, as by nohup(1). All others are left with that: the
+// terminal that goes away tells them, too.
+var hearsHangup = []string{"env", "--default-signal=HUP"}
 
 func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "wcfs-t-")

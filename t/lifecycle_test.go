@@ -70,7 +70,7 @@ func TestSignalsEndTheServerCleanly(t *testing.T) {
 // the same of a terminal that goes away.
 func TestHangupIsAnOrderlyEnd(t *testing.T) {
 	t.Parallel()
-	s := Start(t, "topo")
+	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Under: hearsHangup})
 	s.Signal(syscall.SIGHUP)
 	require.Zero(t, s.WaitExit(), s.Log())
 	s = Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Under: []string{"nohup"}})
