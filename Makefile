@@ -1,6 +1,11 @@
-# Everything sets itself up; on a bare Debian only go, gcc and make are needed.
+# Everything sets itself up; on a bare Debian only make and Go are needed, and gcc for
+# the tests. What is missing is named, or installed where that may be.
 
 GO      ?= go
+export GO
+# The stamp below says of which commit this is, also in a checkout of another user and
+# in an archive, where the go command would fail or know nothing.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -9,9 +14,10 @@ UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 # How long make soak runs, and what its writer leaves out; see t/witness/chaos.py.
 SOAK    ?= 2h
 WITHOUT ?=
-VERSION ?= 0.0.$(shell git rev-list --count HEAD 2>/dev/null || echo 0)
+VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/release/release.go)
+STAMP    = -X github.com/wcfs/wcfs/internal/release.stamp=$(shell dist/stamp.sh)
 
-.PHONY: all build demo run test soak bench fuzz lint setup install uninstall deb clean help
+.PHONY: all build demo run test testsetup soak bench fuzz lint setup install uninstall deb release clean help
 
 all: build
 
@@ -19,7 +25,8 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 build: ## build bin/wcfs, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/wcfs ./wcfs
+	@t/setup.sh go
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(STAMP)" -o bin/wcfs ./wcfs
 
 demo: setup build ## show in a few seconds what this is for
 	@bin/wcfs demo
@@ -27,18 +34,21 @@ demo: setup build ## show in a few seconds what this is for
 run: setup build ## serve the sample database until Ctrl-C
 	@t/run.sh bin/wcfs t/testdata/basic.fs
 
-setup: ## check what mounting and testing need; install or name what is missing
+setup: ## check what building and mounting need; install or name what is missing
+	@t/setup.sh go
 	@t/setup.sh
 
-test: setup build bin/venv lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
+test: testsetup build bin/venv lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 15000
-	@t/setup.sh test
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m $$($(GO) list ./t/... | grep -v /witness)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/witness -duration 1m -without "$(WITHOUT)"
 
-soak: setup bin/venv ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
+testsetup: setup
+	@t/setup.sh test
+
+soak: testsetup bin/venv ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./t -run StartRightAfterAnEnd -restarts 1000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/transfer -kills 500 -appends 10000
@@ -60,17 +70,21 @@ bench: setup build ## run the benchmarks
 fuzz: ## fuzz every target for FUZZTIME (default 1m)
 	@t/fuzz.sh $${FUZZTIME:-1m}
 
-install: build ## install below $DESTDIR: program, mount helper, unit, manual, completion
+# No go is needed for that: root may have none in its PATH.
+install: bin/wcfs ## install what make has built below $DESTDIR: program, mount helper, unit, manual, completion
 	@dist/install.sh bin/wcfs "$(DESTDIR)" "$(PREFIX)" "$(SBIN)" "$(UNITS)"
+
+bin/wcfs:
+	@echo "there is no bin/wcfs to install: run make first, as the user who has Go" >&2; exit 1
 
 uninstall: ## remove what install has put there
 	@dist/uninstall.sh "$(DESTDIR)" "$(PREFIX)" "$(SBIN)" "$(UNITS)"
 
 deb: build ## build a Debian package below bin/
-	@rm -rf bin/deb
-	@dist/install.sh bin/wcfs "$(CURDIR)/bin/deb" /usr /usr/sbin /usr/lib/systemd/system
-	@dist/deb.sh bin/deb "$(VERSION)" "bin/wcfs_$(VERSION)_$$(dpkg --print-architecture).deb"
-	@rm -rf bin/deb
+	@dist/deb.sh bin/wcfs bin
+
+release: ## build a tarball, a Debian package of it, and their checksums below dist-out/
+	@dist/release.sh "$(VERSION)" dist-out
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist-out

@@ -1,10 +1,25 @@
 #!/bin/sh
-# deb.sh DESTDIR VERSION OUT: makes a Debian package of what `make install
-# DESTDIR=...` has put below DESTDIR.
+# deb.sh BINARY DIR: makes a Debian package of what `make install` would install, in
+# DIR. The same source gives the same package.
 set -eu
-root=$1 version=$2 out=$3
+binary=$1 out=$2
+here=$(dirname "$0")
 arch=$(dpkg --print-architecture)
-size=$(du -sk "$root" | cut -f1)
+SOURCE_DATE_EPOCH=$("$here/stamp.sh" time)
+export SOURCE_DATE_EPOCH
+
+version=$("$binary" --version | sed -n '1s/^wcfs //p')
+stamp=$("$here/stamp.sh")
+# Between two versions the commit is part of the number.
+if [ -n "$stamp" ] && [ "$(git -C "$here" -c safe.directory='*' describe --tags --exact-match --dirty 2>/dev/null)" != "v$version" ]; then
+	version=$version+git$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d.%H%M%S).$(echo "$stamp" | cut -c1-7)
+fi
+
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"
+"$here/install.sh" "$binary" "$root" /usr /usr/sbin /usr/lib/systemd/system
+size=$(du -sk --apparent-size "$root" | cut -f1)
 mkdir -p "$root/DEBIAN"
 cat > "$root/DEBIAN/control" <<END
 Package: wcfs
@@ -30,4 +45,4 @@ if [ -d /run/systemd/system ]; then
 fi
 END
 chmod 755 "$root/DEBIAN/postinst"
-dpkg-deb --root-owner-group --build "$root" "$out"
+dpkg-deb -Zgzip --root-owner-group --build "$root" "$out/wcfs_${version}_$arch.deb"

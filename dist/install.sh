@@ -11,12 +11,15 @@ mkdir -p "$root$sbin"
 ln -sf "$prefix/bin/wcfs" "$root$sbin/mount.wcfs"
 install -d "$root$units" "$root/etc/wcfs"
 sed "s|/usr/bin/wcfs|$prefix/bin/wcfs|" "$here/wcfs@.service" > "$root$units/wcfs@.service"
+chmod 644 "$root$units/wcfs@.service"
 install -D -m 644 "$here/wcfs.tmpfiles" "$root$prefix/lib/tmpfiles.d/wcfs.conf"
 
 man=$root$prefix/share/man
-install -D -m 644 "$here/mount.wcfs.8" "$man/man8/mount.wcfs.8"
-install -d "$man/man1"
+install -d "$man/man1" "$man/man8"
 "$binary" __man "$man/man1"
+# The page that is written by hand has date and version of the others.
+sed "s|^\.TH .*|$(sed -n 's/^\.TH "WCFS" "1"/.TH "MOUNT.WCFS" "8"/p' "$man/man1/wcfs.1")|" "$here/mount.wcfs.8" > "$man/man8/mount.wcfs.8"
+chmod 644 "$man/man8/mount.wcfs.8"
 
 share=$root$prefix/share
 install -d "$share/bash-completion/completions" "$share/zsh/site-functions" "$share/fish/vendor_completions.d"

@@ -309,3 +309,53 @@ func TestMountOfAnotherUser(t *testing.T) {
 	require.Contains(t, words, "only they and root can stop it")
 	b.requireServed()
 }
+
+// TestServerThatDiedLeavesItsReason: status and list tell it after the fact, until
+// there is a new server, or somebody has said that he knows.
+func TestServerThatDiedLeavesItsReason(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log")
+	b := MountBackground(t, "--log-file", log)
+	pid := b.Pid()
+	require.NotContains(t, told(t, "status", b.Path), "ended")
+
+	b.Kill()
+	for _, args := range [][]string{{"list"}, {"status"}, {"status", b.Path}, {"status", b.Dir}, {"list", "--json"}, {"status", "--json", b.Path}} {
+		text := told(t, args...)
+		require.Contains(t, text, "it did not say why: it was killed (by kill -9", args)
+		require.Contains(t, text, log, args)
+		require.Contains(t, text, b.Dir, args)
+	}
+	code, words := b.Stop()
+	require.Zero(t, code, words)
+	require.NotContains(t, told(t, "status", b.Path), "it was killed")
+
+	// An error is told, and that of a server of another place is not.
+	code, _, words = wcfs(t, "mount", b.Path)
+	require.Zero(t, code, words)
+	require.NotEqual(t, pid, b.Pid())
+	require.NoError(t, os.Truncate(b.Path, 100)) // it cannot be followed any more
+	until(t, "it gives up", func() bool { return len(b.Pids()) == 0 })
+	text := told(t, "status", b.Path)
+	require.Regexp(t, `wcfs: `+b.Dir+`: the server of `+b.ZURL+` \(pid \d+\) ended at \S+ with code 1: watch the database: `, text)
+	code, _, stderr := wcfs(t, "status", b.Dir)
+	require.Equal(t, 4, code, stderr)
+	require.NotContains(t, told(t, "status", "/nothing.fs"), b.Dir)
+
+	// A new one has nothing to do with that.
+	copyFile(t, "testdata/topo.fs", b.Path)
+	code, _, words = wcfs(t, "mount", b.Path)
+	require.Zero(t, code, words)
+	require.NotContains(t, told(t, "list"), b.Dir+": the server of")
+	code, words = b.Stop()
+	require.Zero(t, code, words)
+	require.NotContains(t, told(t, "list"), b.Dir)
+	b.requireNothing()
+}
+
+// told returns all that a command says.
+func told(t *testing.T, args ...string) string {
+	t.Helper()
+	_, out, words := wcfs(t, args...)
+	return out + words
+}

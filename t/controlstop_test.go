@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/moby/sys/mountinfo"
 	"github.com/stretchr/testify/require"
@@ -247,4 +249,98 @@ func TestStartsAndStopsAtTheSameTime(t *testing.T) {
 	code, words := b.Stop()
 	require.Zero(t, code, words)
 	b.requireNothing()
+}
+
+// TestStopLeavesWhoOnlyStandsThere, and names them, unless it is told otherwise.
+func TestStopLeavesWhoOnlyStandsThere(t *testing.T) {
+	t.Parallel()
+	for _, kill := range []bool{false, true} {
+		b := MountBackground(t)
+		pid := startIn(t, filepath.Join(b.Dir, "head"))
+		h := b.Hold("head/at")
+		var options []string
+		if kill {
+			options = append(options, "--kill")
+		}
+		code, words := b.Stop(options...)
+		b.requireNothing()
+		h.requireEnded(unix.SIGTERM) // it has something to lose
+		require.Regexp(t, fmt.Sprintf(`used by pid %d \(sleep, user \w+\): cwd\n`, pid), words)
+		if kill {
+			require.Equal(t, 11, code, words)
+			until(t, "it ends", func() bool { return statState(pid) == "" || statState(pid) == "Z" })
+			continue
+		}
+		require.Equal(t, 1, code, words)
+		require.Regexp(t, fmt.Sprintf(`still used by pid %d \(sleep, user \w+\): cwd; it has to let go, as by: cd /; wcfs stop --kill would have ended it\n$`, pid), words)
+		require.Equal(t, "S", statState(pid))
+	}
+}
+
+// statState returns the state of a process, "" if it is gone.
+func statState(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	state, _, _ := strings.Cut(rest, " ")
+	return state
+}
+
+// TestDetachedMountKeepsNobodyOut: somebody is inside, and goes on there; another
+// server can have the place.
+func TestDetachedMountKeepsNobodyOut(t *testing.T) {
+	t.Parallel()
+	b := MountBackground(t)
+	h := b.Hold("head/bigfile")
+	old := b.Pid()
+	flags := unix.MNT_DETACH
+	require.NoError(t, unix.Unmount(b.Dir, flags))
+	code, out, words := wcfs(t, "mount", b.Path)
+	require.Zero(t, code, words)
+	require.Equal(t, b.Dir+"\n", out)
+	require.NotEmpty(t, content(t, filepath.Join(b.Dir, "head/at")))
+	require.NotEmpty(t, statState(old), "who is inside is served")
+	require.Equal(t, "ENOENT", h.Ask("open " + filepath.Join(b.Dir, "head/unknown"))[:6])
+	h.Kill()
+	until(t, "the old server ends", func() bool { return statState(old) == "" })
+	require.NotEmpty(t, content(t, filepath.Join(b.Dir, "head/at")))
+	code, words = b.Stop()
+	require.Zero(t, code, words)
+	b.requireNothing()
+}
+
+// TestNamesOfOthersAreShownHarmless: whoever chooses a mount point or a program does not
+// choose what terminals of others do.
+func TestNamesOfOthersAreShownHarmless(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a\x1b[2Jb\rc\u009b\xff")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	b := NewBackground(t)
+	path := filepath.Join(t.TempDir(), "d\x1b]0;x\x07.fs")
+	copyFile(t, b.Path, path)
+	code, _, words := wcfs(t, "mount", path, dir)
+	require.Zero(t, code, words)
+	t.Cleanup(func() { _, _, _ = wcfs(t, "stop", dir) })
+	sleep := filepath.Join(t.TempDir(), "s\x1bp\xff")
+	copyFile(t, "/bin/sleep", sleep)
+	require.NoError(t, os.Chmod(sleep, 0o755))
+	cmd := exec.Command(sleep, "1000")
+	cmd.Dir = filepath.Join(dir, "head")
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	require.NoError(t, start(cmd))
+	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"status"}, {"status", dir}, {"status", "--json", dir}, {"mount", path, dir}, {"stop", dir + "/nothing"}, {"stop", "--kill", dir}} {
+		_, out, words := wcfs(t, args...)
+		if args[0] == "mount" {
+			out = "" // for programs
+		}
+		require.NotRegexp(t, "[\x00-\x08\x0b-\x1f\x7f\u0080-\u009f]", out+words, args)
+		require.True(t, utf8.ValidString(out+words), args)
+		if args[0] != "list" {
+			require.Contains(t, out+words, `\`, args)
+		}
+		if args[0] == "stop" && len(args) == 3 {
+			require.Contains(t, words, `(s\x1bp\xff, `)
+		}
+	}
+	_ = cmd.Wait()
+	require.Empty(t, wcfsMounts(dir))
 }

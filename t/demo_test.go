@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,17 +32,26 @@ type Demo struct {
 func StartDemo(t testing.TB, interval time.Duration, options ...string) *Demo {
 	t.Helper()
 	d := newDemo(t, interval, options...)
-	out, err := d.cmd.StdoutPipe()
+	out, theirs, err := os.Pipe()
 	require.NoError(t, err)
-	d.out = bufio.NewReader(out)
-	d.cmd.Stderr = d.err
+	defer theirs.Close()
+	t.Cleanup(func() { out.Close() })
+	_, err = unix.FcntlInt(theirs.Fd(), unix.F_SETPIPE_SZ, smallPipe)
+	require.NoError(t, err)
+	d.out = bufio.NewReaderSize(out, 1)
+	d.cmd.Stdout, d.cmd.Stderr = theirs, d.err
 	require.NoError(t, start(d.cmd))
 	return d
 }
 
+// smallPipe is the size of the pipe that a demo writes to. The longest demo says more,
+// so it does not come to its end while a test is slow to read.
+const smallPipe = 4096
+
 func newDemo(t testing.TB, interval time.Duration, options ...string) *Demo {
 	d := &Demo{t: t, tmp: t.TempDir(), err: new(strings.Builder)}
-	d.cmd = exec.Command(binary, append([]string{"demo", "--interval", interval.String()}, options...)...)
+	line := append(slices.Clone(hearsHangup), binary, "demo", "--interval", interval.String())
+	d.cmd = exec.Command(line[0], append(line[1:], options...)...)
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "TERM=xterm", "NO_COLOR=")
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	timer := time.AfterFunc(limit, func() {
@@ -83,6 +93,17 @@ func (d *Demo) Processes() (left []int) {
 		}
 	}
 	return left
+}
+
+// servers returns which of them serve.
+func (d *Demo) servers() (list []int) {
+	for _, pid := range d.Processes() {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(string(text), "\x00serve\x00") {
+			list = append(list, pid)
+		}
+	}
+	return list
 }
 
 // files returns what is in the temporary directory.
@@ -187,7 +208,7 @@ func TestDemoLeavesNothingWhenItIsStopped(t *testing.T) {
 			require.NoError(t, d.cmd.Process.Signal(sig))
 			code, _, stderr := d.Wait()
 			require.Equal(t, 1, code)
-			require.Regexp(t, `^wcfs: stopped before the end: \w+ signal received\n$`, stderr)
+			require.Equal(t, "wcfs: interrupted\n", stderr)
 			d.NothingLeft()
 		}
 	}
@@ -220,7 +241,7 @@ func TestDemoTellsThatTheServerIsGone(t *testing.T) {
 	} {
 		d := StartDemo(t, 50*time.Millisecond, "--seconds", "60")
 		d.Until("  #4")
-		servers := d.Processes()
+		servers := d.servers()
 		require.Len(t, servers, 1)
 		require.NoError(t, syscall.Kill(servers[0], sig))
 		code, _, stderr := d.Wait()
@@ -247,7 +268,7 @@ func TestDemoThatIsKilledTakesItsServerAlong(t *testing.T) {
 func TestDemoOnATerminal(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{"NO_COLOR=", "NO_COLOR=1", "TERM=dumb"} {
-		d := newDemo(t, 50*time.Millisecond, "--seconds", "60")
+		d := newDemo(t, time.Second, "--seconds", "60")
 		d.cmd.Env = append(d.cmd.Env, env)
 		terminal := d.onTerminal()
 		row := d.Until("  #3")

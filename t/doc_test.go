@@ -66,3 +66,64 @@ func namesOf(pattern, text string) map[string]bool {
 	}
 	return names
 }
+
+// notRun begins a block of commands that the tests do not run, and says why.
+const notRun = "# not run by the test: "
+
+// commandBlocks returns the blocks of commands of a document: the literal ones after
+// "::". skipped counts those that say why they are not run.
+func commandBlocks(text string) (blocks []string, skipped int) {
+	in, block := false, ""
+	end := func() {
+		switch {
+		case strings.HasPrefix(block, notRun):
+			skipped++
+		case block != "":
+			blocks = append(blocks, block)
+		}
+		in, block = false, ""
+	}
+	for line := range strings.Lines(text + "\nend\n") {
+		switch code, indented := strings.CutPrefix(line, "    "); {
+		case in && indented:
+			block += code
+		case in && strings.TrimSpace(line) != "":
+			end()
+		case in && block != "":
+			block += line
+		}
+		if trimmed := strings.TrimSpace(line); !in && strings.HasSuffix(trimmed, "::") && !strings.HasPrefix(trimmed, "..") && !strings.Contains(line, "\"::\"") {
+			in = true
+		}
+	}
+	return blocks, skipped
+}
+
+// TestDocumentsCanBeTyped: every command of README.rst and guide.rst, word for word and
+// one after the other, in a fresh directory.
+func TestDocumentsCanBeTyped(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		path    string
+		blocks  int
+		skipped int
+		dir     func() string
+		says    []string
+	}{
+		{"../README.rst", 2, 1, func() string { return sourceTree(t) },
+			[]string{"Server, mount and database are gone again.", "imported temperature: <f8 (6000,)", " 2097152 "}},
+		{"../doc/guide.rst", 8, 0, func() string { return t.TempDir() },
+			[]string{"imported samples: <f8 (1000, 24)", "appended to temperature, now <f8 (2000, 24)", "ok - read head/at", " 2097152 "}},
+	} {
+		blocks, skipped := commandBlocks(content(t, c.path))
+		require.Equal(t, c.skipped, skipped, c.path)
+		require.Len(t, blocks, c.blocks, "%s: %q", c.path, blocks)
+		dir := c.dir()
+		out, err := shell(t, dir, "set -x\n"+strings.Join(blocks, "\n"), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		require.NoError(t, err, "%s: %s", c.path, out)
+		for _, text := range c.says {
+			require.Contains(t, out, text, c.path)
+		}
+		require.Empty(t, wcfsMounts(dir))
+	}
+}

@@ -35,6 +35,11 @@ func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
 }
 
+// hearsHangup is what runs a program so that SIGHUP ends it, also if that was ignored
+// when the tests were started, as by nohup(1). All others are left with that: the
+// terminal that goes away tells them, too.
+var hearsHangup = []string{"env", "--default-signal=HUP"}
+
 func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "wcfs-t-")
 	if err != nil {
@@ -45,7 +50,7 @@ func testMain(m *testing.M) int {
 	// All that tests make is below dir, so what they leave can be found.
 	os.Setenv("TMPDIR", dir)
 	binary = filepath.Join(dir, "wcfs") // the process must be called wcfs
-	build := exec.Command("go", "build", "-o", binary, "../wcfs")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../wcfs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build wcfs: %s\n%s", err, out)
@@ -124,13 +129,16 @@ type Config struct {
 	ZURL     string   // what .wcfs/zurl must say
 	Typed    string   // the url as typed, if not ZURL
 	Dir      string   // mount point; a new directory if empty
-	TypedDir string   // the mount point as typed, if not Dir; "-" for none
+	TypedDir string   // the mount point as typed, if not Dir; "-" for none, noArgument for an empty one
 	Env      []string // environment; nil for that of the test
 	WorkDir  string   // current directory; "" for that of the test
 	Stderr   string   // where its stderr goes, if not to what Log returns
 	Under    []string // program that executes the server, with arguments
 	Join     bool     // keep .wcfs/zurl open, as clients do; see Leave
 }
+
+// noArgument stands for an argument that is there and empty.
+const noArgument = "\x00"
 
 // Launch starts a server, which is stopped when the test ends.
 func Launch(t testing.TB, c Config) *Server {
@@ -171,7 +179,7 @@ func launch(t testing.TB, c Config) *Server {
 	}
 	args = append(args, c.Typed)
 	if c.TypedDir != "-" {
-		args = append(args, c.TypedDir)
+		args = append(args, strings.TrimSuffix(c.TypedDir, noArgument))
 	}
 	s := &Server{t: t, Dir: c.Dir, ZURL: c.ZURL, exited: make(chan struct{})}
 	s.log = filepath.Join(t.TempDir(), "log")
@@ -321,7 +329,7 @@ func (s *Server) WaitExit() int {
 	s.t.Helper()
 	select {
 	case <-s.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Errorf("server does not end; aborting it\n%s", s.printed())
 		s.abort()
 		_ = s.cmd.Process.Kill()

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -86,6 +87,51 @@ func TestUnitIsAccepted(t *testing.T) {
 	require.Empty(t, string(out))
 }
 
+// TestUnitCopesWithSpaces: its command line, as systemd makes it of a configuration,
+// is what serve understands, and errors that stay do not make it start again.
+func TestUnitCopesWithSpaces(t *testing.T) {
+	t.Parallel()
+	unit := content(t, "../dist/wcfs@.service")
+	line := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/wcfs (.*)$`).FindStringSubmatch(unit)
+	require.NotNil(t, line)
+	expand := func(env map[string]string) (args []string) { // systemd.service(5), Command lines
+		for _, word := range strings.Fields(line[1]) {
+			if name, ok := strings.CutPrefix(word, "$"); ok && !strings.HasPrefix(name, "{") {
+				args = append(args, strings.Fields(env[name])...)
+				continue
+			}
+			args = append(args, os.Expand(word, func(name string) string { return env[name] }))
+		}
+		return args
+	}
+	path := filepath.Join(t.TempDir(), "my data.fs")
+	copyFile(t, CopyDatabase(t, "topo"), path)
+	dir := filepath.Join(t.TempDir(), "my mount")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	for name, c := range map[string]Config{
+		"DATABASE": {ZURL: "file://" + path, Dir: dir},
+		"ZURL":     {ZURL: "file://" + path, Dir: defaultPoint("file://" + path)},
+	} {
+		env := map[string]string{name: path, "OPTIONS": "-pintimeout 9s"}
+		if c.Dir == dir {
+			env["MOUNTPOINT"] = dir
+		}
+		args := expand(env)
+		require.Equal(t, []string{"--", path, env["MOUNTPOINT"]}, args[len(args)-3:])
+		c.Options, c.Typed, c.TypedDir = args[:len(args)-2], path, env["MOUNTPOINT"]
+		if c.TypedDir == "" {
+			c.TypedDir = noArgument
+		}
+		s := Launch(t, c)
+		require.Equal(t, "9.0", content(t, s.Path(".wcfs/pintimeout")))
+		s.Stop()
+	}
+	prevented := regexp.MustCompile(`(?m)^RestartPreventExitStatus=(.*)$`).FindStringSubmatch(unit)
+	require.NotNil(t, prevented)
+	require.Subset(t, strings.Fields(prevented[1]), []string{"2", "3", "5", "7", "8", "9", "12"})
+	require.Regexp(t, `(?m)^StartLimitIntervalSec=\S+\nStartLimitBurst=\d+$`, unit)
+}
+
 // TestMountCallsTheHelper: mount(8) mounts by type, with options as in fstab, and
 // hands on what goes wrong.
 func TestMountCallsTheHelper(t *testing.T) {
@@ -97,7 +143,7 @@ func TestMountCallsTheHelper(t *testing.T) {
 		ln -sf $WCFS $ROOT/sbin/mount.wcfs
 		mount --bind $ROOT/sbin /sbin
 		trap '$WCFS stop $PWD/mnt' EXIT
-		mount -t wcfs -o _netdev,nofail,pintimeout=5s $PWD/data.fs $PWD/mnt
+		mount -t wcfs -o _netdev,nofail,lazytime,strictatime,dirsync,silent,iversion,X-a,comment=b,pintimeout=5s $PWD/data.fs $PWD/mnt
 		mount -t wcfs $PWD/data.fs $PWD/mnt # as mount -a does again
 		test $(grep -c " $PWD/mnt fuse.wcfs " /proc/mounts) = 1
 		cat mnt/.wcfs/pintimeout; echo
@@ -133,4 +179,47 @@ func TestBareRootIsEnough(t *testing.T) {
 		wcfs stop /tmp/climate`)
 	require.Contains(t, out, "12345678\n")
 	require.Contains(t, out, "ok - read .wcfs/stats")
+}
+
+// TestUserUnmountsWithoutMtab: a system that was never booted has no /etc/mtab, and
+// fusermount3 does not unmount there.
+func TestUserUnmountsWithoutMtab(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"fusermount3", "setpriv", "umount"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("there is no %s", program)
+		}
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "wcfs-t-") // where others may look
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	copyFile(t, binary, filepath.Join(dir, "wcfs"))
+	copyFile(t, CopyDatabase(t, "topo"), filepath.Join(dir, "data.fs"))
+	out := script(t, dir, `
+		cd $ROOT
+		chmod 755 wcfs
+		chmod 644 data.fs
+		mkdir mnt etc
+		cp -a /etc/. etc
+		rm -f etc/mtab
+		mount --bind etc /etc
+		mknod -m 666 fuse c 10 229
+		mount --bind fuse /dev/fuse
+		mount -t tmpfs -o mode=1777 none /dev/shm
+		chown 65534 mnt .
+		user() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+		user ./wcfs mount data.fs $ROOT/mnt
+		setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'cd mnt; exec sleep 1000' &
+		trap 'kill $!; umount -l $ROOT/mnt 2>/dev/null || :' EXIT
+		until [ "$(readlink /proc/$!/cwd)" = $ROOT/mnt ]; do :; done
+		user ./wcfs stop $ROOT/mnt || echo "code $?"
+		! grep " $ROOT/mnt " /proc/mounts
+		user ./wcfs mount data.fs $ROOT/mnt
+		user ./wcfs stop $ROOT/mnt
+		! grep " $ROOT/mnt " /proc/mounts
+		ls -A mnt`)
+	require.Contains(t, out, "cannot be unmounted: it is in use")
+	require.Contains(t, out, "code 1\n")
+	require.NotContains(t, out, "mtab")
 }

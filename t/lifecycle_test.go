@@ -66,6 +66,19 @@ func TestSignalsEndTheServerCleanly(t *testing.T) {
 	}
 }
 
+// TestHangupIsAnOrderlyEnd, unless nohup(1) has said that it is none. The demo shows
+// the same of a terminal that goes away.
+func TestHangupIsAnOrderlyEnd(t *testing.T) {
+	t.Parallel()
+	s := Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Under: hearsHangup})
+	s.Signal(syscall.SIGHUP)
+	require.Zero(t, s.WaitExit(), s.Log())
+	s = Launch(t, Config{ZURL: "file://" + CopyDatabase(t, "topo"), Under: []string{"nohup"}})
+	s.Signal(syscall.SIGHUP)
+	require.NotEmpty(t, content(t, s.Path("head/at")))
+	s.Stop()
+}
+
 // TestSignalWhileItGetsReadyIsAnOrderlyEnd: it has mounted, and asks its mount whether
 // that answers.
 func TestSignalWhileItGetsReadyIsAnOrderlyEnd(t *testing.T) {

@@ -80,8 +80,8 @@ func (h *Helper) Line() string {
 	select {
 	case line := <-h.lines:
 		return line
-	case <-time.After(30 * time.Second):
-		h.t.Fatal("the helper says nothing for 30 s")
+	case <-time.After(patience):
+		h.t.Fatalf("the helper says nothing for %s", patience)
 		return ""
 	}
 }

@@ -1,18 +1,94 @@
 #!/bin/sh
-# Checks what wcfs needs to be built and run on this machine. Installs what is
-# missing when it may, else says what to install. With the argument "python" this
-# includes what the witness needs (t/witness), with "test" what all other tests need.
+# Checks what this machine needs. Installs what is missing when it may, and says so
+# before; else says what to install. The argument says what for:
+#   go      building: Go, and certificates to get modules
+#   (none)  mounting, as make demo and make run do
+#   test    all tests; with them comes python, a Python for t/witness
+#   python  that alone
 set -u
+for=${1:-mount}
+here=$(cd "$(dirname "$0")/.." && pwd)
 missing=""
 need() { # need PROGRAM PACKAGE
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
-need go golang
-need gcc gcc
-[ "${1:-}" != python ] || python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
-[ "$(id -u)" = 0 ] || need fusermount3 fuse3
-[ "$(id -u)" = 0 ] && need umount mount
-if [ "${1:-}" = test ]; then
+
+# older A B: version A is older than B.
+older() { [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# need_go requires the Go that go.mod names. An older one of the distribution is never
+# installed: it would not do.
+need_go() {
+	wanted=$(sed -n 's/^go //p' "$here/go.mod")
+	go=${GO:-go}
+	if ! command -v "$go" >/dev/null 2>&1; then
+		packaged=$(LC_ALL=C apt-cache policy golang-go 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p')
+		if [ -n "$packaged" ] && ! older "$packaged" "${wanted%.0}"; then
+			missing="$missing golang-go"
+			return
+		fi
+		echo "there is no $go in the PATH; Go $wanted or newer is needed: https://go.dev/dl/" >&2
+		[ ! -x /usr/local/go/bin/go ] || echo "there is one in /usr/local/go: PATH=\$PATH:/usr/local/go/bin" >&2
+		[ -z "$packaged" ] || echo "that of this distribution ($packaged) is too old" >&2
+		exit 1
+	fi
+	have=$(cd / && GOTOOLCHAIN=local GOFLAGS='' "$go" env GOVERSION 2>/dev/null)
+	have=${have#go}
+	[ -n "$have" ] || have=$("$go" version | sed 's/^go version go\([0-9.]*\).*/\1/') # before Go 1.16
+	have=${have%% *}
+	older "$have" "$wanted" || return 0
+	# From 1.21 on Go gets a newer one itself where it is let.
+	toolchain=$(cd / && "$go" env GOTOOLCHAIN 2>/dev/null)
+	case $toolchain in
+	auto* | *+auto)
+		echo "Go $have is too old, so it downloads Go $wanted" >&2
+		(cd "$here" && "$go" version >/dev/null) && return 0
+		;;
+	esac
+	echo "Go $wanted or newer is needed, and $(command -v "$go") is $have: get it from https://go.dev/dl/" >&2
+	case $have in
+	1.2[1-9]*) echo "or let that get it: GOTOOLCHAIN=auto make" >&2 ;;
+	esac
+	exit 1
+}
+
+# need_certificates requires those that Go knows modules by, where Go looks for them
+# (crypto/x509/root_linux.go).
+need_certificates() {
+	[ -z "${SSL_CERT_FILE:-}${SSL_CERT_DIR:-}" ] || return 0
+	for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem \
+		/etc/pki/tls/cacert.pem /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem /etc/ssl/cert.pem; do
+		[ ! -e "$file" ] || return 0
+	done
+	missing="$missing ca-certificates"
+}
+
+# need_cc requires a C compiler that finds the headers of the C library.
+need_cc() {
+	echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+}
+
+need_mount() {
+	if [ "$(id -u)" = 0 ]; then
+		need umount mount
+	else
+		need fusermount3 fuse3
+	fi
+}
+
+need_python() { python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; }
+
+case $for in
+go)
+	need_go
+	need_certificates
+	;;
+mount) need_mount ;;
+python) need_python ;;
+test)
+	need_cc
+	need_python
+	need_mount
 	if [ "$(id -u)" = 0 ]; then
 		need fusermount3 fuse3
 		need nsenter util-linux
@@ -20,18 +96,21 @@ if [ "${1:-}" = test ]; then
 	else
 		echo "NOT ROOT: tests that act as a second user, or need mounts of their own, are skipped" >&2
 	fi
-fi
+	;;
+esac
 
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-		echo "installing:$missing"
+		echo "missing, and so installed now: apt-get install$missing" >&2
 		# shellcheck disable=SC2086
-		apt-get update -qq && apt-get install -y -qq $missing >/dev/null || exit 1
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null || exit 1
 	else
 		echo "missing:$missing; install with: sudo apt-get install$missing" >&2
 		exit 1
 	fi
 fi
+case $for in go | python) exit 0 ;; esac
+
 if [ ! -e /dev/fuse ]; then
 	[ "$(id -u)" = 0 ] && modprobe fuse 2>/dev/null
 	[ -e /dev/fuse ] || {

@@ -43,13 +43,17 @@ func copyFile(t testing.TB, source, target string) {
 	require.NoError(t, errors.Join(err, out.Close()))
 }
 
+// patience is how long a state is waited for: much longer than it can take on a
+// machine that has other things to do.
+const patience = time.Minute
+
 // until polls until ok returns true. It is for states of other processes that
 // nothing tells about.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }

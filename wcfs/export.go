@@ -111,7 +111,7 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	if npy {
 		what = transfer.Describe(entry.Array)
 	}
-	fmt.Fprintf(os.Stderr, "wcfs: wrote %s: %s, %s, as of %s\n", output, what, sizeText(size), db.at)
+	fmt.Fprintf(os.Stderr, "wcfs: wrote %s: %s, %s, as of %s\n", harmlessLine(output), what, sizeText(size), db.at)
 	return nil
 }
 

@@ -103,7 +103,7 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 		return err
 	}
 	if t.created {
-		fmt.Fprintln(os.Stderr, "wcfs: created", t.path)
+		fmt.Fprintln(os.Stderr, "wcfs: created", harmlessLine(t.path))
 	}
 	if f.json {
 		return printImportJSON(name, t.created, &res)
@@ -182,5 +182,5 @@ func suggestServe(database string, res *transfer.Result) {
 	if err != nil {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "To see it as a file:\n  wcfs serve %s\n  stat %s/head/bigfile/%s\n", database, point, res.Array.File)
+	fmt.Fprintf(os.Stderr, "To see it as a file:\n  wcfs serve %s\n  stat %s/head/bigfile/%s\n", harmlessLine(database), harmlessLine(point), res.Array.File)
 }

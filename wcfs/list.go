@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -19,12 +20,14 @@ const controlVersion = 1
 func newList() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list [--json]",
-		Short: "List the servers of this host",
+		Use:        "list [--json]",
+		SuggestFor: []string{"ps", "servers"},
+		Short:      "List the servers of this host",
 		Long: `List the servers of this host: where they are mounted, their process, how long
 that runs, the database, and a state: ok; dead: the process is gone and its mount
 is left; stuck: it does not answer; private: only another user can ask it;
-failing: it answers wrongly.
+failing: it answers wrongly. Servers in the background that ended by themselves are
+told on stderr with the reason, until another one serves there, or wcfs stop.
 
 Passwords in urls are not shown. A server that does not answer within ` + probeLimit.String() + ` is
 stuck; the command never hangs.`,
@@ -43,15 +46,25 @@ stuck; the command never hangs.`,
 			}
 			if asJSON {
 				return printJSON(struct {
-					Version int               `json:"version"`
-					Servers []control.Summary `json:"servers"`
-				}{controlVersion, summaries})
+					Version int                 `json:"version"`
+					Servers []control.Summary   `json:"servers"`
+					Ended   []control.LastWords `json:"ended,omitempty"`
+				}{controlVersion, summaries, control.Ended()})
 			}
-			return printList(summaries)
+			err = printList(summaries)
+			tellEnded(control.Ended())
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
+}
+
+// tellEnded tells of servers that have ended and why.
+func tellEnded(ended []control.LastWords) {
+	for i := range ended {
+		fmt.Fprintf(os.Stderr, "wcfs: %s\n", harmlessLine(ended[i].String()))
+	}
 }
 
 func printList(servers []control.Summary) error {
@@ -69,16 +82,21 @@ func printList(servers []control.Summary) error {
 		if s.Started != nil {
 			uptime = time.Since(*s.Started).Truncate(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Mountpoint, pid, uptime, s.ZURL, s.State)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", harmlessLine(s.Mountpoint), pid, uptime, harmlessLine(s.ZURL), s.State)
 	}
 	return w.Flush()
 }
 
 func printJSON(document any) error {
-	out := json.NewEncoder(os.Stdout)
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
-	return out.Encode(document)
+	if err := out.Encode(document); err != nil {
+		return err
+	}
+	_, err := os.Stdout.Write(harmlessJSON(text.Bytes()))
+	return err
 }
 
 // noArgs refuses arguments.

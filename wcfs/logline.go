@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -185,7 +186,12 @@ func plural(n int64, noun string) string {
 
 // printJSONLine prints a document on one line.
 func printJSONLine(w io.Writer, doc any) error {
-	out := json.NewEncoder(w)
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
 	out.SetEscapeHTML(false)
-	return out.Encode(doc)
+	if err := out.Encode(doc); err != nil {
+		return err
+	}
+	_, err := w.Write(harmlessJSON(text.Bytes()))
+	return err
 }

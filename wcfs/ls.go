@@ -269,15 +269,15 @@ func (l *listing) tell(database string, now bool) error {
 	switch {
 	case len(l.Entries) > 0:
 	case now:
-		fmt.Fprintf(os.Stderr, "wcfs: there are no arrays in %s; to add one: wcfs import FILE.npy %s NAME\n", database, database)
+		fmt.Fprintf(os.Stderr, "wcfs: there are no arrays in %s; to add one: wcfs import FILE.npy %s NAME\n", harmlessLine(database), harmlessLine(database))
 	default:
-		fmt.Fprintf(os.Stderr, "wcfs: there were no arrays in %s as of %s\n", database, l.At)
+		fmt.Fprintf(os.Stderr, "wcfs: there were no arrays in %s as of %s\n", harmlessLine(database), l.At)
 	}
 	var first error
 	broken := 0
 	for _, e := range l.Entries {
 		if e.Error != "" {
-			fmt.Fprintf(os.Stderr, "wcfs: %s: %s\n", printable(e.Name), e.Error)
+			fmt.Fprintf(os.Stderr, "wcfs: %s: %s\n", printable(e.Name), harmlessLine(e.Error))
 		}
 		if e.broken != nil {
 			broken++

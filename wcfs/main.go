@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,14 +41,14 @@ func run(name string, args []string) int {
 	// that comes when all is done must not make a failure of it.
 	context.AfterFunc(ctx, stop)
 
-	err := execute(ctx, name, args)
+	err := orInterrupted(ctx, execute(ctx, name, args))
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintln(os.Stderr, "wcfs:", oneLine(err))
 	var usage *usageError
 	if errors.As(err, &usage) && usage.text != "" {
-		fmt.Fprintln(os.Stderr, usage.text)
+		fmt.Fprintln(os.Stderr, harmless(usage.text))
 	}
 	return exitCode(err)
 }
@@ -111,7 +112,8 @@ program can read or map into memory, as of now and as of any past transaction.`,
 	})
 	addGroup(root, "Servers:", newServe(), newMount(), newList(), newStatus(), newStop())
 	addGroup(root, "Databases:", newImport(), newExport(), newLs(), newLog(), newDiff(), newCat(), newCheck(), newMv(), newRm())
-	addGroup(root, "More:", newDemo())
+	addGroup(root, "More:", newDemo(), newVersion())
+	root.SetHelpCommand(newHelp(root))
 	root.SetHelpCommandGroupID("More:")
 	root.AddCommand(newMan())
 	return root
@@ -133,6 +135,9 @@ func withCommand(root *cobra.Command, args []string) []string {
 	serve, _, _ := root.Find([]string{"serve"})
 	if len(args) > 0 && (args[0] == serve.Name() || args[0] == "mount") {
 		return append([]string{args[0]}, doubleDashes(serve, args[1:])...)
+	}
+	if len(args) == 1 && isVersionFlag(args[0]) { // with more, -v is the one of serve
+		return []string{"--version"}
 	}
 	if !isLegacy(root, args) {
 		return doubleDashes(root, args)
@@ -158,6 +163,27 @@ func isLegacy(root *cobra.Command, args []string) bool {
 	}
 }
 
+// isVersionFlag reports whether arg is how some programs are asked for their version.
+func isVersionFlag(arg string) bool { return arg == "-v" || arg == "-V" }
+
+// newHelp returns the command that shows the help of another one.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:                   "help [COMMAND]",
+		Short:                 "Help about any command",
+		DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return &usageError{msg: fmt.Sprintf("help: unknown command %q", args[0]), text: suggest(root, args[0])}
+			}
+			cmd.InitDefaultHelpFlag()
+			cmd.InitDefaultVersionFlag()
+			return cmd.Help()
+		},
+	}
+}
+
 // doubleDashes spells the long options of cmd in args with two dashes.
 func doubleDashes(cmd *cobra.Command, args []string) []string {
 	out := make([]string, 0, len(args))
@@ -178,6 +204,11 @@ func doubleDashes(cmd *cobra.Command, args []string) []string {
 
 // suggest names the commands that a misspelt one may have meant.
 func suggest(root *cobra.Command, word string) string {
+	for _, cmd := range root.Commands() {
+		if slices.Contains(cmd.SuggestFor, word) { // not mount for umount
+			return "did you mean: wcfs " + cmd.Name()
+		}
+	}
 	root.SuggestionsMinimumDistance = 2
 	if names := root.SuggestionsFor(word); len(names) > 0 {
 		return "did you mean: wcfs " + strings.Join(names, ", wcfs ")
@@ -187,5 +218,5 @@ func suggest(root *cobra.Command, word string) string {
 
 // oneLine puts an error on one line, as one terminal message should be.
 func oneLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " ")
+	return harmless(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " "))
 }

@@ -1,23 +1,163 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
+
+	"github.com/wcfs/wcfs/internal/release"
 )
 
 // newMan returns the hidden command that writes the manual pages. They come
-// from the same table as --help, so they cannot say anything else.
+// from the same table as --help, so they cannot say anything else. (Those that cobra
+// makes take the text for Markdown, and lose <what is> in it.)
 func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:    "__man DIR",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			epoch := time.Unix(0, 0) // pages of one version are the same whenever they are made
-			header := &doc.GenManHeader{Title: "WCFS", Section: "1", Source: "wcfs", Manual: "wcfs", Date: &epoch}
-			return doc.GenManTree(cmd.Root(), header, args[0])
+			for _, c := range append([]*cobra.Command{cmd.Root()}, manCommands(cmd.Root())...) {
+				if err := os.WriteFile(filepath.Join(args[0], manName(c)+".1"), []byte(manPage(c)), 0o644); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
+}
+
+// manCommands returns the commands that have a page of their own.
+func manCommands(root *cobra.Command) (list []*cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() && c.Name() != "help" {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func manName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
+
+// manPage returns the page of a command, as in man(7).
+func manPage(c *cobra.Command) string {
+	var p strings.Builder
+	// The date is that of the commit, so that pages are the same whenever they are made.
+	fmt.Fprintf(&p, ".TH %q \"1\" %q \"wcfs %s\" \"wcfs\"\n.nh\n.ad l\n", strings.ToUpper(manName(c)),
+		release.Built().Time.Format(time.DateOnly), release.Version)
+	fmt.Fprintf(&p, ".SH NAME\n%s \\- %s\n", roff(manName(c)), roff(strings.ToLower(c.Short[:1])+c.Short[1:]))
+	use := []string{c.UseLine()}
+	if !c.HasParent() {
+		use = []string{"wcfs COMMAND [OPTIONS] ...", "wcfs [OPTIONS] ZURL MOUNTPOINT"}
+	}
+	fmt.Fprintf(&p, ".SH SYNOPSIS\n")
+	for i, line := range use {
+		if i > 0 {
+			fmt.Fprintf(&p, ".br\n")
+		}
+		name := c.CommandPath()
+		fmt.Fprintf(&p, "\\fB%s\\fR%s\n", roff(name), roff(strings.TrimPrefix(line, name)))
+	}
+	long, codes := strings.CutSuffix(strings.TrimSpace(c.Long), exitCodesHelp)
+	if long == "" {
+		long = c.Short + "."
+	}
+	fmt.Fprintf(&p, ".SH DESCRIPTION\n%s", manText(long))
+	if !c.HasParent() {
+		manCommandList(&p, c)
+	}
+	manFlags(&p, c.NonInheritedFlags())
+	if !c.HasParent() {
+		manExitCodes(&p)
+	} else if codes {
+		fmt.Fprintf(&p, ".SH EXIT STATUS\n%s", manText("Those of wcfs(1)."))
+	}
+	if c.Example != "" {
+		fmt.Fprintf(&p, ".SH EXAMPLES\n%s", manVerbatim(c.Example))
+	}
+	fmt.Fprintf(&p, ".SH SEE ALSO\n%s\n", manSeeAlso(c))
+	return p.String()
+}
+
+// manText sets paragraphs. One with lines that are indented stays as it is.
+func manText(text string) string {
+	var p strings.Builder
+	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		if i > 0 {
+			p.WriteString(".PP\n")
+		}
+		if strings.Contains("\n"+paragraph, "\n ") {
+			p.WriteString(manVerbatim(paragraph))
+			continue
+		}
+		p.WriteString(roff(paragraph) + "\n")
+	}
+	return p.String()
+}
+
+func manVerbatim(text string) string {
+	return ".nf\n" + roff(strings.TrimRight(text, "\n")) + "\n.fi\n"
+}
+
+// roffEscapes are characters that man(1) would show as others, or take for its own.
+var roffEscapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, "`", `\(ga`, `^`, `\(ha`, `~`, `\(ti`)
+
+// roff returns text so that it is shown as it is.
+func roff(text string) string {
+	return regexp.MustCompile(`(?m)^\.`).ReplaceAllString(roffEscapes.Replace(text), `\&.`)
+}
+
+func manFlags(p *strings.Builder, flags *pflag.FlagSet) {
+	fmt.Fprintf(p, ".SH OPTIONS\n")
+	flags.VisitAll(func(flag *pflag.Flag) {
+		if flag.Hidden {
+			return
+		}
+		name := "--" + flag.Name
+		if flag.Shorthand != "" {
+			name = "-" + flag.Shorthand + ", " + name
+		}
+		arg, usage := pflag.UnquoteUsage(flag)
+		if arg != "" {
+			arg = " \\fI" + roff(arg) + "\\fR"
+		}
+		if flag.DefValue != "" && flag.DefValue != "false" && flag.DefValue != "0" && flag.DefValue != "[]" {
+			usage += " (default " + flag.DefValue + ")"
+		}
+		fmt.Fprintf(p, ".TP\n\\fB%s\\fR%s\n%s\n", roff(name), arg, roff(usage))
+	})
+}
+
+func manCommandList(p *strings.Builder, root *cobra.Command) {
+	fmt.Fprintf(p, ".SH COMMANDS\n")
+	for _, c := range manCommands(root) {
+		fmt.Fprintf(p, ".TP\n\\fB%s\\fR(1)\n%s\n", roff(manName(c)), roff(c.Short))
+	}
+}
+
+// exitCodePattern matches a code and its meaning in exitCodesHelp.
+var exitCodePattern = regexp.MustCompile(`(\d+) ([^,]+?)[,.](?:\s|$)`)
+
+func manExitCodes(p *strings.Builder) {
+	fmt.Fprintf(p, ".SH EXIT STATUS\n")
+	for _, m := range exitCodePattern.FindAllStringSubmatch(exitCodesHelp, -1) {
+		fmt.Fprintf(p, ".TP\n\\fB%s\\fR\n%s\n", m[1], roff(strings.Join(strings.Fields(m[2]), " ")))
+	}
+}
+
+func manSeeAlso(c *cobra.Command) string {
+	names := []string{"\\fBwcfs\\fR(1)"}
+	if !c.HasParent() {
+		names = []string{"\\fBmount.wcfs\\fR(8)"}
+	}
+	if c.Name() == "mount" {
+		names = append(names, "\\fBwcfs\\-stop\\fR(1)", "\\fBmount.wcfs\\fR(8)")
+	}
+	return strings.Join(names, ",\n")
 }

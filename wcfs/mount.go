@@ -28,10 +28,9 @@ const (
 func newMount() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "mount [OPTIONS] ZURL [MOUNTPOINT]",
+		Use:   "mount [OPTIONS] DATABASE [MOUNTPOINT]",
 		Short: "Start a server in the background",
-		Long: `Mount the database ZURL on MOUNTPOINT as wcfs serve does, but in the
-background. The command returns when the mount has answered, and prints where it
+		Long: `Mount DATABASE on MOUNTPOINT as wcfs serve does, but in the background. The command returns when the mount has answered, and prints where it
 is. If the server cannot start, its error and its exit code are those of this
 command, and nothing of it is left.
 
@@ -66,10 +65,10 @@ func startServer(cmd *cobra.Command, f *serveFlags, args []string) error {
 	err = control.Start(cmd.Context(), opt)
 	var e *control.Error
 	if err == nil || errors.As(err, &e) && e.Kind == control.AlreadyRunning {
-		fmt.Println(opt.Dir)
+		fmt.Println(harmlessForPeople(os.Stdout, opt.Dir))
 	}
 	if err == nil && f.logFile == "" && !cmd.Flags().Changed("log_dir") && term.IsTerminal(int(os.Stderr.Fd())) {
-		fmt.Fprintln(os.Stderr, "wcfs: it serves in the background and logs nothing (see --log-file); stop with: wcfs stop", opt.Dir)
+		fmt.Fprintln(os.Stderr, "wcfs: it serves in the background and logs nothing (see --log-file); stop with: wcfs stop", harmlessLine(opt.Dir))
 	}
 	return err
 }
@@ -102,7 +101,7 @@ func startOptions(cmd *cobra.Command, f *serveFlags, args []string) (opt control
 		Dir:    dir,
 		Prober: prober(),
 		Wait:   startWait,
-		Words:  os.Stderr,
+		Words:  harmlessWriter{os.Stderr},
 	}, nil
 }
 

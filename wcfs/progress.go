@@ -25,7 +25,7 @@ func newProgress(label string, total int64) *progress {
 	}
 	return &progress{bar: progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(&lateWriter{os.Stderr, time.Now().Add(progressDelay)}),
-		progressbar.OptionSetDescription(label),
+		progressbar.OptionSetDescription(harmlessLine(label)),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionShowCount(),
 		progressbar.OptionUseIECUnits(true),

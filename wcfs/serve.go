@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/wcfs/wcfs/internal/control"
 	"github.com/wcfs/wcfs/internal/mount"
 	"github.com/wcfs/wcfs/internal/server"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -22,6 +23,7 @@ const (
 	legacyFlag     = "drop-in"    // the form without a command
 	makeFlag       = "make"       // make the last element of MOUNTPOINT
 	backgroundFlag = "background" // mount has started it; see background.go
+	unitFlag       = "unit"       // a unit of systemd has: an empty MOUNTPOINT is none
 )
 
 // minProcs is how many threads run Go code at least. A thread that tells the
@@ -57,19 +59,22 @@ type serveFlags struct {
 	legacy     bool
 	make       bool // make the mount point
 	background bool // started by mount
+	unit       bool // started by a unit
 }
 
 func newServe() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "serve [OPTIONS] ZURL [MOUNTPOINT]",
-		Short: "Mount a database and serve it in the foreground",
-		Long: `Mount the database ZURL on MOUNTPOINT and serve it until Ctrl-C, SIGTERM,
-SIGHUP, or until somebody unmounts. ZURL is file:///path/to/data.fs or just a path.
+		Use:        "serve [OPTIONS] DATABASE [MOUNTPOINT]",
+		SuggestFor: []string{"start", "run"},
+		Short:      "Mount a database and serve it in the foreground",
+		Long: `Mount DATABASE on MOUNTPOINT and serve it until Ctrl-C, SIGTERM, SIGHUP, or until
+somebody unmounts. DATABASE is a path, or a url such as file:///path/to/data.fs,
+which wendelin.core calls zurl.
 
 Without MOUNTPOINT the usual place is used, where clients look for it:
-` + mount.Root + `/<sha1 of ZURL>. It is made for the time of serving. If another user
-has it, ` + mount.Root + `-<uid>/<sha1 of ZURL> is used, which wcfs and Go clients find.
+` + mount.Root + `/<sha1 of url>. It is made for the time of serving. If another user
+has it, ` + mount.Root + `-<uid>/<sha1 of url> is used, which wcfs and Go clients find.
 
 ` + exitCodesHelp,
 		Example: `  wcfs serve data.fs
@@ -77,6 +82,9 @@ has it, ` + mount.Root + `-<uid>/<sha1 of ZURL> is used, which wcfs and Go clien
   wcfs serve -v=1 data.fs /mnt/data`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.unit && len(args) == 2 && args[1] == "" {
+				args = args[:1]
+			}
 			if err := checkServeArgs(cmd, &f, args); err != nil {
 				return err
 			}
@@ -88,7 +96,8 @@ has it, ` + mount.Root + `-<uid>/<sha1 of ZURL> is used, which wcfs and Go clien
 	flags.BoolVar(&f.legacy, legacyFlag, false, "")
 	flags.BoolVar(&f.make, makeFlag, false, "")
 	flags.BoolVar(&f.background, backgroundFlag, false, "")
-	for _, name := range []string{legacyFlag, makeFlag, backgroundFlag} {
+	flags.BoolVar(&f.unit, unitFlag, false, "")
+	for _, name := range []string{legacyFlag, makeFlag, backgroundFlag, unitFlag} {
 		_ = flags.MarkHidden(name)
 	}
 	return cmd
@@ -118,12 +127,12 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 		return &usageError{msg: fmt.Sprintf("expected 2 arguments, got %d", len(args)), text: "Usage: wcfs [OPTIONS] zurl mntpt"}
 	}
 	if len(args) < 1 || len(args) > 2 {
-		return &usageError{msg: fmt.Sprintf("%s: expected ZURL [MOUNTPOINT], got %d arguments", cmd.Name(), len(args)),
+		return &usageError{msg: fmt.Sprintf("%s: expected DATABASE [MOUNTPOINT], got %d arguments", cmd.Name(), len(args)),
 			text: "Usage: wcfs " + cmd.Use}
 	}
 	for _, arg := range args {
 		if arg == "" {
-			return &usageError{msg: cmd.Name() + ": ZURL and MOUNTPOINT must not be empty"}
+			return &usageError{msg: cmd.Name() + ": DATABASE and MOUNTPOINT must not be empty"}
 		}
 	}
 	if f.pinTimeout <= 0 {
@@ -155,10 +164,12 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
+	var last *control.LastWords
 	switch {
 	case back != nil:
 		opt.OnReady = func(dir string) {
 			out.leaveStderr()
+			last = control.Serving(dir, storage.Redact(opt.ZURL), f.logFile)
 			if err := back.ready(dir); err != nil {
 				glog.Errorf("whoever started this is gone: %s", err)
 				cancel()
@@ -166,11 +177,15 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 		}
 	case terminal:
 		opt.OnReady = func(dir string) {
-			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", storage.Redact(opt.ZURL), dir)
+			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", harmlessLine(storage.Redact(opt.ZURL)), harmlessLine(dir))
 		}
 	}
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
-	return server.Run(ctx, opt)
+	err = server.Run(ctx, opt)
+	if last != nil {
+		last.End(err, exitCode(err))
+	}
+	return err
 }
 
 // serveOptions turns the command line into what the server understands.
@@ -209,7 +224,7 @@ func choosePoint(zurl string) (string, error) {
 	dir, foreign, err := mount.Choose(zurl)
 	if foreign != nil {
 		fmt.Fprintf(os.Stderr, "wcfs: the usual place is not free: %s: %s; using %s, where only this program and its Go clients look\n",
-			foreign.Dir, foreign.Msg, dir)
+			foreign.Dir, harmlessLine(foreign.Msg), dir)
 	}
 	return dir, err
 }

@@ -14,12 +14,14 @@ import (
 func newStatus() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status [--json] [ZURL|MOUNTPOINT]",
-		Short: "Tell how servers are",
+		Use:        "status [--json] [DATABASE|MOUNTPOINT]",
+		SuggestFor: []string{"show", "info", "health"},
+		Short:      "Tell how servers are",
 		Long: `Examine the server of a database or on a mount point; all servers without an
 argument. One line says of each thing that was looked at whether it is ok. If a
 server does not answer within ` + probeLimit.String() + `, it follows what its threads wait for in the
-kernel and who uses the mount. The command itself never hangs.
+kernel and who uses the mount. The command itself never hangs. Why a server in the
+background ended that was not told to is said on stderr, also when it is gone.
 
 ` + exitCodesHelp,
 		Example: `  wcfs status
@@ -28,7 +30,7 @@ kernel and who uses the mount. The command itself never hangs.
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return &usageError{msg: fmt.Sprintf("status: expected at most ZURL or MOUNTPOINT, got %d arguments", len(args)),
+				return &usageError{msg: fmt.Sprintf("status: expected at most DATABASE or MOUNTPOINT, got %d arguments", len(args)),
 					text: "Usage: wcfs " + cmd.Use}
 			}
 			return nil
@@ -40,7 +42,7 @@ kernel and who uses the mount. The command itself never hangs.
 }
 
 func status(cmd *cobra.Command, args []string, asJSON bool) error {
-	servers, failed := serversFor(args)
+	servers, ended, failed := serversFor(args)
 	var notRunning *control.Error
 	if failed != nil && !asNotRunning(failed, &notRunning) {
 		return failed
@@ -57,12 +59,15 @@ func status(cmd *cobra.Command, args []string, asJSON bool) error {
 	}
 	if asJSON {
 		err := printJSON(struct {
-			Version int              `json:"version"`
-			Servers []control.Report `json:"servers"`
-		}{controlVersion, reports})
+			Version int                 `json:"version"`
+			Servers []control.Report    `json:"servers"`
+			Ended   []control.LastWords `json:"ended,omitempty"`
+		}{controlVersion, reports, ended})
 		if err != nil {
 			return err
 		}
+	} else {
+		tellEnded(ended)
 	}
 	if failed != nil {
 		return failed
@@ -70,26 +75,28 @@ func status(cmd *cobra.Command, args []string, asJSON bool) error {
 	return worst(reports)
 }
 
-// serversFor returns the servers that the user named: all without a name.
-func serversFor(args []string) ([]control.Server, error) {
+// serversFor returns the servers that the user named, all without a name, and the
+// last words of those that ended.
+func serversFor(args []string) ([]control.Server, []control.LastWords, error) {
 	if len(args) == 0 {
 		servers, err := control.Servers()
 		if err == nil && len(servers) == 0 {
 			err = &control.Error{Kind: control.NotRunning, Msg: "no server is running"}
 		}
-		return servers, err
+		return servers, control.Ended(), err
 	}
 	target, err := newTarget(args[0])
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return target.Find()
+	servers, err := target.Find()
+	return servers, target.LastWords(), err
 }
 
 // newTarget turns what a person typed for a server into what control understands.
 func newTarget(arg string) (control.Target, error) {
 	if arg == "" {
-		return control.Target{}, &usageError{msg: "ZURL or MOUNTPOINT must not be empty"}
+		return control.Target{}, &usageError{msg: "DATABASE or MOUNTPOINT must not be empty"}
 	}
 	zurl, err := resolveURL(arg)
 	if err != nil {
@@ -115,10 +122,10 @@ func printReport(i int, r *control.Report) {
 		if c.Detail != "" {
 			line += ": " + c.Detail
 		}
-		fmt.Println(line)
+		fmt.Println(harmlessLine(line))
 	}
 	if r.Dump != nil {
-		r.Dump.Print(os.Stdout)
+		r.Dump.Print(harmlessWriter{os.Stdout})
 	}
 }
 

@@ -16,9 +16,11 @@ const minStop = time.Second
 
 func newStop() *cobra.Command {
 	var timeout time.Duration
+	var kill bool
 	cmd := &cobra.Command{
-		Use:   "stop [OPTIONS] ZURL|MOUNTPOINT",
-		Short: "Stop a server, whatever state it is in",
+		Use:        "stop [OPTIONS] DATABASE|MOUNTPOINT",
+		SuggestFor: []string{"umount", "unmount", "kill", "end"},
+		Short:      "Stop a server, whatever state it is in",
 		Long: `Stop the server of a database or on a mount point, and leave nothing: no mount,
 no process of the server, and no client in this mount namespace, since a client
 would go on without its data. It is fine if no server is running.
@@ -29,13 +31,17 @@ get free, and it is ended by SIGQUIT, which dumps its goroutines into its log, a
 by SIGKILL. Then clients that still use the mount are ended by SIGTERM and SIGKILL,
 and the exit code is 11. What is done is said on stderr.
 
+Who only stands in the mount, as a shell does after cd, has nothing to lose and is
+not ended, but named: the mount is detached, and the exit code is 1. With --kill such
+processes are ended, too, but for those that this command was started by.
+
 ` + exitCodesHelp,
 		Example: `  wcfs stop data.fs
   wcfs stop --timeout 1m /mnt/data`,
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &usageError{msg: fmt.Sprintf("stop: expected ZURL or MOUNTPOINT, got %d arguments", len(args)),
+				return &usageError{msg: fmt.Sprintf("stop: expected DATABASE or MOUNTPOINT, got %d arguments", len(args)),
 					text: "Usage: wcfs " + cmd.Use}
 			}
 			if timeout < minStop {
@@ -51,15 +57,19 @@ and the exit code is 11. What is done is said on stderr.
 			return control.Stop(cmd.Context(), target, control.StopOptions{
 				Prober:  prober(),
 				Timeout: timeout,
-				Logf:    func(format string, args ...any) { fmt.Fprintf(os.Stderr, "wcfs: "+format+"\n", args...) },
+				Kill:    kill,
+				Logf: func(format string, args ...any) {
+					fmt.Fprintf(os.Stderr, "wcfs: %s\n", harmlessLine(fmt.Sprintf(format, args...)))
+				},
 				Dump: func(why string, d *control.Dump) {
-					fmt.Fprintln(os.Stderr, "wcfs:", why)
-					d.Print(os.Stderr)
+					fmt.Fprintln(os.Stderr, "wcfs:", harmlessLine(why))
+					d.Print(harmlessWriter{os.Stderr})
 				},
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 25*time.Second, "time that stopping may take")
+	cmd.Flags().BoolVar(&kill, "kill", false, "end also who only stands in the mount, as shells do")
 	return cmd
 }
 

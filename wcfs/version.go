@@ -2,23 +2,35 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wcfs/wcfs/internal/release"
 )
 
-// version describes the build on one line.
+// version describes the build. Scripts read its first line: wcfs X.Y.Z.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "wcfs (unknown build)"
+	b := release.Built()
+	commit := "not known"
+	if b.Commit != "" {
+		commit = b.Commit + " of " + b.Time.Format(time.DateOnly)
 	}
-	release, revision := info.Main.Version, ""
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = " " + s.Value
-		}
+	return fmt.Sprintf("wcfs %s\ncommit: %s\nbuilt with: %s for %s/%s\nneeds: %s",
+		release.Version, commit, b.Go, runtime.GOOS, runtime.GOARCH, release.Needs)
+}
+
+// newVersion returns the command that says what --version says.
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:                   "version",
+		Short:                 "Tell the version, its commit, and what it needs",
+		DisableFlagsInUseLine: true,
+		Args:                  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Println(version())
+			return nil
+		},
 	}
-	if release == "" {
-		release = "(devel)"
-	}
-	return fmt.Sprintf("wcfs %s%s %s", release, revision, info.GoVersion)
 }

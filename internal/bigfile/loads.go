@@ -13,7 +13,11 @@ import (
 type Loader struct {
 	ctx   context.Context
 	slots chan struct{} // a load holds one while it runs
-	wg    sync.WaitGroup
+
+	// Requests may still come while somebody waits, which a sync.WaitGroup does not bear.
+	mu      sync.Mutex
+	running int        // goroutines
+	idle    *sync.Cond // on mu: running is 0
 
 	ahead  atomic.Int64 // bytes of blocks that are held ahead of readers
 	counts loaderCounts
@@ -23,14 +27,39 @@ type Loader struct {
 // NewLoader returns a Loader that runs at most parallel loads at a time, until
 // ctx ends.
 func NewLoader(ctx context.Context, parallel int) *Loader {
-	return &Loader{ctx: ctx, slots: make(chan struct{}, parallel)}
+	l := &Loader{ctx: ctx, slots: make(chan struct{}, parallel)}
+	l.idle = sync.NewCond(&l.mu)
+	return l
 }
 
 // Go runs f in a goroutine of the Loader.
-func (l *Loader) Go(f func()) { l.wg.Go(f) }
+func (l *Loader) Go(f func()) {
+	l.mu.Lock()
+	l.running++
+	l.mu.Unlock()
+	go func() {
+		defer l.goneOne()
+		f()
+	}()
+}
 
-// Wait waits until all goroutines of the Loader have ended.
-func (l *Loader) Wait() { l.wg.Wait() }
+func (l *Loader) goneOne() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running--; l.running == 0 {
+		l.idle.Broadcast()
+	}
+}
+
+// Wait waits until no goroutine of the Loader runs. Those that are begun meanwhile
+// count, too.
+func (l *Loader) Wait() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.running > 0 {
+		l.idle.Wait()
+	}
+}
 
 // Releaser is what takes up memory until it is released.
 type Releaser interface{ Release() }

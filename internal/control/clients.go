@@ -55,8 +55,15 @@ func endsWithin(h *process.Handle, d time.Duration) bool {
 	return h.Wait(ctx) == nil
 }
 
+// stands reports whether a process has nothing of the mount but its current or root
+// directory: a shell, mostly, that loses nothing with the data.
+func stands(u mount.User) bool {
+	return len(u.Uses) > 0 && !slices.ContainsFunc(u.Uses, func(use string) bool { return use != "cwd" && use != "root" })
+}
+
 // endClients ends those who use the mount, but for the programs that this one
-// was started by, and returns who was ended.
+// was started by and, unless that is wanted, those that only stand in it. It returns
+// who was ended.
 func (stop *stopper) endClients() (ended []mount.User) {
 	if stop.unmount(shareLast, false) != nil {
 		stop.findUsers()
@@ -66,7 +73,7 @@ func (stop *stopper) endClients() (ended []mount.User) {
 		var pids []string
 		var waiting []*process.Handle
 		for _, u := range stop.stillUsing() {
-			if slices.Contains(ours, u.PID) {
+			if slices.Contains(ours, u.PID) || !stop.opt.Kill && stands(u) {
 				continue
 			}
 			pids = append(pids, fmt.Sprintf("%d (%s)", u.PID, u.Name))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type StopOptions struct {
 	Prober  mount.Prober
 	Timeout time.Duration             // for everything
+	Kill    bool                      // also end who only stands in the mount
 	Logf    func(string, ...any)      // gets a line for everything that is out of the ordinary
 	Dump    func(why string, d *Dump) // gets what processes wait for, before they are ended
 }
@@ -38,7 +40,8 @@ const minWait = 100 * time.Millisecond
 
 // Stop ends the server that t means, and leaves no mount, no directory at the
 // usual place, no process of the server, and no client of the mount: whoever
-// went on with it would be cut off from the data. It takes at most the timeout,
+// went on with it would be cut off from the data. Who only stands in it is left alone
+// unless Kill is set. It takes at most the timeout,
 // and some seconds to look at processes, however the server is.
 //
 // It is fine if none is running. Errors are *Error of the kinds ClientsEnded,
@@ -101,6 +104,7 @@ func stopUnmounted(ctx context.Context, t Target, opt StopOptions) error {
 			}
 		}
 		mount.RemovePoint(dir)
+		forgetLast(dir)
 	}
 	if !found {
 		opt.Logf("%s: not running", t)
@@ -175,6 +179,7 @@ func (stop *stopper) run() error {
 		return &Error{Kind: LeftOver, Msg: unmountText(dir, err), Hint: "try: umount -l " + dir, Err: err}
 	}
 	mount.RemovePoint(dir)
+	forgetLast(dir)
 	return stop.outcome(ended)
 }
 
@@ -186,8 +191,16 @@ func stuckForGood(s *Server) error {
 // outcome tells what became of the clients.
 func (stop *stopper) outcome(ended []mount.User) error {
 	if left := stop.stillUsing(); len(left) > 0 {
-		return &Error{Kind: LeftOver, Msg: fmt.Sprintf("%s: stopped, but what was mounted there is still used by %s", stop.server.Dir, userText(left[0])),
-			Hint: "it has to let go, as by: cd /"}
+		users := make([]string, len(left))
+		hint := "it has to let go, as by: cd /"
+		for i, u := range left {
+			users[i] = userText(u)
+		}
+		if !stop.opt.Kill && slices.ContainsFunc(left, stands) {
+			hint += "; wcfs stop --kill would have ended it"
+		}
+		return &Error{Kind: LeftOver, Hint: hint,
+			Msg: fmt.Sprintf("%s: stopped, but what was mounted there is still used by %s", stop.server.Dir, strings.Join(users, "; "))}
 	}
 	if len(ended) > 0 {
 		return &Error{Kind: ClientsEnded, Msg: fmt.Sprintf("%s: stopped, but clients had to be ended (%d)", stop.server.Dir, len(ended))}

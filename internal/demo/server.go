@@ -25,8 +25,9 @@ const (
 	// end of the context it may go on, before it is killed.
 	stopWait = 10 * time.Second
 
-	// crashWait is how long it may take to learn why the server is gone.
-	crashWait = time.Second
+	// crashWait is how long it may take to learn why the server is gone, also on a
+	// machine that has much else to do.
+	crashWait = 5 * time.Second
 
 	// logBytes is how much of the log is kept: its end tells why a server ended.
 	logBytes = 16 << 10

@@ -116,6 +116,39 @@ func runFusermountUnmount(helper, dir string, flags int) error {
 	var words bytes.Buffer
 	cmd.Stderr = &words
 	if err := cmd.Run(); err != nil {
+		err = fmt.Errorf("unmount %s: %w", dir, helperUnmountError(words.String(), err))
+		if IsBusy(err) {
+			return err
+		}
+		if other := runUmount(dir, flags); other == nil || IsBusy(other) {
+			return other
+		}
+		return err
+	}
+	return nil
+}
+
+// runUmount unmounts by umount(8). That lets users take away their FUSE mounts, too,
+// and reads /proc: fusermount3 needs /etc/mtab, which a system that was never booted,
+// as in a container, may not have.
+func runUmount(dir string, flags int) error {
+	path, err := exec.LookPath("umount")
+	if err != nil {
+		return err
+	}
+	var args []string
+	if flags&unix.MNT_DETACH != 0 {
+		args = append(args, "-l")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), helperLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, append(args, "--", dir)...)
+	cmd.Dir = "/"
+	cmd.WaitDelay = helperLimit
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	var words bytes.Buffer
+	cmd.Stderr = &words
+	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("unmount %s: %w", dir, helperUnmountError(words.String(), err))
 	}
 	return nil

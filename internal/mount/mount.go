@@ -44,6 +44,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -156,6 +157,20 @@ func (d *Device) Mounted() bool {
 	minor, ok := mountedMinor(d.place.Dir)
 	return ok && minor == d.minor
 }
+
+// OnDirectory reports whether the mount is on its directory, or may be: also below
+// something else that is mounted there.
+func (d *Device) OnDirectory() bool {
+	infos, err := mountinfo.GetMounts(func(info *mountinfo.Info) (skip, stop bool) {
+		return info.Mountpoint != d.place.Dir || info.Minor != d.minor, false
+	})
+	return err != nil || d.minor == 0 || len(infos) > 0
+}
+
+// LeaveDirectory lets others mount on the directory of a mount that is not there any
+// more. The lock is for one server at a place; who still uses the mount, which is
+// detached, has nothing to do with that.
+func (d *Device) LeaveDirectory() { d.place.Remove() }
 
 // Disconnected reports whether the kernel has given up the connection: somebody
 // has unmounted, or aborted it. Requests that are being handled may not have

@@ -35,6 +35,7 @@ type Place struct {
 	Dir     string // absolute
 	Cleared bool   // of the mount of a server that is dead
 	dir     *directory
+	left    bool // by Remove
 }
 
 // Prepare makes sure that something can be mounted on dir: an empty directory
@@ -73,7 +74,12 @@ func Prepare(ctx context.Context, dir string, create bool) (*Place, error) {
 }
 
 // Remove removes the directory if Prepare has made it, and lets others mount there.
+// Once that was done it is somebody else's.
 func (p *Place) Remove() {
+	if p.left {
+		return
+	}
+	p.left = true
 	if p.dir.made {
 		p.dir.remove() // not empty or mounted again: somebody else's now
 	}
@@ -238,4 +244,15 @@ func badDir(dir string, err error) error {
 		e.Msg, e.Hint = "permission denied", "choose a directory you own"
 	}
 	return e
+}
+
+// OwnPlace returns the directory that only this user can put something into, which
+// is made if that is wanted.
+func OwnPlace(create bool) (dir string, err error) {
+	dir = fmt.Sprint(ownRoot, os.Geteuid())
+	f, err := openRoot(dir, create)
+	if err != nil {
+		return "", err
+	}
+	return dir, f.Close()
 }

@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/isolation"
+	"github.com/wcfs/wcfs/internal/release"
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
@@ -212,18 +212,8 @@ func (o *Observer) DownReason() string {
 }
 
 func buildInfo() prometheus.Collector {
-	labels := prometheus.Labels{"version": "(devel)", "revision": "", "goversion": ""}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		labels["goversion"] = info.GoVersion
-		if info.Main.Version != "" {
-			labels["version"] = info.Main.Version
-		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				labels["revision"] = s.Value
-			}
-		}
-	}
+	b := release.Built()
+	labels := prometheus.Labels{"version": release.Version, "revision": b.Commit, "goversion": b.Go}
 	o := prometheus.GaugeOpts(opts("build_info", "What the server was built of."))
 	o.ConstLabels = labels
 	return prometheus.NewGaugeFunc(o, func() float64 { return 1 })

@@ -87,6 +87,10 @@ const (
 	// who uses it. Nothing tells.
 	lookAround = 100 * time.Millisecond
 
+	// lookForMount is how often it looks whether its mount is still where it was put:
+	// more often than a start that finds the directory taken gives up.
+	lookForMount = time.Second
+
 	// unmountWait is how long the connection may live on after the unmount.
 	unmountWait = time.Second
 
@@ -344,6 +348,8 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 	defer look.Stop()
 	sweep := time.NewTicker(min(s.opt.ViewIdle/10, maxSweep))
 	defer sweep.Stop()
+	place := time.NewTicker(lookForMount)
+	defer place.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -354,6 +360,11 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 			return err
 		case now := <-sweep.C:
 			s.tree.DropIdle(now.Add(-s.opt.ViewIdle))
+		case <-place.C:
+			if !s.device.OnDirectory() {
+				place.Stop()
+				s.leaveDirectory()
+			}
 		case now := <-look.C:
 			// A request that waits for a client would keep served from being closed.
 			if s.device.Disconnected() {
@@ -365,6 +376,16 @@ func (s *server) wait(ctx context.Context, served <-chan struct{}) error {
 			}
 		}
 	}
+}
+
+// leaveDirectory lets another server have the directory: somebody has detached the
+// mount, or moved it, while somebody else is inside. Those are served until they leave.
+func (s *server) leaveDirectory() {
+	if s.device.Disconnected() {
+		return // nobody is inside
+	}
+	glog.Warningf("mount point %q: somebody has detached the mount; who is inside is served until they leave", s.place.Dir)
+	s.device.LeaveDirectory()
 }
 
 // disconnected tells what it means that the kernel has given up the connection:
