@@ -164,3 +164,32 @@ func TestServedBlocksStayWithinTheirBound(t *testing.T) {
 		require.LessOrEqual(t, len(f.kernel.Cached()), 2*int(f.BlkSize/f.kernel.Page), "what is forgotten is not cached either")
 	})
 }
+
+// TestFileThatManyOpenAtOnceIsOne: a second one would not be told of commits.
+func TestFileThatManyOpenAtOnceIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		gate := make(chan struct{})
+		f.DB.OnLoad(func(context.Context, zodb.Xid) error { <-gate; return nil })
+		opened := make(chan *head.File, 3)
+		for range cap(opened) {
+			go func() {
+				twin, err := f.head.Open(f.t.Context(), headtest.Twin)
+				if err != nil {
+					t.Errorf("open: %s", err)
+				}
+				opened <- twin
+			}()
+		}
+		synctest.Wait()
+		if len(opened) > 0 {
+			t.Error("it was opened without a look at it")
+		}
+		close(gate)
+		known := <-opened
+		for range cap(opened) - 1 {
+			require.Same(t, known, <-opened)
+		}
+		require.Same(t, known, f.head.Known(headtest.Twin))
+	})
+}

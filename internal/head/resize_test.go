@@ -292,6 +292,18 @@ func TestSizeWithinAPageIsToldWhenNoREADOfItWaits(t *testing.T) {
 	})
 }
 
+// TestSizeIsToldWhileAREADIsBeingAnswered: that one waits for nobody any more.
+func TestSizeIsToldWhileAREADIsBeingAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h, next := resizeWorld(t, 1024, []int64{0}, []int64{0, 1})
+		reply, err := h.Known(1).Read(t.Context(), head.Request{N: 1024})
+		require.NoError(t, err)
+		defer reply.Release()
+		next()
+		require.EqualValues(t, 2048, h.Known(1).Attr().Size)
+	})
+}
+
 // TestREADBehindANewEndIsNotKeptByALoad: the kernel waits for it when it learns of the
 // end. It begins anew, also when the file is as long as before by then.
 func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
