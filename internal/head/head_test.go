@@ -113,15 +113,20 @@ func TestWhoWaitsForAViewIsWokenOrGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, head.Config{})
 		woken, gaveUp := make(chan error), make(chan error)
-		next := f.head.At() + 1
+		f.Transact()
+		event, err := f.DB.NextEvent(t.Context())
+		require.NoError(t, err)
+		next := event.Tid
 		go func() { woken <- f.head.WaitAt(t.Context(), next) }()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { gaveUp <- f.head.WaitAt(ctx, zodb.TidMax) }()
 		synctest.Wait()
 		cancel()
 		require.ErrorIs(t, <-gaveUp, context.Canceled)
-		_, err := f.commit()
-		require.NoError(t, err)
+		require.Equal(t, 1, f.head.Waiters(), "who gave up is forgotten")
+		require.NoError(t, f.head.Commit(t.Context(), event))
+		synctest.Wait()
+		require.Zero(t, f.head.Waiters())
 		require.NoError(t, <-woken)
 		require.NoError(t, f.head.WaitAt(t.Context(), next))
 	})
