@@ -2,6 +2,7 @@ package head_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -50,7 +51,8 @@ func newClock(t *testing.T, blks int64, cfg head.Config) *clock {
 	first := c.tids[0]
 	objs := tail.NewObjects(ctx, c.db, first, 1<<20)
 	c.loader = bigfile.NewLoader(ctx, 4)
-	cfg.MaxServed, cfg.Retry, cfg.StuckAfter, cfg.KeepHistory, cfg.KeepFloor, cfg.Warnf = 1000, time.Second, time.Hour, time.Minute, time.Hour, t.Logf
+	cfg.MaxServed = cmp.Or(cfg.MaxServed, 1000)
+	cfg.Retry, cfg.StuckAfter, cfg.KeepHistory, cfg.KeepFloor, cfg.Warnf = time.Second, time.Hour, time.Minute, time.Hour, t.Logf
 	c.head = head.New(ctx, first, objs, c.db, c.loader, cfg)
 	t.Cleanup(func() { cancel(); c.head.Close(); c.loader.Wait(); objs.Close(); c.db.Close() })
 	var err error
@@ -246,5 +248,29 @@ func TestBlocksOfParkedReadsAreBounded(t *testing.T) {
 		require.Zero(t, reads+loads)
 		require.Zero(t, c.head.Parked())
 		w.watch.Drop()
+	})
+}
+
+// TestServedBlocksAreBoundedWithoutCommits: READs alone make too many of them.
+func TestServedBlocksAreBoundedWithoutCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClock(t, 200, head.Config{MaxServed: 150})
+		for blk := range c.blks {
+			c.read(blk)
+			synctest.Wait()
+			require.Less(t, c.head.Served(), 150+64)
+		}
+		require.LessOrEqual(t, c.head.Served(), 150)
+	})
+}
+
+// TestExactRevisionsAreKeptForABoundedTime: what is noted for them does not grow for ever.
+func TestExactRevisionsAreKeptForABoundedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClock(t, 1, head.Config{})
+		for range 30 {
+			at := c.commit(10*time.Minute, 0)
+			require.Less(t, at.Time().Sub(c.head.Floor().Time().Time), 90*time.Minute)
+		}
 	})
 }

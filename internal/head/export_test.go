@@ -21,6 +21,16 @@ func (f *File) Busy() (reads, stores, loads int) {
 // Parked returns how many bytes count as kept by READs that wait for clients.
 func (h *Head) Parked() int64 { return h.counts.parked.Load() }
 
+// Floor returns from when on revisions are told exactly.
+func (h *Head) Floor() zodb.Tid { return h.history.Floor() }
+
+// Waiters returns how many wait for a view.
+func (h *Head) Waiters() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.waiters)
+}
+
 // MapsPast reports whether the client maps a block from a past view.
 func (w *Watch) MapsPast(blk int64) bool {
 	w.file.Lock()

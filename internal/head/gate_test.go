@@ -204,3 +204,18 @@ func (f *fixture) park(blks []int64, w *head.Watch, kept int) {
 	reads, stores, loads := f.file.Busy()
 	require.Zero(f.t, reads+stores+loads)
 }
+
+// TestEndOfOneCondemnedProcessDoesNotHelpAnother.
+func TestEndOfOneCondemnedProcessDoesNotHelpAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		read := func(thread int) error { return f.kernel.ReadPages(t.Context(), nil, thread, 0, 1) }
+		seven := f.head.Condemn(func(id int) bool { return id == 7 })
+		eight := f.head.Condemn(func(id int) bool { return id == 8 })
+		require.ErrorIs(t, read(7), syscall.EIO)
+		seven.Absolve()
+		require.ErrorIs(t, read(8), syscall.EIO)
+		eight.Absolve()
+		require.NoError(t, read(8))
+	})
+}

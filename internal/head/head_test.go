@@ -113,15 +113,20 @@ func TestWhoWaitsForAViewIsWokenOrGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, head.Config{})
 		woken, gaveUp := make(chan error), make(chan error)
-		next := f.head.At() + 1
+		f.Transact()
+		event, err := f.DB.NextEvent(t.Context())
+		require.NoError(t, err)
+		next := event.Tid
 		go func() { woken <- f.head.WaitAt(t.Context(), next) }()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { gaveUp <- f.head.WaitAt(ctx, zodb.TidMax) }()
 		synctest.Wait()
 		cancel()
 		require.ErrorIs(t, <-gaveUp, context.Canceled)
-		_, err := f.commit()
-		require.NoError(t, err)
+		require.Equal(t, 1, f.head.Waiters(), "who gave up is forgotten")
+		require.NoError(t, f.head.Commit(t.Context(), event))
+		synctest.Wait()
+		require.Zero(t, f.head.Waiters())
 		require.NoError(t, <-woken)
 		require.NoError(t, f.head.WaitAt(t.Context(), next))
 	})
@@ -162,5 +167,34 @@ func TestServedBlocksStayWithinTheirBound(t *testing.T) {
 		synctest.Wait()
 		require.LessOrEqual(t, f.head.Served(), 2)
 		require.LessOrEqual(t, len(f.kernel.Cached()), 2*int(f.BlkSize/f.kernel.Page), "what is forgotten is not cached either")
+	})
+}
+
+// TestFileThatManyOpenAtOnceIsOne: a second one would not be told of commits.
+func TestFileThatManyOpenAtOnceIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		gate := make(chan struct{})
+		f.DB.OnLoad(func(context.Context, zodb.Xid) error { <-gate; return nil })
+		opened := make(chan *head.File, 3)
+		for range cap(opened) {
+			go func() {
+				twin, err := f.head.Open(f.t.Context(), headtest.Twin)
+				if err != nil {
+					t.Errorf("open: %s", err)
+				}
+				opened <- twin
+			}()
+		}
+		synctest.Wait()
+		if len(opened) > 0 {
+			t.Error("it was opened without a look at it")
+		}
+		close(gate)
+		known := <-opened
+		for range cap(opened) - 1 {
+			require.Same(t, known, <-opened)
+		}
+		require.Same(t, known, f.head.Known(headtest.Twin))
 	})
 }

@@ -30,7 +30,7 @@ func resizeWorld(t *testing.T, blksize int64, tables ...[]int64) (*headtest.Kern
 	return k, h, next
 }
 
-// resizeWorldOf is resizeWorld with some threads dying. Block blk is object 100+blk.
+// resizeWorldOf is resizeWorld with dying threads. Block blk is object 100+blk, the table 3, a twin 4.
 func resizeWorldOf(t *testing.T, isDying func(int) bool, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, *mem.Storage, func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	db := mem.New()
@@ -43,6 +43,7 @@ func resizeWorldOf(t *testing.T, isDying func(int) bool, blksize int64, tables .
 		rec := map[zodb.Oid][]byte{
 			1: bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: 2}),
 			2: btree.EncodeTree(btree.LO, false, []zodb.Oid{3}, nil, 3),
+			4: bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: 2}),
 		}
 		if tid > 1 {
 			rec = map[zodb.Oid][]byte{}
@@ -289,6 +290,18 @@ func TestSizeWithinAPageIsToldWhenNoREADOfItWaits(t *testing.T) {
 		k.Stat()
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
 		require.Equal(t, byte('b'), k.PageAt(0)[1024])
+	})
+}
+
+// TestSizeIsToldWhileAREADIsBeingAnswered: that one waits for nobody any more.
+func TestSizeIsToldWhileAREADIsBeingAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h, next := resizeWorld(t, 1024, []int64{0}, []int64{0, 1})
+		reply, err := h.Known(1).Read(t.Context(), head.Request{N: 1024})
+		require.NoError(t, err)
+		defer reply.Release()
+		next()
+		require.EqualValues(t, 2048, h.Known(1).Attr().Size)
 	})
 }
 

@@ -199,6 +199,37 @@ func TestREADThatAMoveAllowsGoesOn(t *testing.T) {
 	})
 }
 
+// TestREADDoesNotWaitForAMoveFromPinToPin: the client does not see the page meanwhile.
+func TestREADDoesNotWaitForAMoveFromPinToPin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &waiting{packedWorld: newPackedWorld(t), client: &sends{}}
+		first := w.tid
+		second := w.next()
+		w.next()
+		require.NoError(t, w.read())
+		done := w.setUp(first)
+		w.take(first, time.Time{})
+		w.watch.Acked(0)
+		w.idle()
+		<-done
+		done = w.move(second)
+		w.take(second, time.Time{})
+		answered, _ := w.readDirect()
+		synctest.Wait()
+		select {
+		case <-answered:
+		default:
+			t.Error("the READ waits for the client")
+		}
+		requireOpen(t, done, "the client has not answered")
+		w.watch.Acked(0)
+		w.idle()
+		<-done
+		<-answered
+		w.watch.Drop()
+	})
+}
+
 // TestPinnedBlockMovesAlong although the page cache does not have it any more: the client
 // maps it from the view before.
 func TestPinnedBlockMovesAlong(t *testing.T) {

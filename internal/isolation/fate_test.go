@@ -188,12 +188,49 @@ func TestTimeThatAClientHasToEndByItself(t *testing.T) {
 	}
 }
 
+// TestClientThatClosesHasTheTimeOfItsOldestPin: somebody waits for that since then.
+func TestClientThatClosesHasTheTimeOfItsOldestPin(t *testing.T) {
+	const T = sceneTimeout
+	inStuck(t, func() *actor { return newActor(7, syscall.SIGBUS) }, func(c *stuck) {
+		c.until(T / 2)
+		c.commit(1)
+		other := c.read(1, 2)
+		require.Len(c, c.pins(c.hear(c.link), 1, 1), 1)
+		c.until(T - time.Second)
+		c.link.Release()
+		c.until(T + 10*time.Millisecond)
+		require.Equal(c, []string{fmt.Sprintf("SIGBUS after %s", T)}, c.signals())
+		require.Equal(c, 1, c.answered())
+		require.Equal(c, 1, other())
+	})
+}
+
+// TestClientThatLeavesAFileHasToAnswerForOthers.
+func TestClientThatLeavesAFileHasToAnswerForOthers(t *testing.T) {
+	inStuck(t, func() *actor { return newActor(7, syscall.SIGBUS) }, func(c *stuck) {
+		_, err := c.head.Open(c.Context(), sceneTwin)
+		require.NoError(c, err)
+		c.say(c.link, "3 watch %s @%s", sceneTwin, c.tid)
+		require.Equal(c, []string{"3 ok"}, c.hear(c.link))
+		c.say(c.link, "5 watch %s -", sceneTwin)
+		require.Equal(c, []string{"5 ok"}, c.hear(c.link))
+		c.until(sceneTimeout + 10*time.Millisecond)
+		require.Equal(c, []string{fmt.Sprintf("SIGBUS after %s", sceneTimeout)}, c.signals())
+		require.Equal(c, 1, c.answered())
+	})
+}
+
 // TestClientThatMayGoIsLeftAlone: who says bye, ends by itself, or has a server that
 // stops.
 func TestClientThatMayGoIsLeftAlone(t *testing.T) {
 	for name, goes := range map[string]func(c *stuck){
 		"bye":  func(c *stuck) { c.say(c.link, "3 bye") },
 		"ends": func(c *stuck) { close(c.proc.dead) }, // the link stays open elsewhere
+		"closes when it has left the file": func(c *stuck) {
+			c.say(c.link, "3 watch %s -", c.file.Oid)
+			require.Equal(c, []string{"3 ok"}, c.hear(c.link))
+			c.link.Release()
+		},
 		"the server is told to end": func(c *stuck) {
 			c.cancel()
 			c.until(time.Minute)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -108,4 +109,42 @@ func TestClientThatRefusesAndClosesIsEnded(t *testing.T) {
 	require.NoError(t, l.Write([]byte("2 nak: no\n")))
 	l.Release()
 	within(t, "the client is ended", func() { <-proc.dead })
+}
+
+// TestClientThatEndsJustBeforeItsSignal has ended, as it should: its handle is there for
+// the signal.
+func TestClientThatEndsJustBeforeItsSignal(t *testing.T) {
+	for _, signal := range []string{"<- SIGBUS", "<- SIGKILL"} {
+		inStuck(t, func() *actor { return newActor(7) }, func(c *stuck) {
+			c.mu.Lock()
+			c.onError = func(line string) {
+				if strings.HasSuffix(line, signal) {
+					close(c.proc.dead)
+					time.Sleep(time.Millisecond) // whoever waits for its end gets on
+				}
+			}
+			c.mu.Unlock()
+			c.until(2 * sceneTimeout)
+			require.Empty(c, c.fatal)
+			require.Equal(c, 1, c.answered())
+			require.Equal(c, 1, c.proc.closed)
+		})
+	}
+}
+
+// TestNothingRunsForALinkWhenTheEngineIsClosed.
+func TestNothingRunsForALinkWhenTheEngineIsClosed(t *testing.T) {
+	inStuck(t, func() *actor { return newActor(7) }, func(c *stuck) {
+		told := false
+		c.mu.Lock()
+		c.onPin = func() {
+			time.Sleep(time.Second)
+			told = true
+		}
+		c.mu.Unlock()
+		c.cancel()
+		c.engine.Close()
+		require.True(c, told, "the fate of the pin was still being told")
+		require.Equal(c, 1, c.answered())
+	})
 }

@@ -61,3 +61,23 @@ func TestPinsThatREADsWaitForHaveRoomOfTheirOwn(t *testing.T) {
 		s.say(l, "5 bye")
 	})
 }
+
+// TestWhatIsWantedFirstIsSentFirst: later blocks do not push away what has to wait for
+// its turn.
+func TestWhatIsWantedFirstIsSentFirst(t *testing.T) {
+	const n = maxPins + 200
+	inScene(t, n, func(s *scene) {
+		require.Equal(t, 2*n, s.read(0, 2*n)())
+		s.commit(0)
+		require.Equal(t, n, s.read(0, n)())
+		l := s.open(newActor(7))
+		s.say(l, "1 watch %s @%s", s.file.Oid, s.tid-1)
+		first := s.pins(s.hear(l), 0, 1)
+		require.Len(t, first, maxPins)
+		s.commit(1)
+		require.Equal(t, 100, s.read(n, n+100)(), "the client maps nothing before it is answered")
+		s.ack(l, first[:150])
+		require.Len(t, s.pins(s.hear(l), 0, 1), 150)
+		s.say(l, "3 bye")
+	})
+}

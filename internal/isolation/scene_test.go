@@ -53,6 +53,9 @@ func (p *actor) Close() {
 func (p *actor) Signal(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed > 0 {
+		return os.ErrClosed
+	}
 	p.got, p.at = append(p.got, sig), append(p.at, time.Now())
 	for _, s := range p.endsBy {
 		if s == sig {
@@ -72,7 +75,8 @@ func (p *actor) Wait(ctx context.Context) error {
 }
 
 // scene is a file of two halves of n blocks of a page each, served to clients. All
-// blocks of a half are one object.
+// blocks of a half are one object. Another file with the same blocks is there to be
+// opened.
 type scene struct {
 	*testing.T
 	n      int64
@@ -84,13 +88,17 @@ type scene struct {
 	cancel context.CancelFunc // ends what the engine runs
 	tid    zodb.Tid
 
-	mu     sync.Mutex
-	fatal  []error
-	killed []Killed
-	warned []string
+	mu      sync.Mutex
+	fatal   []error
+	killed  []Killed
+	warned  []string
+	onError func(line string) // called with what is told of clients; may be nil
+	onPin   func()            // called when the fate of a pin is known; may be nil
 }
 
 const sceneTimeout = 30 * time.Second
+
+const sceneTwin zodb.Oid = 4 // the other file
 
 // inScene runs a test in a bubble.
 func inScene(t *testing.T, n int64, test func(s *scene)) {
@@ -131,7 +139,7 @@ func (s *scene) startEngine(ctx context.Context) {
 		defer s.mu.Unlock()
 		s.warned = append(s.warned, fmt.Sprintf(format, args...))
 	}
-	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: sceneTimeout, MaxLinks: 8, Infof: quiet, Warnf: warn, Errorf: quiet,
+	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: sceneTimeout, MaxLinks: 8, Infof: quiet, Warnf: warn, Errorf: s.errorf,
 		Fatal: func(err error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -141,7 +149,24 @@ func (s *scene) startEngine(ctx context.Context) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.killed = append(s.killed, k)
+		},
+		Pinned: func(Pinned) {
+			s.mu.Lock()
+			on := s.onPin
+			s.mu.Unlock()
+			if on != nil {
+				on()
+			}
 		}})
+}
+
+func (s *scene) errorf(format string, args ...any) {
+	s.mu.Lock()
+	on := s.onError
+	s.mu.Unlock()
+	if on != nil {
+		on(fmt.Sprintf(format, args...))
+	}
 }
 
 // commit changes halves of the file, and has that taken in.
@@ -161,6 +186,7 @@ func (s *scene) commit(halves ...int) {
 			refs = append(refs, btree.Ref{Oid: zodb.Oid(100 + blk/s.n), Class: record.ZBlk0})
 		}
 		rec[1] = bigfile.EncodeFile(&bigfile.File{BlkSize: page, Table: 2})
+		rec[sceneTwin] = rec[1]
 		rec[2] = btree.EncodeTree(btree.LO, false, []zodb.Oid{3}, nil, 3)
 		rec[3] = btree.EncodeBucket(btree.LO, keys, refs, 0)
 	}
