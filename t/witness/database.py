@@ -127,6 +127,8 @@ class Database:
         else:
             f._p_jar, f._p_oid = self.conn, oid
             f._p_serial = self.last_serial(oid)
+            if self.conn._cache.get(oid) is not None:  # a ghost, to which something that was read refers
+                del self.conn._cache[oid]
             self.conn._cache[oid] = f
         f._p_changed = True
         self.link(f)
