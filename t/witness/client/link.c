@@ -156,6 +156,13 @@ static void pin(struct link *l, struct pin *p) {
 	else if (l->silent == 1) send_line(l, "%" PRIu64 " nak: it is gone\n", p->stream);
 }
 
+// drop closes the link while its reader reads. Its number stays taken: the reader would
+// else go on with whatever is opened next.
+static void drop(struct link *l) {
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || dup2(null, l->fd) < 0 || close(null)) fail("close head/watch: %m");
+}
+
 static void *answer_pins(void *arg) {
 	struct link *l = arg;
 	pthread_mutex_lock(&l->mu);
@@ -173,8 +180,8 @@ static void *answer_pins(void *arg) {
 		if (gone || l->manners == GOOD || l->manners == NAK) {
 			if (!gone && p->due > now_ms()) nap(p->due - now_ms());
 			pin(l, p);
-		} else if (l->manners == DROP && l->fd >= 0) {
-			close(l->fd);
+		} else if (l->manners == DROP) {
+			drop(l);
 		}
 		free(p);
 		pthread_mutex_lock(&l->mu);
