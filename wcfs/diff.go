@@ -25,10 +25,10 @@ numbers, counted from 0, and their bytes in the file. No data is read, so blocks
 that were stored with the content they had are shown, too.
 
 A view is a tid, a time such as 2024-02-29T12:00:00Z, a time ago such as @-5m, or
-head. The @ may be left out where the view does not begin with a dash. A time means
-the last transaction that is shown with it by log. The order does not matter: changes
-are shown from the older view to the newer one. The name is looked up as of the newer
-one.
+head. The @ may be left out where the view does not begin with a dash. A time is
+that of the last transaction that log shows with it. The order does not matter:
+changes are shown from the older view to the newer one. The name is looked up as of
+the newer one.
 
 The exit code is 0 whether there is a difference or not.`,
 		Example: `  wcfs diff data.fs temperature @03f6df7fffffffb8 @head
