@@ -27,8 +27,8 @@ that were stored with the content they had are shown, too.
 A view is a tid, a time such as 2024-02-29T12:00:00Z, a time ago such as @-5m, or
 head. The @ may be left out where the view does not begin with a dash. A time is
 that of the last transaction that log shows with it. The order does not matter:
-changes are shown from the older view to the newer one. The name is looked up as of
-the newer one.
+changes are shown from the older view to the newer one. The name is looked up as
+of the newer one.
 
 The exit code is 0 whether there is a difference or not.`,
 		Example: `  wcfs diff data.fs temperature @03f6df7fffffffb8 @head

@@ -39,8 +39,8 @@ Without NAME all transactions of the database are listed, with the number of
 objects that each changed.
 
 A VIEW is a tid, a time such as 2024-02-29T12:00:00Z, or a time ago such as -5m.
-A time means the last transaction that is shown with it, so of several in one second
-the last; --json shows microseconds, rounded as by ZODB.
+A time means the last transaction that is shown with it, so of several in one
+second the last; --json shows microseconds, rounded as by ZODB.
 --since and --until list what is after the one and not after the other. The name
 is looked up as of --until. An array or file that is deleted by now can be named
 by its oid.

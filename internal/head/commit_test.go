@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,9 +105,9 @@ func TestNothingIsLeftOfAFileThatCannotBeServed(t *testing.T) {
 				defer open()
 				gone, end := gate()
 				defer end()
-				asked := 0
+				var asked atomic.Int32
 				x.kernel.onStore = store
-				x.kernel.onGone = func() error { asked++; return gone() }
+				x.kernel.onGone = func() error { asked.Add(1); return gone() }
 				require.NoError(t, x.read(0, 1))
 				done := x.commit(records)
 				require.Empty(t, done, "old content is being stored")
@@ -117,7 +118,7 @@ func TestNothingIsLeftOfAFileThatCannotBeServed(t *testing.T) {
 				require.Error(t, x.read(0, 1))
 				require.EqualValues(t, 2, x.head.At())
 				require.Zero(t, x.head.Stats().Pending)
-				require.Equal(t, name == "another", asked == 1)
+				require.Equal(t, name == "another", asked.Load() == 1)
 				x.file.Lock()
 				served := x.file.Served()
 				x.file.Unlock()
