@@ -30,6 +30,11 @@ func (s *state) advance(ctx context.Context, at zodb.Tid, oids []zodb.Oid) (*Cha
 			return nil, err
 		}
 		blks = append(blks, more...)
+	} else if s.tangled {
+		// The way to the last block may lead through nodes that are not walked.
+		if err := s.measure(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if hit.array&^c.Events != 0 { // not together with its file
 		c.Events |= Metadata

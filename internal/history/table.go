@@ -70,7 +70,7 @@ func (s *state) load(ctx context.Context, at zodb.Tid) error {
 // concerns reports whether s may be another one once the object changed.
 func (s *state) concerns(oid zodb.Oid) bool {
 	_, node := s.nodes[oid]
-	return oid == s.oid || node || s.array != 0 && oid == s.array || s.links.has(oid)
+	return oid == s.oid || node || s.array != 0 && oid == s.array || s.links.has(oid) || s.tangled
 }
 
 // damage returns why some of s could not be read, nil if all could. Of several
