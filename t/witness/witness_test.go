@@ -139,7 +139,7 @@ func (s *Scene) open() {
 	require.True(s.t, s.writer.waitLog("ready"), "the writer ended: %s", s.writer.Tail(20))
 	s.server, err = spawn(s.dir, "server", s.wcfs, "serve", "--pintimeout", pinTimeout.String(), filepath.Join(s.dir, "data.fs"), s.mnt)
 	require.NoError(s.t, err)
-	require.True(s.t, s.server.waitLog("ready: "), "the server ended: %s", s.server.Tail(20))
+	require.True(s.t, s.server.waitLog("ready: "), "the server ended: %s", s.server.Tail(300))
 	var st unix.Stat_t
 	require.NoError(s.t, unix.Stat(s.mnt, &st))
 	s.dev = st.Dev
@@ -238,14 +238,14 @@ func (s *Scene) close() {
 	}
 	s.server.Signal(syscall.SIGINT)
 	if !s.server.WaitFor(20*time.Second) || !s.server.cmd.ProcessState.Success() {
-		s.fail("the server does not stop as it should: %s", s.server.Tail(20))
+		s.fail("the server does not stop as it should: %s", s.server.Tail(300))
 	}
 	for _, text := range s.failed {
 		s.t.Error(text)
 	}
 	if s.t.Failed() {
-		s.t.Errorf("log of the server:\n%s", s.server.Tail(30))
-		s.t.Errorf("end of what the writer said:\n%s", tail(filepath.Join(s.dir, "truth"), 4000))
+		s.t.Errorf("log of the server:\n%s", s.server.Tail(300))
+		s.t.Errorf("end of what the writer said:\n%s", tail(filepath.Join(s.dir, "truth"), 20000))
 		s.t.Errorf("again: go test ./t/witness -count=1 -seed %d -duration %s -clients %d -without %q -only %q", s.seed, *duration, *crowd, *without, *only)
 	}
 }

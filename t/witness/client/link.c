@@ -171,7 +171,7 @@ static void *answer_pins(void *arg) {
 		if (!l->first) break;
 		struct pin *p = l->first;
 		if (!(l->first = p->next)) l->last = &l->first;
-		bool gone = p->v->gone;
+		bool gone = p->v->gone || p->v->wanted == 0; // it is left, or just being left
 		if (!gone && l->manners != GOOD && !l->misbehaved) {
 			l->misbehaved = true;
 			pthread_cond_broadcast(&l->changed);

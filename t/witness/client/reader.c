@@ -67,7 +67,7 @@ static bool read_block(struct file *f, int fd, const char *mem, char *buf, size_
 		if (n < 0) {
 			const struct version *v = version_at(f, b, since);
 			int how = errno;
-			if (how != EIO || !(v->damaged || ends(f, b, since) || excused(f, ANY, since, false)))
+			if (how != EIO || !(v->damaged || ends(f, b, since) || excused(f, b, since, false)))
 				fail("UNREADABLE head/bigfile/%016" PRIx64 " #%zu with head/at @%016" PRIx64 ": %s", f->oid, b, since, strerror(how));
 			return false;
 		}
