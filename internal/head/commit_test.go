@@ -59,7 +59,7 @@ type hooked struct {
 
 func newHooked(t *testing.T) *hooked {
 	page := int64(os.Getpagesize())
-	k, h, db, _ := resizeWorldOf(t, nil, 2*page, []int64{0, 1})
+	k, h, db, _ := resizeWorldOf(t, head.Config{}, 2*page, []int64{0, 1})
 	x := &hooked{T: t, kernel: &hookedKernel{Kernel: k}, head: h, file: h.Known(1), db: db, page: page}
 	x.file.Attach(x.kernel)
 	return x
