@@ -264,10 +264,10 @@ func TestServedBlocksAreBoundedWithoutCommits(t *testing.T) {
 }
 
 // TestWhatWasReadLongAgoIsDroppedFirst: mostly, since only some ranges of blocks are
-// looked at. All of five random ones are of what is in use in one of 32 rounds.
+// looked at. In one of 32 rounds all of five random ones are of what is in use.
 func TestWhatWasReadLongAgoIsDroppedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const rounds = 16
+		const rounds = 48
 		c := newClock(t, 128, head.Config{})
 		wrong := 0
 		for range rounds {
@@ -288,7 +288,7 @@ func TestWhatWasReadLongAgoIsDroppedFirst(t *testing.T) {
 				wrong++
 			}
 		}
-		require.Less(t, wrong, rounds/2)
+		require.Less(t, wrong, rounds*3/10) // more: once in 10⁹ tests
 	})
 }
 
