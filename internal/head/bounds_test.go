@@ -78,7 +78,13 @@ func (c *clock) store(records map[zodb.Oid][]byte, blks ...int64) {
 func (c *clock) commit(later time.Duration, blks ...int64) zodb.Tid {
 	c.t.Helper()
 	time.Sleep(later)
-	c.store(make(map[zodb.Oid][]byte), blks...)
+	return c.commitAll(make(map[zodb.Oid][]byte), blks...)
+}
+
+// commitAll is commit of other records too, without time in between.
+func (c *clock) commitAll(records map[zodb.Oid][]byte, blks ...int64) zodb.Tid {
+	c.t.Helper()
+	c.store(records, blks...)
 	event, err := c.db.NextEvent(c.t.Context())
 	require.NoError(c.t, err)
 	require.NoError(c.t, c.head.Commit(c.t.Context(), event))
@@ -289,6 +295,22 @@ func TestWhatWasReadLongAgoIsDroppedFirst(t *testing.T) {
 			}
 		}
 		require.Less(t, wrong, rounds*3/10) // more: once in 10⁹ tests
+	})
+}
+
+// TestHistoryIsNotKeptForAWatchThatWasRefused.
+func TestHistoryIsNotKeptForAWatchThatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClock(t, 1, head.Config{})
+		first := c.tids[0]
+		time.Sleep(time.Second)
+		c.commitAll(map[zodb.Oid][]byte{1: nil})
+		require.NoError(t, c.head.Reaches(first))
+		require.Error(t, c.file.Watch(t.Context(), &sends{}, first, nil, func(*head.Watch) {}))
+		for range 2 {
+			c.commit(10*time.Minute, 0)
+		}
+		require.Error(t, c.head.Reaches(first))
 	})
 }
 

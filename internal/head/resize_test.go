@@ -252,6 +252,8 @@ func TestFaultBehindAnEndThatIsNotToldYet(t *testing.T) {
 		next()
 		require.EqualValues(t, 12<<10, f.Attr().Size, "the page that the new end is in is being read")
 		go func() { fault <- k.ReadPages(t.Context(), nil, 0, 2, 3) }()
+		_, err := f.Read(t.Context(), head.Request{Off: 4096, N: 8192})
+		require.ErrorIs(t, err, syscall.EAGAIN, "the page with the end is asked for again")
 		synctest.Wait()
 		require.Empty(t, parked)
 		require.Len(t, fault, 1)
@@ -259,6 +261,31 @@ func TestFaultBehindAnEndThatIsNotToldYet(t *testing.T) {
 		w.Drop()
 		require.NoError(t, <-parked)
 		require.EqualValues(t, 5<<10, f.Attr().Size)
+	})
+}
+
+// TestFaultBehindAnEndOfWhichNobodyHasAnOlderView reads nothing: there is nothing.
+func TestFaultBehindAnEndOfWhichNobodyHasAnOlderView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		_, h, next := resizeWorld(t, page, []int64{0, 1}, []int64{0})
+		f := h.Known(1)
+		next()
+		var now, setUp *head.Watch
+		require.NoError(t, f.Watch(t.Context(), &sends{}, 2, nil, func(w *head.Watch) { now = w }))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Watch(ctx, &sends{}, 1, nil, func(w *head.Watch) { setUp = w }) }()
+		synctest.Wait()
+		require.Empty(t, done)
+		reply, err := f.Read(t.Context(), head.Request{Off: page, N: int(page)})
+		require.NoError(t, err)
+		require.Empty(t, reply.Slices())
+		reply.Release()
+		cancel()
+		require.Error(t, <-done)
+		now.Drop()
+		setUp.Drop()
 	})
 }
 
@@ -356,14 +383,15 @@ func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
 	}
 }
 
-// TestWatchSetUpWhileAFileBecomesShorter waits for that, and pins what the file loses.
+// TestWatchSetUpWhileAFileBecomesShorter waits for that, and pins what the file loses,
+// also what was a hole.
 func TestWatchSetUpWhileAFileBecomesShorter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1, 2}, []int64{0})
+		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 2}, []int64{0})
 		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 3))
 		slow, late := &sends{}, &parkedClient{make(chan int64, 10)}
 		require.NoError(t, h.Known(1).Watch(t.Context(), slow, 1, nil, func(*head.Watch) {}))
-		done := make(chan struct{})
+		done, start := make(chan struct{}), time.Now()
 		go func() { defer close(done); next() }()
 		require.Equal(t, []bool{true, true}, slow.told(), "the commit waits for it")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -372,6 +400,7 @@ func TestWatchSetUpWhileAFileBecomesShorter(t *testing.T) {
 		synctest.Wait()
 		require.Empty(t, setup)
 		<-done
+		require.LessOrEqual(t, time.Since(start), 500*time.Millisecond)
 		synctest.Wait()
 		require.Empty(t, setup)
 		lost := make(map[int64]bool)
@@ -403,5 +432,16 @@ func TestBlockWithAnOpenAnswerThatTheFileLoses(t *testing.T) {
 		w.Acked(1)
 		require.NoError(t, <-done)
 		w.Drop()
+	})
+}
+
+// TestWatchOfAViewWithMuchMoreIsRefused: all of that would have to be pinned.
+func TestWatchOfAViewWithMuchMoreIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1<<16 + 1}, []int64{0})
+		next()
+		var long *head.TooLongError
+		require.ErrorAs(t, h.Known(1).Watch(t.Context(), &sends{}, 1, nil, func(w *head.Watch) { w.Drop() }), &long)
+		require.EqualValues(t, 1<<16+1, long.Lost)
 	})
 }
