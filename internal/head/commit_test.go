@@ -1,6 +1,7 @@
 package head_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
@@ -13,8 +14,11 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/btree"
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/head/headtest"
+	"github.com/wcfs/wcfs/internal/record"
+	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/storage/mem"
 )
 
@@ -23,6 +27,12 @@ import (
 type hookedKernel struct {
 	*headtest.Kernel
 	onStore, onInvalidate, onGone func() error
+	retrieved                     atomic.Int32 // calls of Retrieve
+}
+
+func (k *hookedKernel) Retrieve(off int64, dest []byte) (int, error) {
+	k.retrieved.Add(1)
+	return k.Kernel.Retrieve(off, dest)
 }
 
 func (k *hookedKernel) Store(off int64, data []byte) error {
@@ -58,9 +68,11 @@ type hooked struct {
 	page   int64
 }
 
-func newHooked(t *testing.T) *hooked {
+func newHooked(t *testing.T) *hooked { return newHookedOf(t, head.Config{}) }
+
+func newHookedOf(t *testing.T, cfg head.Config) *hooked {
 	page := int64(os.Getpagesize())
-	k, h, db, _ := resizeWorldOf(t, nil, 2*page, []int64{0, 1})
+	k, h, db, _ := resizeWorldOf(t, cfg, 2*page, []int64{0, 1})
 	x := &hooked{T: t, kernel: &hookedKernel{Kernel: k}, head: h, file: h.Known(1), db: db, page: page}
 	x.file.Attach(x.kernel)
 	return x
@@ -96,6 +108,7 @@ func TestNothingIsLeftOfAFileThatCannotBeServed(t *testing.T) {
 	page := int64(os.Getpagesize())
 	for name, records := range map[string]map[zodb.Oid][]byte{
 		"another":  {1: bigfile.EncodeFile(&bigfile.File{BlkSize: page, Table: 2})},
+		"deleted":  {1: nil},
 		"no table": {3: []byte("junk")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +131,7 @@ func TestNothingIsLeftOfAFileThatCannotBeServed(t *testing.T) {
 				require.Error(t, x.read(0, 1))
 				require.EqualValues(t, 2, x.head.At())
 				require.Zero(t, x.head.Stats().Pending)
-				require.Equal(t, name == "another", asked.Load() == 1)
+				require.Equal(t, name == "another" || name == "deleted", asked.Load() == 1)
 				x.file.Lock()
 				served := x.file.Served()
 				x.file.Unlock()
@@ -126,6 +139,23 @@ func TestNothingIsLeftOfAFileThatCannotBeServed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBlocksBehindAMissingNodeAreNotHoles: nobody can tell what they are.
+func TestBlocksBehindAMissingNodeAreNotHoles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newHooked(t)
+		require.NoError(t, <-x.commit(map[zodb.Oid][]byte{
+			2: btree.EncodeTree(btree.LO, false, []zodb.Oid{3, 5}, []int64{1}, 3),
+			3: btree.EncodeBucket(btree.LO, []int64{0}, []btree.Ref{{Oid: 100, Class: record.ZBlk0}}, 5),
+			5: btree.EncodeBucket(btree.LO, []int64{1}, []btree.Ref{{Oid: 101, Class: record.ZBlk0}}, 0),
+		}))
+		require.NoError(t, x.read(0, 4))
+		require.NoError(t, <-x.commit(map[zodb.Oid][]byte{3: nil}))
+		var damaged *storage.CorruptError
+		require.ErrorAs(t, x.read(0, 1), &damaged)
+		require.NoError(t, x.read(2, 4))
+	})
 }
 
 // TestCommitThatCannotInvalidateIsNotPublished: somebody may see old pages.
@@ -201,7 +231,7 @@ func TestREADThatComesInTheMiddleOfAnInvalidation(t *testing.T) {
 		require.Empty(t, x.kernel.Cached())
 		w.Drop()
 		require.NoError(t, <-read)
-		synctest.Wait() // a late invalidation may take the page once more
+		synctest.Wait() // what was left behind may have dropped the page
 		require.NoError(t, x.read(0, 1))
 		require.Equal(t, "new", string(x.kernel.PageAt(0)[:3]))
 	})
@@ -235,5 +265,63 @@ func TestBlockThatIsReadWhileItIsDroppedStaysServed(t *testing.T) {
 		require.True(t, served)
 		endSecond()
 		<-dropped
+	})
+}
+
+// TestREADOfWhatACommitMendsMeanwhile is not told of the damage.
+func TestREADOfWhatACommitMendsMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newHooked(t)
+		wait, open := gate()
+		defer open()
+		x.db.OnLoad(func(_ context.Context, xid zodb.Xid) error {
+			if xid.Oid != 100 || xid.At > 1 {
+				return nil
+			}
+			return errors.Join(wait(), errors.New("it is damaged"))
+		})
+		read := make(chan error, 1)
+		go func() { read <- x.read(0, 1) }()
+		synctest.Wait()
+		require.NoError(t, <-x.commit(x.block("new")))
+		require.Empty(t, read)
+		open()
+		require.NoError(t, <-read)
+		require.Equal(t, "new", string(x.kernel.PageAt(0)[:3]))
+	})
+}
+
+// TestNothingIsCopiedForWhichThereIsNoRoom: a commit would take longer for nothing.
+func TestNothingIsCopiedForWhichThereIsNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for blocks := range 3 {
+			x := newHookedOf(t, head.Config{PreserveBytes: int64(2*os.Getpagesize()*blocks + 1)})
+			require.NoError(t, x.read(0, 4))
+			records := x.block("new")
+			records[101] = records[100]
+			require.NoError(t, <-x.commit(records))
+			require.EqualValues(t, blocks, x.kernel.retrieved.Load())
+		}
+	})
+}
+
+// TestWatchOfAViewInAnotherEpochIsRefused: before the file was there, or had the same
+// size of blocks all the time since.
+func TestWatchOfAViewInAnotherEpochIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newHooked(t)
+		require.NoError(t, <-x.commit(map[zodb.Oid][]byte{
+			1: bigfile.EncodeFile(&bigfile.File{BlkSize: x.page, Table: 2}),
+			9: bigfile.EncodeFile(&bigfile.File{BlkSize: x.page, Table: 2}),
+		}))
+		require.NoError(t, <-x.commit(map[zodb.Oid][]byte{1: bigfile.EncodeFile(&bigfile.File{BlkSize: 2 * x.page, Table: 2})}))
+		for oid, rev := range map[zodb.Oid]zodb.Tid{1: 2, 9: 2} {
+			f, err := x.head.Open(t.Context(), oid)
+			require.NoError(t, err)
+			err = f.Watch(t.Context(), &sends{}, 1, nil, func(w *head.Watch) { w.Drop() })
+			var epoch *head.EpochError
+			require.ErrorAs(t, err, &epoch)
+			require.Equal(t, rev, epoch.Rev)
+		}
 	})
 }

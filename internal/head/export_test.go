@@ -11,6 +11,9 @@ import (
 // Evict drops one block, as the evictor does when too many are served.
 func (f *File) Evict(blk int64) bool { return f.evict(blk) }
 
+// EvictSome drops what the evictor finds coldest in one round.
+func (h *Head) EvictSome() bool { return h.evictor.evictOnce() }
+
 // Busy returns how much is registered or in memory.
 func (f *File) Busy() (reads, stores, loads int) {
 	f.Lock()

@@ -26,12 +26,13 @@ import (
 // commits the next table: its last block is new or changed. Without a table block 0
 // is damaged.
 func resizeWorld(t *testing.T, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, func()) {
-	k, h, _, next := resizeWorldOf(t, nil, blksize, tables...)
+	k, h, _, next := resizeWorldOf(t, head.Config{}, blksize, tables...)
 	return k, h, next
 }
 
-// resizeWorldOf is resizeWorld with dying threads. Block blk is object 100+blk, the table 3, a twin 4.
-func resizeWorldOf(t *testing.T, isDying func(int) bool, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, *mem.Storage, func()) {
+// resizeWorldOf is resizeWorld with what is set of cfg. Block blk is object 100+blk, the
+// table 3, a twin 4.
+func resizeWorldOf(t *testing.T, cfg head.Config, blksize int64, tables ...[]int64) (*headtest.Kernel, *head.Head, *mem.Storage, func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	db := mem.New()
 	commit := func(tid zodb.Tid, keys []int64) {
@@ -61,7 +62,9 @@ func resizeWorldOf(t *testing.T, isDying func(int) bool, blksize int64, tables .
 	commit(1, tables[0])
 	objs := tail.NewObjects(ctx, db, 1, 1<<20)
 	loader := bigfile.NewLoader(ctx, 4)
-	h := head.New(ctx, 1, objs, db, loader, head.Config{MaxServed: 1000, Retry: time.Second, StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: t.Logf, IsDying: isDying})
+	cfg.MaxServed, cfg.Retry, cfg.StuckAfter = 1000, time.Second, time.Hour
+	cfg.KeepHistory, cfg.KeepFloor, cfg.Warnf = time.Minute, time.Hour, t.Logf
+	h := head.New(ctx, 1, objs, db, loader, cfg)
 	t.Cleanup(func() { cancel(); h.Close(); loader.Wait(); objs.Close(); db.Close() })
 	f, err := h.Open(ctx, 1)
 	require.NoError(t, err)
@@ -138,35 +141,39 @@ func take(w *head.Watch, blk int64) head.Taking {
 	return w.Take(blk, func(zodb.Tid, time.Time) bool { return true })
 }
 
-// A READ that was cut at the end waits for a client while the file grows.
+// A READ that was cut at the end waits for a client while the file grows, with its block
+// in memory or without.
 func TestGrowthWhileAReadIsParked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k, h, next := resizeWorld(t, 1024, []int64{0}, []int64{0}, []int64{0, 1})
-		f := h.Known(1)
-		c := &parkedClient{make(chan int64, 10)}
-		var w *head.Watch
-		require.NoError(t, f.Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
-		next() // block 0 changes
-		done := make(chan error, 1)
-		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
-		synctest.Wait()
-		require.EqualValues(t, 0, <-c.sent) // parked
-		require.Equal(t, head.Taken, take(w, 0))
-		next() // block 1 is added: published while the READ is parked
-		require.EqualValues(t, 3, h.At())
-		w.Acked(0)
-		take(w, 0)
-		synctest.Wait()
-		select {
-		case blk := <-c.sent:
-			take(w, blk)
-			w.Acked(blk)
-			take(w, blk)
-		default:
-		}
-		require.NoError(t, <-done)
-		require.Equal(t, byte('b'), k.PageAt(0)[1024])
-	})
+	for _, room := range []int64{0, 1 << 20} {
+		synctest.Test(t, func(t *testing.T) {
+			k, h, _, next := resizeWorldOf(t, head.Config{ParkedBytes: room}, 1024, []int64{0}, []int64{0}, []int64{0, 1})
+			f := h.Known(1)
+			c := &parkedClient{make(chan int64, 10)}
+			var w *head.Watch
+			require.NoError(t, f.Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
+			next() // block 0 changes
+			done := make(chan error, 1)
+			go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+			synctest.Wait()
+			require.EqualValues(t, 0, <-c.sent) // parked
+			require.Equal(t, room > 0, h.Parked() > 0)
+			require.Equal(t, head.Taken, take(w, 0))
+			next() // block 1 is added: published while the READ is parked
+			require.EqualValues(t, 3, h.At())
+			w.Acked(0)
+			take(w, 0)
+			synctest.Wait()
+			select {
+			case blk := <-c.sent:
+				take(w, blk)
+				w.Acked(blk)
+				take(w, blk)
+			default:
+			}
+			require.NoError(t, <-done)
+			require.Equal(t, byte('b'), k.PageAt(0)[1024])
+		})
+	}
 }
 
 // attrKernel notes what is true whenever the kernel is made to ask for attributes again.
@@ -245,6 +252,8 @@ func TestFaultBehindAnEndThatIsNotToldYet(t *testing.T) {
 		next()
 		require.EqualValues(t, 12<<10, f.Attr().Size, "the page that the new end is in is being read")
 		go func() { fault <- k.ReadPages(t.Context(), nil, 0, 2, 3) }()
+		_, err := f.Read(t.Context(), head.Request{Off: 4096, N: 8192})
+		require.ErrorIs(t, err, syscall.EAGAIN, "the page with the end is asked for again")
 		synctest.Wait()
 		require.Empty(t, parked)
 		require.Len(t, fault, 1)
@@ -252,6 +261,31 @@ func TestFaultBehindAnEndThatIsNotToldYet(t *testing.T) {
 		w.Drop()
 		require.NoError(t, <-parked)
 		require.EqualValues(t, 5<<10, f.Attr().Size)
+	})
+}
+
+// TestFaultBehindAnEndOfWhichNobodyHasAnOlderView reads nothing: there is nothing.
+func TestFaultBehindAnEndOfWhichNobodyHasAnOlderView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		_, h, next := resizeWorld(t, page, []int64{0, 1}, []int64{0})
+		f := h.Known(1)
+		next()
+		var now, setUp *head.Watch
+		require.NoError(t, f.Watch(t.Context(), &sends{}, 2, nil, func(w *head.Watch) { now = w }))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Watch(ctx, &sends{}, 1, nil, func(w *head.Watch) { setUp = w }) }()
+		synctest.Wait()
+		require.Empty(t, done)
+		reply, err := f.Read(t.Context(), head.Request{Off: page, N: int(page)})
+		require.NoError(t, err)
+		require.Empty(t, reply.Slices())
+		reply.Release()
+		cancel()
+		require.Error(t, <-done)
+		now.Drop()
+		setUp.Drop()
 	})
 }
 
@@ -312,7 +346,7 @@ func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			page := int64(os.Getpagesize())
 			looking, look := make(chan struct{}), make(chan struct{})
-			k, _, db, next := resizeWorldOf(t, func(int) bool { looking <- struct{}{}; <-look; return false },
+			k, _, db, next := resizeWorldOf(t, head.Config{IsDying: func(int) bool { looking <- struct{}{}; <-look; return false }},
 				page, []int64{0, 1}, []int64{0}, []int64{0, 1})
 			stuck := make(chan struct{})
 			db.OnLoad(func(_ context.Context, xid zodb.Xid) error {
@@ -347,54 +381,4 @@ func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
 			close(looking)
 		})
 	}
-}
-
-// TestWatchSetUpWhileAFileBecomesShorter waits for that, and pins what the file loses.
-func TestWatchSetUpWhileAFileBecomesShorter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1, 2}, []int64{0})
-		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 3))
-		slow, late := &sends{}, &parkedClient{make(chan int64, 10)}
-		require.NoError(t, h.Known(1).Watch(t.Context(), slow, 1, nil, func(*head.Watch) {}))
-		done := make(chan struct{})
-		go func() { defer close(done); next() }()
-		require.Equal(t, []bool{true, true}, slow.told(), "the commit waits for it")
-		ctx, cancel := context.WithCancel(t.Context())
-		setup := make(chan error, 1)
-		go func() { setup <- h.Known(1).Watch(ctx, late, 1, nil, func(*head.Watch) {}) }()
-		synctest.Wait()
-		require.Empty(t, setup)
-		<-done
-		synctest.Wait()
-		require.Empty(t, setup)
-		lost := make(map[int64]bool)
-		for len(late.sent) > 0 {
-			lost[<-late.sent] = true
-		}
-		require.Equal(t, map[int64]bool{0: true, 1: true, 2: true}, lost)
-		cancel()
-		require.Error(t, <-setup)
-	})
-}
-
-// TestBlockWithAnOpenAnswerThatTheFileLoses is pinned as the others are, although the
-// client was to be told to map it from head.
-func TestBlockWithAnOpenAnswerThatTheFileLoses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1}, []int64{0})
-		c := &parkedClient{make(chan int64, 10)}
-		var w *head.Watch
-		done := make(chan error, 1)
-		go func() { done <- h.Known(1).Watch(t.Context(), c, 1, []int64{1}, func(x *head.Watch) { w = x }) }()
-		synctest.Wait()
-		require.EqualValues(t, 1, <-c.sent)
-		next()
-		require.Equal(t, head.Taken, w.Take(1, func(rev zodb.Tid, _ time.Time) bool {
-			require.EqualValues(t, 1, rev)
-			return true
-		}))
-		w.Acked(1)
-		require.NoError(t, <-done)
-		w.Drop()
-	})
 }

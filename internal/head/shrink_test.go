@@ -1,0 +1,126 @@
+package head_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/head"
+)
+
+// TestWhatNobodyHasReadOfALargePartIsNotPinned when a file loses it.
+func TestWhatNobodyHasReadOfALargePartIsNotPinned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 5000}, []int64{0})
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 4500, 4501))
+		client := &sends{}
+		var w *head.Watch
+		require.NoError(t, h.Known(1).Watch(t.Context(), client, 1, nil, func(x *head.Watch) { w = x }))
+		next()
+		require.Equal(t, []bool{true}, client.told())
+		require.Equal(t, head.Taken, take(w, 4500))
+		w.Acked(4500)
+		w.Drop()
+	})
+}
+
+// TestCommitThatMakesAFileShorterWaitsOnlyForWhoMapsIt: not for a watch that is being set
+// up, nor for one that was dropped.
+func TestCommitThatMakesAFileShorterWaitsOnlyForWhoMapsIt(t *testing.T) {
+	for _, setUp := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			_, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1}, []int64{0})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var unsure []int64 // a setup waits for these
+			if setUp {
+				unsure = []int64{1}
+			}
+			var w *head.Watch
+			watched := make(chan error, 1)
+			go func() { watched <- h.Known(1).Watch(ctx, &sends{}, 1, unsure, func(x *head.Watch) { w = x }) }()
+			synctest.Wait()
+			require.Equal(t, setUp, len(watched) == 0)
+			done, start := make(chan struct{}), time.Now()
+			go func() { defer close(done); next() }()
+			synctest.Wait()
+			if !setUp {
+				requireOpen(t, done, "the client maps what the file loses")
+				w.Drop()
+			}
+			<-done
+			require.Zero(t, time.Since(start))
+			w.Drop()
+			cancel()
+			<-watched
+		})
+	}
+}
+
+// TestWatchSetUpWhileAFileBecomesShorter waits for that, and pins what the file loses,
+// also what was a hole.
+func TestWatchSetUpWhileAFileBecomesShorter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 2}, []int64{0})
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 3))
+		slow, late := &sends{}, &parkedClient{make(chan int64, 10)}
+		require.NoError(t, h.Known(1).Watch(t.Context(), slow, 1, nil, func(*head.Watch) {}))
+		done, start := make(chan struct{}), time.Now()
+		go func() { defer close(done); next() }()
+		require.Equal(t, []bool{true, true}, slow.told(), "the commit waits for it")
+		ctx, cancel := context.WithCancel(t.Context())
+		setup := make(chan error, 1)
+		go func() { setup <- h.Known(1).Watch(ctx, late, 1, nil, func(*head.Watch) {}) }()
+		synctest.Wait()
+		require.Empty(t, setup)
+		<-done
+		require.LessOrEqual(t, time.Since(start), 500*time.Millisecond)
+		synctest.Wait()
+		require.Empty(t, setup)
+		lost := make(map[int64]bool)
+		for len(late.sent) > 0 {
+			lost[<-late.sent] = true
+		}
+		require.Equal(t, map[int64]bool{0: true, 1: true, 2: true}, lost)
+		cancel()
+		require.Error(t, <-setup)
+	})
+}
+
+// TestBlockWithAnOpenAnswerThatTheFileLoses is pinned as the others are, although the
+// client was to be told to map it from head.
+func TestBlockWithAnOpenAnswerThatTheFileLoses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1}, []int64{0})
+		c := &parkedClient{make(chan int64, 10)}
+		var w *head.Watch
+		done := make(chan error, 1)
+		go func() { done <- h.Known(1).Watch(t.Context(), c, 1, []int64{1}, func(x *head.Watch) { w = x }) }()
+		synctest.Wait()
+		require.EqualValues(t, 1, <-c.sent)
+		next()
+		require.Equal(t, head.Taken, w.Take(1, func(rev zodb.Tid, _ time.Time) bool {
+			require.EqualValues(t, 1, rev)
+			return true
+		}))
+		w.Acked(1)
+		require.NoError(t, <-done)
+		w.Drop()
+	})
+}
+
+// TestWatchOfAViewWithMuchMoreIsRefused: all of that would have to be pinned.
+func TestWatchOfAViewWithMuchMoreIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1<<16 + 1}, []int64{0})
+		next()
+		var long *head.TooLongError
+		require.ErrorAs(t, h.Known(1).Watch(t.Context(), &sends{}, 1, nil, func(w *head.Watch) { w.Drop() }), &long)
+		require.EqualValues(t, 1<<16+1, long.Lost)
+	})
+}
