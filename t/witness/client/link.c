@@ -30,6 +30,7 @@ struct link {
 	bool replied, leaving, ended, misbehaved;
 	char reply[256];
 	struct view *views; // of now, and gone ones
+	struct view *unanswered; // whose pin was the first to get no ack
 	struct pin *first, **last;
 	int silent;         // what pins of views that are gone get: 0 ack, 1 nak, 2 nothing
 	u64 pins;
@@ -174,6 +175,7 @@ static void *answer_pins(void *arg) {
 		bool gone = p->v->gone || p->v->wanted == 0; // it is left, or just being left
 		if (!gone && l->manners != GOOD && !l->misbehaved) {
 			l->misbehaved = true;
+			l->unanswered = p->v;
 			pthread_cond_broadcast(&l->changed);
 		}
 		pthread_mutex_unlock(&l->mu);
@@ -277,3 +279,5 @@ void link_close(struct link *l, bool bye, unsigned linger_ms) {
 }
 
 bool link_misbehaved(const struct link *l) { return l->misbehaved; }
+
+bool link_is_forgiven(const struct link *l) { return l->unanswered && l->unanswered->gone; }

@@ -98,6 +98,9 @@ void link_unwatch(struct link *l, struct view *v, int late);
 void link_close(struct link *l, bool bye, unsigned linger_ms);
 void put(struct view *v, size_t blk, u64 rev); // maps a block from there; with mu held
 bool link_misbehaved(const struct link *l);
+// link_is_forgiven says whether the array of the pin that got no ack is not watched now:
+// its setup has failed meanwhile, and such pins count for nothing.
+bool link_is_forgiven(const struct link *l);
 
 // view is an array at a state, in memory. The pinner of its link changes what is
 // mapped; mu is never held by whoever touches the memory.
