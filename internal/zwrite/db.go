@@ -281,33 +281,31 @@ func (db *DB) Head() zodb.Tid {
 // Close saves the index and gives up the lock. It fails with ErrBusy while
 // there is a transaction. Closing a closed DB does nothing.
 func (db *DB) Close() error {
-	select {
-	case db.turn <- struct{}{}:
-	default:
-		return fmt.Errorf("close %s: %w", db.path, ErrBusy)
-	}
-	defer func() { <-db.turn }()
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.closed {
-		return nil
-	}
-	db.closed = true
-	var err error
-	if db.unsaved && db.broken == nil {
-		err = db.saveIndex()
-	}
-	// The lock goes last.
-	if err = errors.Join(err, db.f.Close(), db.locks.close()); err != nil {
-		return fmt.Errorf("close %s: %w", db.path, err)
-	}
-	return nil
+	return db.end(func() (err error) {
+		if db.unsaved && db.broken == nil {
+			err = db.saveIndex()
+		}
+		// The lock goes last.
+		return errors.Join(err, db.f.Close(), db.locks.close())
+	})
 }
 
 // Abandon closes the database like Close, and takes away what opening it has made: lock
 // files, and the database itself if it was created and has no transaction. No index
 // is saved. It is for who could not do what the database was opened for.
 func (db *DB) Abandon() error {
+	return db.end(func() (err error) {
+		if db.created && db.index.TopPos == firstTxnPos && !errors.Is(db.broken, ErrForeign) {
+			err = os.Remove(db.path)
+		}
+		err = errors.Join(err, db.f.Close())
+		db.locks.undo()
+		return err
+	})
+}
+
+// end closes the database by last, once, if there is no transaction.
+func (db *DB) end(last func() error) error {
 	select {
 	case db.turn <- struct{}{}:
 	default:
@@ -320,13 +318,7 @@ func (db *DB) Abandon() error {
 		return nil
 	}
 	db.closed = true
-	var err error
-	if db.created && db.index.TopPos == firstTxnPos && !errors.Is(db.broken, ErrForeign) {
-		err = os.Remove(db.path)
-	}
-	err = errors.Join(err, db.f.Close())
-	db.locks.undo()
-	if err != nil {
+	if err := last(); err != nil {
 		return fmt.Errorf("close %s: %w", db.path, err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/btree"
+	"github.com/wcfs/wcfs/internal/ndarray"
 	"github.com/wcfs/wcfs/internal/pickle"
 	"github.com/wcfs/wcfs/internal/record"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -17,14 +18,14 @@ import (
 // classMapping is the class of the root object, and of folders made here.
 var classMapping = record.Class{Module: "persistent.mapping", Name: "PersistentMapping"}
 
-// maxItems is how many items a mapping has before they are moved into a BTree. The
+// maxItems is how many items a mapping of arrays has before they are moved into a BTree. The
 // record of a mapping has all of its items, and is written as a whole: without a bound
 // a database grows with the square of the number of its names.
 const maxItems = 250
 
 // Folder is an object that has other objects by name: a PersistentMapping, or an
 // OOBTree. The names of a mapping may also be in an OOBTree that takes the place of
-// its dict: applications see no difference but in the cost.
+// its dict: most of what applications do with it stays as it was, see DESIGN 11.
 //
 // A Folder is changed in memory until Flush. After an error of Set or Delete it must
 // be abandoned. It is for one goroutine.
@@ -141,6 +142,15 @@ func allPlain(items []pickle.Item) bool {
 	})
 }
 
+// ofArrays reports whether items lead to arrays and folders of them only. A mapping
+// with something of an application in it stays as that has made it.
+func ofArrays(items []pickle.Item) bool {
+	return !slices.ContainsFunc(items, func(item pickle.Item) bool {
+		ref, _ := item.Value.(pickle.Ref)
+		return ref.Class != record.ZBigFile && ref.Class != ndarray.ClassZBigArray && !IsFolder(ref.Class)
+	})
+}
+
 func (f *Folder) errorf(format string, args ...any) error {
 	return &FolderError{f.oid, f.class, fmt.Sprintf(format, args...)}
 }
@@ -249,7 +259,7 @@ func (f *Folder) Delete(name string) (there bool, err error) {
 
 // Flush stores the folder in the transaction.
 func (f *Folder) Flush() {
-	if f.plain && f.tree == nil && len(f.items) > maxItems {
+	if f.plain && f.tree == nil && len(f.items) > maxItems && ofArrays(f.items) {
 		f.toTree()
 	}
 	if f.tree != nil {

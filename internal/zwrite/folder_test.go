@@ -92,6 +92,26 @@ func TestFoldersAreWhatWasSet(t *testing.T) {
 	}
 }
 
+// TestMappingOfAnApplicationStaysOne, however many names it has: what the application
+// does with its dict must go on working.
+func TestMappingOfAnApplicationStaysOne(t *testing.T) {
+	db := create(t, tempPath(t), Options{NoSync: true})
+	for _, class := range []record.Class{record.ZBigFile, {Module: "app", Name: "Thing"}} {
+		txn := begin(t, db, Meta{})
+		f := NewFolder(txn)
+		for i := range 2 * maxItems {
+			require.NoError(t, f.Set(fmt.Sprint(i), btree.Ref{Oid: txn.New(), Class: record.ZBigFile}))
+		}
+		require.NoError(t, f.Set("other", btree.Ref{Oid: txn.New(), Class: class}))
+		f.Flush()
+		f, err := OpenFolder(txn, f.Oid())
+		require.NoError(t, err)
+		require.Equal(t, class == record.ZBigFile, f.tree != nil)
+		require.Len(t, namesIn(t, f), 2*maxItems+1)
+		txn.Abort()
+	}
+}
+
 // TestOtherValuesStayWhenANameGoes: of mappings of Python 2 and 3 that have more than
 // references, and of both spellings of the content.
 func TestOtherValuesStayWhenANameGoes(t *testing.T) {
