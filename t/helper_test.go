@@ -18,6 +18,7 @@ const helperEnv = "WCFS_T_HELPER"
 var helpers = map[string]func(args []string) error{
 	"check":    helperCheck,
 	"fault":    helperFault,
+	"grow":     helperGrow,
 	"fresh":    helperFresh,
 	"hold":     helperHold,
 	"map":      helperMap,

@@ -188,3 +188,37 @@ func helperFault(args []string) error {
 	}
 	return nil
 }
+
+// helperGrow maps more of a file than there is, and touches its last byte whenever it
+// is told a larger size. It prints how many of these touches failed. Arguments: file,
+// size that it ends at.
+func helperGrow(args []string) error {
+	debug.SetPanicOnFault(true)
+	size, _ := strconv.ParseInt(args[1], 10, 64)
+	fd, err := openFile(args[0], unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	mem, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	failed, told := 0, 0
+	var st unix.Stat_t
+	for known := int64(4096); known < size; {
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		if st.Size == known {
+			continue
+		}
+		known = st.Size
+		told++
+		if touch(mem, known-1) != "ok" {
+			failed++
+		}
+	}
+	fmt.Printf("%d of %d\n", failed, told)
+	return nil
+}

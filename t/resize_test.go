@@ -1,6 +1,7 @@
 package t
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -49,4 +50,26 @@ func TestFaultBehindTheEndDoesNotOutliveGrowth(t *testing.T) {
 	require.EqualValues(t, 2*4096, st.Size())
 	m2 := Map(t, path, 4096, 8)
 	require.Equal(t, []string{"a", "B"}, m2.Blocks(2))
+}
+
+// Whoever is told a size can touch all of it, whatever is committed at that moment.
+func TestSizeThatIsToldCanBeTouched(t *testing.T) {
+	t.Parallel()
+	const size, nblk = 4096, 200
+	l := NewLive(t)
+	f := l.NewFile(size)
+	f.Commit(Blocks{0: "a"})
+	s := l.Start()
+	h := StartHelper(t, "grow", f.Path(s, "head"), fmt.Sprint(nblk*size))
+	require.Equal(t, "ready", h.Line())
+	for blk := range int64(nblk - 1) {
+		f.Commit(Blocks{blk + 1: "b"})
+		for i := range 5 {
+			f.Commit(Blocks{0: fmt.Sprint(i)})
+		}
+		s.WaitAt(l.Head())
+	}
+	require.Equal(t, "0 of 199", h.Line(), "touches that gave SIGBUS, of sizes that were told")
+	require.Zero(t, h.Wait())
+	s.Stop()
 }

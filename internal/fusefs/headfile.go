@@ -85,7 +85,7 @@ type headFileNode struct {
 }
 
 func (n *headFileNode) attr(out *fuse.Attr) time.Duration {
-	a := n.file.Attr()
+	a := n.file.Attr(n.tree.ctx)
 	n.tree.access.file(out)
 	out.Size = uint64(a.Size)
 	out.Blksize = uint32(a.BlkSize)
@@ -143,6 +143,12 @@ func (n *headFileNode) Invalidate(off, size int64) error {
 // InvalidateAttr implements head.Kernel.
 func (n *headFileNode) InvalidateAttr() error {
 	return n.notified("invalidate attributes", 0, 0, n.NotifyContent(-1, 0))
+}
+
+// Extend implements head.Kernel: a store moves the end (fuse_notify_store of Linux). A
+// page that it does not fill from its beginning does not become up to date.
+func (n *headFileNode) Extend(size int64) error {
+	return n.notified("extend", size-1, 1, n.WriteCache(size-1, []byte{0}))
 }
 
 // Retrieve implements head.Kernel.

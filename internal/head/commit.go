@@ -223,7 +223,7 @@ func (t *transaction) switchAll(ctx context.Context) error {
 		t.fresh = append(t.fresh, c)
 	}
 	t.pinCut(ctx, t.fresh)
-	if err := t.grow(); err != nil {
+	if err := t.grow(ctx); err != nil {
 		return err
 	}
 	for _, c := range t.all() {

@@ -200,11 +200,11 @@ func TestFileIsAsOldAsItsLastChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newHooked(t)
 		require.NoError(t, x.read(0, 2))
-		require.EqualValues(t, 1, x.file.Attr().Rev)
+		require.EqualValues(t, 1, x.file.Attr(t.Context()).Rev)
 		require.NoError(t, <-x.commit(x.block("new")))
-		require.EqualValues(t, 2, x.file.Attr().Rev)
+		require.EqualValues(t, 2, x.file.Attr(t.Context()).Rev)
 		require.NoError(t, <-x.commit(map[zodb.Oid][]byte{999: []byte("x")}))
-		require.EqualValues(t, 2, x.file.Attr().Rev)
+		require.EqualValues(t, 2, x.file.Attr(t.Context()).Rev)
 	})
 }
 

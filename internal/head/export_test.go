@@ -55,3 +55,6 @@ func (h *Head) PreservedFor(ctx context.Context, oid zodb.Oid, at zodb.Tid) map[
 		blocks[blk], seq = buf, next
 	}
 }
+
+// Shown returns the size that the kernel is told. Requires: lock of the file.
+func (f *File) Shown() int64 { return f.shown }

@@ -24,6 +24,11 @@ type Kernel interface {
 	// InvalidateAttr makes the kernel ask for size and times again.
 	InvalidateAttr() error
 
+	// Extend makes the kernel take the file for at least size bytes long. It makes
+	// the last of them zero, in a page that does not get more content by that, and
+	// blocks while a READ of that page is unanswered.
+	Extend(size int64) error
+
 	// Retrieve copies what is cached at off into dest and returns how much it
 	// is. Pages that are being read count as not cached.
 	Retrieve(off int64, dest []byte) (n int, err error)
@@ -53,6 +58,10 @@ type File struct {
 	cutting bool                    // a commit is making the file shorter: see shrink.go
 	shown   int64                   // size that the kernel is told; see resize.go
 	growing bool                    // that is the one after the switch of a commit
+
+	// announcing says that the kernel is being told a larger size. Meanwhile nobody
+	// else is told any, and no READ keeps pages behind the end locked for long.
+	announcing bool
 }
 
 // blkView is a block as of a view.
@@ -99,11 +108,24 @@ type Attr struct {
 	Rev     zodb.Tid
 }
 
-// Attr returns the attributes.
-func (f *File) Attr() Attr {
+// Attr returns the attributes. It waits while the kernel is being told a size.
+func (f *File) Attr(ctx context.Context) (a Attr) {
+	get := func() bool {
+		a = Attr{Size: f.shown, BlkSize: f.Obj().BlkSize, Rev: f.rev}
+		return !f.announcing
+	}
+	if f.await(ctx, get) != nil {
+		f.Lock()
+		defer f.Unlock()
+		get() // of a file that is fenced, or of a server that ends
+	}
+	return a
+}
+
+func (f *File) blkSize() int64 {
 	f.Lock()
 	defer f.Unlock()
-	return Attr{Size: f.shown, BlkSize: f.Obj().BlkSize, Rev: f.rev}
+	return f.Obj().BlkSize
 }
 
 var errAnotherFile = errors.New("the object is another file now; look it up again")

@@ -81,7 +81,7 @@ func (c *change) invalid() []span {
 		blks = append(blks, c.delta.Changed...)
 	}
 	slices.Sort(blks)
-	blksize := c.file.Attr().BlkSize
+	blksize := c.file.blkSize()
 	var invalid []span
 	for _, blk := range slices.Compact(blks) {
 		invalid = append(invalid, pages(blk*blksize, (blk+1)*blksize))

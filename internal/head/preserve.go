@@ -22,7 +22,7 @@ func (t *transaction) preserve() {
 		if kernel == nil || c.delta == nil || c.whole {
 			continue
 		}
-		blksize := c.file.Attr().BlkSize
+		blksize := c.file.blkSize()
 		for _, blk := range c.delta.Changed {
 			if left -= blksize; left < 0 {
 				break

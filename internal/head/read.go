@@ -55,6 +55,9 @@ func (f *File) unregister(r *read) Kernel {
 			f.reads[e.Blk] = left
 		}
 	}
+	if f.announcing {
+		f.broadcast() // it may be what is waited for
+	}
 	if f.hasGrown() && f.show(f.Size()) {
 		return f.kernel
 	}
@@ -113,7 +116,7 @@ func (f *File) readAgain(ctx context.Context, req Request, begun *read) (*bigfil
 		begun.Release()
 	}
 	if err == errGrowing {
-		if err := f.await(ctx, f.hasGrown); err != nil {
+		if err := f.awaitGrowth(ctx, req); err != nil {
 			return nil, err
 		}
 		return f.Read(ctx, req)

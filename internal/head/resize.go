@@ -1,10 +1,12 @@
 package head
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 // The kernel changes the size of a file when it is told another one in the answer to
@@ -14,9 +16,13 @@ import (
 // a client:
 //
 //   - A file that becomes shorter lets the READs go that end behind the new end.
-//   - Of a file that becomes longer the kernel is told first, and what it was told
-//     before is invalidated. An answer that is still on its way then does not count
-//     (attr_version in fs/fuse of Linux), when the first READ of what is new comes.
+//   - Of a file that becomes longer the kernel is told first. An answer to GETATTR is
+//     not enough: stat shows the size that it has, but the kernel takes it in only if
+//     no invalidation of the file came while it was on its way (attr_version in fs/fuse
+//     of Linux). Whoever then touched what stat had told would get SIGBUS, and there is
+//     an invalidation in each commit. A store into the page that the new end is in
+//     tells the size whatever comes (fuse_notify_store). It waits for that page, so
+//     it must not be locked: see announcing.
 //   - A size that ends within a page is not told while a READ of that page is parked.
 //     An answer that is on its way when such a READ comes makes the one who asked
 //     wait as long as that READ does.
@@ -61,30 +67,112 @@ func (f *File) resized() {
 }
 
 // grow tells the kernel the size of files that become longer.
-func (t *transaction) grow() error {
+func (t *transaction) grow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.head.cfg.StuckAfter)
+	defer cancel()
 	for _, c := range t.all() {
-		f := c.file
-		f.Lock()
-		grows := c.delta != nil && !c.whole && c.delta.Size > f.Size()
-		told := grows && f.show(c.delta.Size)
-		f.growing = grows && f.shown == c.delta.Size
-		kernel := f.kernel
-		f.Unlock()
-		if !told || kernel == nil {
+		if c.delta == nil || c.whole {
 			continue
 		}
-		if err := kernel.InvalidateAttr(); err != nil {
-			return fmt.Errorf("invalidate attributes: %w", err)
+		if err := c.file.grow(ctx, c.delta.Size); err != nil {
+			return fmt.Errorf("tell the kernel the size of %s: %w", c.file.Oid, err)
 		}
 	}
 	return nil
 }
 
+// grow tells the kernel a larger size, and makes READs of what is new wait for the
+// switch.
+func (f *File) grow(ctx context.Context, size int64) error {
+	f.Lock()
+	from, page := f.pastEnd(), pages(size-1, size)
+	kernel := f.kernel
+	switch {
+	case size <= f.Size():
+		f.Unlock()
+		return nil
+	case kernel == nil || page.lo < from:
+		told := f.show(size)
+		f.growing = f.shown == size
+		f.Unlock()
+		if !told || kernel == nil {
+			return nil
+		}
+		return kernel.InvalidateAttr()
+	}
+	f.announcing = true
+	for _, r := range f.locking(from) {
+		if !r.resized { // else it ends in any case
+			r.refused = errReadAhead
+			r.cancel()
+		}
+	}
+	f.Unlock()
+	err := f.extend(ctx, kernel, from, size)
+	f.Lock()
+	f.shown, f.growing, f.announcing = size, err == nil, false
+	f.broadcast()
+	f.Unlock()
+	return err
+}
+
+// extend makes the kernel take the file for as long as size. What it has read before of
+// pages from the old end on, if it takes the file for longer than it was, is let go
+// first: such a READ keeps the page that the new end is in locked.
+func (f *File) extend(ctx context.Context, kernel Kernel, from, size int64) error {
+	if err := kernel.InvalidateAttr(); err != nil {
+		return err
+	}
+	if err := f.await(ctx, func() bool { return len(f.locking(from)) == 0 }); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	f.head.loader.Go(func() { done <- kernel.Extend(size) })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pastEnd returns where the pages begin that are behind the end. Requires: lock.
+func (f *File) pastEnd() int64 { return pages(0, f.Size()).hi }
+
+// locking returns the READs that keep pages from an offset on locked. Requires: lock.
+func (f *File) locking(from int64) (found []*read) {
+	for _, reads := range f.reads {
+		for _, r := range reads {
+			if !r.direct && r.span.hi > from {
+				found = append(found, r)
+			}
+		}
+	}
+	return found
+}
+
+// announcePatience is how long a READ behind the end waits until the kernel knows the
+// new one. It usually does at once, but not if it waits for just the page of that READ.
+const announcePatience = 10 * time.Millisecond
+
 // errGrowing makes a READ wait for the switch: what it asks for is there then.
 var errGrowing = errors.New("the file is becoming longer")
 
+// awaitGrowth waits for what a READ behind the end asks for.
+func (f *File) awaitGrowth(ctx context.Context, req Request) error {
+	if !req.Direct {
+		short, cancel := context.WithTimeout(ctx, announcePatience)
+		defer cancel()
+		err := f.await(short, func() bool { return !f.announcing })
+		if ctx.Err() == nil && short.Err() != nil && err != nil {
+			return ErrBehindEnd // nobody was told yet that there is more
+		}
+	}
+	return f.await(ctx, f.hasGrown)
+}
+
 // hasGrown reports whether there is nothing to wait for. Requires: lock.
-func (f *File) hasGrown() bool { return !f.growing }
+func (f *File) hasGrown() bool { return !f.growing && !f.announcing }
 
 // ErrBehindEnd refuses a READ behind the end of a file that became shorter. The
 // kernel does not know that yet, or it would not ask.
@@ -95,8 +183,10 @@ var ErrBehindEnd = fmt.Errorf("the array has become shorter: %w", syscall.EIO)
 // has the old size (fuse_short_read of Linux). Requires: lock.
 func (f *File) behindEnd(req Request) error {
 	end := req.Off + int64(req.N)
-	from := max(req.Off, pages(0, f.Size()).hi)
+	from := max(req.Off, f.pastEnd())
 	switch {
+	case from < end && f.announcing && req.Off < f.Size() && !req.Direct:
+		return errReadAhead
 	case from < end && !f.hasGrown():
 		return errGrowing
 	case req.Direct || from >= end || !f.mapsHead(from, end):

@@ -179,8 +179,8 @@ func TestGrowthWhileAReadIsParked(t *testing.T) {
 // attrKernel notes what is true whenever the kernel is made to ask for attributes again.
 type attrKernel struct {
 	*headtest.Kernel
-	file *head.File
-	then func() // called after that; may be nil
+	file      *head.File
+	extending func(size int64) // called when it is to learn of a larger size; may be nil
 
 	mu   sync.Mutex
 	told []attrTold
@@ -191,33 +191,42 @@ type attrTold struct {
 	view zodb.Tid // that READs get
 }
 
-func (k *attrKernel) InvalidateAttr() error {
+func (k *attrKernel) now() attrTold {
 	k.file.Lock()
-	view := k.file.View()
-	k.file.Unlock()
+	defer k.file.Unlock()
+	return attrTold{k.file.Shown(), k.file.View()}
+}
+
+func (k *attrKernel) InvalidateAttr() error {
 	k.mu.Lock()
-	k.told = append(k.told, attrTold{k.file.Attr().Size, view})
+	k.told = append(k.told, k.now())
 	k.mu.Unlock()
-	if k.then != nil {
-		k.then()
-	}
 	return k.Kernel.InvalidateAttr()
 }
 
-// TestKernelLearnsOfGrowthBeforeTheSwitch, and does not forget it. A READ that comes in
-// between for what is new waits for it. Of the rest it learns after the switch.
+func (k *attrKernel) Extend(size int64) error {
+	if k.extending != nil {
+		k.extending(size)
+	}
+	return k.Kernel.Extend(size)
+}
+
+// TestKernelLearnsOfGrowthBeforeTheSwitch, and does not forget it. Who asks meanwhile
+// gets the new size, and a READ of what is new waits for it. Of the rest the kernel
+// learns after the switch.
 func TestKernelLearnsOfGrowthBeforeTheSwitch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := int64(os.Getpagesize())
 		k, h, next := resizeWorld(t, page, []int64{0}, []int64{0, 1}, []int64{0})
 		noted := &attrKernel{Kernel: k, file: h.Known(1)}
 		noted.file.Attach(noted)
-		done := make(chan byte, 1)
-		noted.then = func() {
-			noted.then = nil
+		done, size := make(chan byte, 1), make(chan int64, 1)
+		noted.extending = func(n int64) {
+			require.Equal(t, 2*page, n)
+			require.Equal(t, attrTold{page, 1}, noted.now())
 			_, err := k.ReadDirect(t.Context(), 0, 1)
 			require.NoError(t, err)
-			require.Equal(t, 2*page, noted.file.Attr().Size, "another READ has ended")
+			go func() { size <- noted.file.Attr(t.Context()).Size }()
 			go func() {
 				data, err := k.ReadDirect(t.Context(), 1, 2)
 				require.NoError(t, err)
@@ -225,12 +234,61 @@ func TestKernelLearnsOfGrowthBeforeTheSwitch(t *testing.T) {
 			}()
 			synctest.Wait()
 			require.Empty(t, done)
+			require.Empty(t, size)
 		}
 		next()
 		require.Equal(t, byte('b'), <-done)
-		require.Equal(t, []attrTold{{2 * page, 1}, {2 * page, 2}}, noted.told)
+		require.Equal(t, 2*page, <-size)
+		require.False(t, k.Beyond(1), "nobody has asked for attributes")
+		noted.extending, noted.told = nil, nil
 		next()
-		require.Equal(t, []attrTold{{page, 3}}, noted.told[2:])
+		require.Equal(t, []attrTold{{page, 3}}, noted.told)
+	})
+}
+
+// TestGrowthOfAFileOfWhichTheKernelWaitsForAPage: a fault of the page that the new end
+// is in, of a kernel that has not learned yet that the file became shorter.
+func TestGrowthOfAFileOfWhichTheKernelWaitsForAPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		k, h, next := resizeWorld(t, page, []int64{0, 1}, []int64{0}, []int64{0, 1})
+		noted := &attrKernel{Kernel: k, file: h.Known(1)}
+		noted.file.Attach(noted)
+		fault := make(chan error, 1)
+		noted.extending = func(int64) {
+			go func() { fault <- k.ReadPages(t.Context(), nil, 0, 1, 2) }()
+			synctest.Wait()
+			require.Empty(t, fault)
+		}
+		next()
+		next()
+		require.ErrorIs(t, <-fault, head.ErrBehindEnd)
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 1, 2))
+		require.Equal(t, bytes.Repeat([]byte{'b'}, int(page)), k.PageAt(1))
+	})
+}
+
+// TestGrowthDoesNotWaitForReadAhead that goes behind the end, and waits for the storage.
+func TestGrowthDoesNotWaitForReadAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		k, _, db, next := resizeWorldOf(t, head.Config{}, page, []int64{0, 1}, []int64{0}, []int64{0, 1})
+		next()
+		stuck, done := make(chan struct{}), make(chan error, 1)
+		db.OnLoad(func(_ context.Context, xid zodb.Xid) error {
+			if xid.Oid == 100 {
+				<-stuck
+			}
+			return nil
+		})
+		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 2) }()
+		synctest.Wait()
+		require.Empty(t, done)
+		next()
+		require.Empty(t, done)
+		close(stuck)
+		require.NoError(t, <-done)
+		require.Equal(t, bytes.Repeat([]byte{'b'}, int(page)), k.PageAt(1))
 	})
 }
 
@@ -250,7 +308,7 @@ func TestFaultBehindAnEndThatIsNotToldYet(t *testing.T) {
 		go func() { parked <- k.ReadPages(t.Context(), nil, 0, 1, 2) }()
 		synctest.Wait()
 		next()
-		require.EqualValues(t, 12<<10, f.Attr().Size, "the page that the new end is in is being read")
+		require.EqualValues(t, 12<<10, f.Attr(t.Context()).Size, "the page that the new end is in is being read")
 		go func() { fault <- k.ReadPages(t.Context(), nil, 0, 2, 3) }()
 		_, err := f.Read(t.Context(), head.Request{Off: 4096, N: 8192})
 		require.ErrorIs(t, err, syscall.EAGAIN, "the page with the end is asked for again")
@@ -260,7 +318,7 @@ func TestFaultBehindAnEndThatIsNotToldYet(t *testing.T) {
 		require.ErrorIs(t, <-fault, head.ErrBehindEnd)
 		w.Drop()
 		require.NoError(t, <-parked)
-		require.EqualValues(t, 5<<10, f.Attr().Size)
+		require.EqualValues(t, 5<<10, f.Attr(t.Context()).Size)
 	})
 }
 
@@ -314,7 +372,7 @@ func TestSizeWithinAPageIsToldWhenNoREADOfItWaits(t *testing.T) {
 		default:
 			t.Error("who asks for the size waits for a client")
 		}
-		require.EqualValues(t, 1024, f.Attr().Size)
+		require.EqualValues(t, 1024, f.Attr(t.Context()).Size)
 		noted.told = nil
 		w.Drop()
 		require.NoError(t, <-done)
@@ -335,12 +393,12 @@ func TestSizeIsToldWhileAREADIsBeingAnswered(t *testing.T) {
 		require.NoError(t, err)
 		defer reply.Release()
 		next()
-		require.EqualValues(t, 2048, h.Known(1).Attr().Size)
+		require.EqualValues(t, 2048, h.Known(1).Attr(t.Context()).Size)
 	})
 }
 
 // TestREADBehindANewEndIsNotKeptByALoad: the kernel waits for it when it learns of the
-// end. It begins anew, also when the file is as long as before by then.
+// end. It begins anew, or is over if the file becomes as long as before.
 func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
 	for _, grows := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -362,18 +420,27 @@ func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
 				close(signal)
 				<-looking // the READ gets on when both are over
 				next()
-				next()
+				grown := make(chan struct{})
+				go func() { next(); close(grown) }()
+				synctest.Wait()
+				require.False(t, closed(grown), "the kernel would wait for the page")
 				go func() {
 					for range looking {
 					}
 				}()
 				close(look)
+				<-grown
 			} else {
 				next()
 			}
 			synctest.Wait()
 			require.Len(t, done, 1)
-			require.NoError(t, <-done)
+			err := <-done
+			if grows {
+				require.ErrorIs(t, err, head.ErrBehindEnd, "the kernel waits for the page, to learn of the new end")
+				err = k.ReadPages(t.Context(), nil, 0, 1, 2)
+			}
+			require.NoError(t, err)
 			if grows {
 				require.Equal(t, byte('b'), k.PageAt(1)[0])
 			}

@@ -41,23 +41,21 @@ type cachedPage struct {
 func NewKernel(f *head.File, nap func()) *Kernel {
 	k := &Kernel{file: f, nap: nap, Page: int64(os.Getpagesize()), pages: make(map[int64]*cachedPage)}
 	f.Attach(k)
-	k.size = f.Attr().Size
+	k.size = f.Attr(context.Background()).Size
 	return k
 }
 
-// Stat asks for the size. What is cached behind a new end is dropped, and the rest of
-// the page that the end is in cleared: both wait for READs. As in the kernel, an
-// answer that was overtaken, by another one or by an invalidation, does not count
-// (attr_version in fs/fuse of Linux).
-func (k *Kernel) Stat() {
-	for {
-		version := k.versionNow()
-		size := k.file.Attr().Size
-		k.nap()
-		if k.setSize(size, version) {
-			return
-		}
-	}
+// Stat asks for the size, and returns what it is told. What is cached behind a new end
+// is dropped, and the rest of the page that the end is in cleared: both wait for READs.
+// As in the kernel, an answer that was overtaken, by another one or by an invalidation,
+// does not count, although whoever asked gets it (attr_version in fs/fuse of Linux).
+func (k *Kernel) Stat() (size int64) {
+	version := k.versionNow()
+	k.nap()
+	size = k.file.Attr(context.Background()).Size
+	k.nap()
+	k.setSize(size, version)
+	return size
 }
 
 func (k *Kernel) versionNow() int {
@@ -67,7 +65,7 @@ func (k *Kernel) versionNow() int {
 }
 
 // setSize takes in a size that was asked for at a version, if none came meanwhile.
-func (k *Kernel) setSize(size int64, version int) bool {
+func (k *Kernel) setSize(size int64, version int) {
 	k.mu.Lock()
 	ok, same := k.version == version, k.size == size
 	if ok {
@@ -76,7 +74,7 @@ func (k *Kernel) setSize(size int64, version int) bool {
 	}
 	k.mu.Unlock()
 	if !ok || same {
-		return ok
+		return
 	}
 	for _, i := range k.indices(size/k.Page*k.Page, math.MaxInt64) {
 		p, _ := k.lock(nil, i, false)
@@ -87,7 +85,6 @@ func (k *Kernel) setSize(size int64, version int) bool {
 			k.unlock(i, p, nil)
 		}
 	}
-	return true
 }
 
 // Beyond reports whether page i is behind the end of the file: to touch it is SIGBUS.
@@ -339,6 +336,30 @@ func (k *Kernel) InvalidateAttr() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.version++
+	return nil
+}
+
+// Extend moves the end before it waits for the page that this is in.
+func (k *Kernel) Extend(size int64) error {
+	k.nap()
+	k.mu.Lock()
+	if size > k.size {
+		k.size = size
+		k.version++
+	}
+	k.mu.Unlock()
+	k.nap()
+	i, at := (size-1)/k.Page, (size-1)%k.Page
+	p, _ := k.lock(nil, i, false)
+	page := p.data
+	if page == nil && at == 0 {
+		page = make([]byte, k.Page) // written from its beginning to the end of the file
+	}
+	if page != nil {
+		page[at] = 0
+	}
+	k.nap()
+	k.unlock(i, p, page)
 	return nil
 }
 
