@@ -24,11 +24,15 @@ import (
 // current there.
 type packedStore struct {
 	*mem.Storage
+	beforeLoad     func(zodb.Xid) // may be nil
 	mu             sync.Mutex
 	complete, kept zodb.Tid
 }
 
 func (s *packedStore) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+	if s.beforeLoad != nil {
+		s.beforeLoad(xid)
+	}
 	complete, _ := s.Packs()
 	if xid.At < complete {
 		buf, serial, err := s.Storage.Load(ctx, zodb.Xid{At: complete, Oid: xid.Oid})

@@ -55,9 +55,6 @@ func (f *File) unregister(r *read) Kernel {
 			f.reads[e.Blk] = left
 		}
 	}
-	if f.announcing {
-		f.broadcast() // it may be what is waited for
-	}
 	if f.hasGrown() && f.show(f.Size()) {
 		return f.kernel
 	}

@@ -101,14 +101,9 @@ func (f *File) grow(ctx context.Context, size int64) error {
 		return kernel.InvalidateAttr()
 	}
 	f.announcing = true
-	for _, r := range f.locking(from) {
-		if !r.resized { // else it ends in any case
-			r.refused = errReadAhead
-			r.cancel()
-		}
-	}
+	f.letGo(from)
 	f.Unlock()
-	err := f.extend(ctx, kernel, from, size)
+	err := f.extend(ctx, kernel, size)
 	f.Lock()
 	f.shown, f.growing, f.announcing = size, err == nil, false
 	f.broadcast()
@@ -116,14 +111,10 @@ func (f *File) grow(ctx context.Context, size int64) error {
 	return err
 }
 
-// extend makes the kernel take the file for as long as size. What it has read before of
-// pages from the old end on, if it takes the file for longer than it was, is let go
-// first: such a READ keeps the page that the new end is in locked.
-func (f *File) extend(ctx context.Context, kernel Kernel, from, size int64) error {
+// extend makes the kernel take the file for as long as size. An answer that is on its way
+// must not count even if the kernel takes it for that long already.
+func (f *File) extend(ctx context.Context, kernel Kernel, size int64) error {
 	if err := kernel.InvalidateAttr(); err != nil {
-		return err
-	}
-	if err := f.await(ctx, func() bool { return len(f.locking(from)) == 0 }); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
@@ -139,16 +130,17 @@ func (f *File) extend(ctx context.Context, kernel Kernel, from, size int64) erro
 // pastEnd returns where the pages begin that are behind the end. Requires: lock.
 func (f *File) pastEnd() int64 { return pages(0, f.Size()).hi }
 
-// locking returns the READs that keep pages from an offset on locked. Requires: lock.
-func (f *File) locking(from int64) (found []*read) {
+// letGo refuses read-ahead that keeps pages from an offset behind the end on locked: the
+// kernel takes the file for longer than it is. Requires: lock.
+func (f *File) letGo(from int64) {
 	for _, reads := range f.reads {
 		for _, r := range reads {
-			if !r.direct && r.span.hi > from {
-				found = append(found, r)
+			if !r.direct && r.span.hi > from && !r.resized { // else it ends in any case
+				r.refused = errReadAhead
+				r.cancel()
 			}
 		}
 	}
-	return found
 }
 
 // announcePatience is how long a READ behind the end waits until the kernel knows the
@@ -185,8 +177,6 @@ func (f *File) behindEnd(req Request) error {
 	end := req.Off + int64(req.N)
 	from := max(req.Off, f.pastEnd())
 	switch {
-	case from < end && f.announcing && req.Off < f.Size() && !req.Direct:
-		return errReadAhead
 	case from < end && !f.hasGrown():
 		return errGrowing
 	case req.Direct || from >= end || !f.mapsHead(from, end):

@@ -181,6 +181,7 @@ type attrKernel struct {
 	*headtest.Kernel
 	file      *head.File
 	extending func(size int64) // called when it is to learn of a larger size; may be nil
+	extended  func()           // called when it has; may be nil
 
 	mu   sync.Mutex
 	told []attrTold
@@ -208,7 +209,11 @@ func (k *attrKernel) Extend(size int64) error {
 	if k.extending != nil {
 		k.extending(size)
 	}
-	return k.Kernel.Extend(size)
+	err := k.Kernel.Extend(size)
+	if k.extended != nil {
+		k.extended()
+	}
+	return err
 }
 
 // TestKernelLearnsOfGrowthBeforeTheSwitch, and does not forget it. Who asks meanwhile
@@ -268,26 +273,81 @@ func TestGrowthOfAFileOfWhichTheKernelWaitsForAPage(t *testing.T) {
 	})
 }
 
+// TestSizeIsToldAsSoonAsTheKernelHasIt, and not only when other files are done.
+func TestSizeIsToldAsSoonAsTheKernelHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		k, h, next := resizeWorld(t, page, []int64{0}, []int64{0, 1})
+		twin, err := h.Open(t.Context(), 4)
+		require.NoError(t, err)
+		sizes := make(chan int64, 2)
+		for _, noted := range []*attrKernel{{Kernel: k, file: h.Known(1)}, {Kernel: headtest.NewKernel(twin, func() {}), file: twin}} {
+			noted.file.Attach(noted)
+			noted.extending = func(int64) {
+				synctest.Wait()
+				if h.Known(1).Shown()+twin.Shown() > 2*page { // of the other file
+					require.Equal(t, 2*page, <-sizes)
+				}
+				go func() { sizes <- noted.file.Attr(t.Context()).Size }()
+				synctest.Wait() // it waits by now
+			}
+		}
+		next()
+		require.Equal(t, 2*page, <-sizes)
+	})
+}
+
+// TestAnswerFromBeforeGrowthDoesNotCount for a kernel that has not learned either that
+// the file was shorter in between.
+func TestAnswerFromBeforeGrowthDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1}, []int64{0}, []int64{0, 1})
+		naps, answered := make(chan struct{}), make(chan struct{})
+		nap := func() {}
+		k := headtest.NewKernel(h.Known(1), func() { nap() })
+		noted := &attrKernel{Kernel: k, file: h.Known(1)}
+		noted.file.Attach(noted)
+		next()
+		nap = func() { <-naps }
+		go func() { k.Stat(); close(answered) }()
+		naps <- struct{}{}
+		synctest.Wait() // the answer is on its way
+		nap = func() {}
+		noted.extended = func() {
+			close(naps)
+			<-answered
+		}
+		next()
+		require.False(t, k.Beyond(1))
+	})
+}
+
 // TestGrowthDoesNotWaitForReadAhead that goes behind the end, and waits for the storage.
 func TestGrowthDoesNotWaitForReadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := int64(os.Getpagesize())
-		k, _, db, next := resizeWorldOf(t, head.Config{}, page, []int64{0, 1}, []int64{0}, []int64{0, 1})
+		k, h, db, next := resizeWorldOf(t, head.Config{}, page, []int64{0, 1}, []int64{0}, []int64{0, 1})
 		next()
-		stuck, done := make(chan struct{}), make(chan error, 1)
+		stuck, done, again := make(chan struct{}), make(chan error, 1), make(chan error, 1)
 		db.OnLoad(func(_ context.Context, xid zodb.Xid) error {
 			if xid.Oid == 100 {
 				<-stuck
 			}
 			return nil
 		})
-		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 2) }()
+		go func() {
+			_, err := h.Known(1).Read(t.Context(), head.Request{N: 2 * int(page)})
+			done <- err
+			again <- k.ReadPages(t.Context(), nil, 0, 0, 2)
+		}()
 		synctest.Wait()
 		require.Empty(t, done)
 		next()
-		require.Empty(t, done)
+		require.ErrorIs(t, <-done, syscall.EAGAIN)
+		synctest.Wait()
+		require.Empty(t, again)
 		close(stuck)
-		require.NoError(t, <-done)
+		require.NoError(t, <-again)
 		require.Equal(t, bytes.Repeat([]byte{'b'}, int(page)), k.PageAt(1))
 	})
 }

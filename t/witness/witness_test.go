@@ -182,7 +182,7 @@ func (s *Scene) attend(ctx context.Context, k Kind, p *Process, r *rand.Rand, d 
 	select {
 	case <-p.Done:
 	case <-late.C:
-		s.fail("%s does not end\n%s", p.Name, p.Tail(20))
+		s.fail("%s does not end\n%s", p.Name, p.Tail(200))
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil { // one has failed already
@@ -195,7 +195,7 @@ func (s *Scene) attend(ctx context.Context, k Kind, p *Process, r *rand.Rand, d 
 		return
 	}
 	if wrong := k.verdict(p); wrong != "" {
-		s.fail("%s: %s\n%s", p.Name, wrong, p.Tail(20))
+		s.fail("%s: %s\n%s", p.Name, wrong, p.Tail(200))
 		return
 	}
 	how := k.Name

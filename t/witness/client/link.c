@@ -76,7 +76,10 @@ static void take_line(struct link *l, char *line) {
 	text++;
 	pthread_mutex_lock(&l->mu);
 	if (stream == 0) {
-		if (l->manners == GOOD) fail("last words: %s", text);
+		if (l->manners == GOOD) {
+			say_threads();
+			fail("last words: %s", text);
+		}
 		say("last words: %s", text);
 	} else if (stream % 2 == 0) {
 		take_pin(l, stream, text);

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "witness.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -78,6 +79,26 @@ void broken(const char *fmt, ...) {
 	_exit(2);
 }
 
+static void say_file(const char *tid, const char *name) {
+	char path[100], text[900];
+	snprintf(path, sizeof path, "/proc/self/task/%s/%s", tid, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	if (n > 0) say("thread %s %s: %.*s", tid, name, (int)n, text);
+	if (fd >= 0) close(fd);
+}
+
+void say_threads(void) {
+	say("doing: %s", doing);
+	DIR *dir = opendir("/proc/self/task");
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		if (e->d_name[0] != '.') {
+			say_file(e->d_name, "syscall");
+			say_file(e->d_name, "stack"); // for root
+		}
+	if (dir) closedir(dir);
+}
+
 void alive(const char *fmt, ...) {
 	va_list ap;
 	va_start(ap, fmt);
@@ -94,7 +115,8 @@ static void *watchdog(void *arg) {
 			seen = beats;
 			ticks = 0;
 		} else if (++ticks > most) {
-			say("HANG: for %.0f seconds in: %s", most / 4., doing);
+			say("HANG: for %.0f seconds", most / 4.);
+			say_threads();
 			_exit(3);
 		}
 	}

@@ -129,6 +129,7 @@ bool chance(double p);
 void nap(u64 ms);
 void alive(const char *fmt, ...) __attribute__((format(printf, 1, 2))); // tells the watchdog what is done
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void say_threads(void); // and what each of them waits for
 void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); // a promise is broken
 void broken(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); // the test cannot go on
 u64 head_at(void);
