@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"lab.nexedi.com/kirr/neo/go/zodb"
-
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
@@ -17,7 +15,20 @@ func (a *attempt) spare(ctx context.Context, err error) error {
 	if !errors.As(err, &damaged) {
 		return err
 	}
-	var concerns []concern
+	for moved := true; moved; {
+		var failed error
+		if moved, failed = a.awaitPinned(ctx, a.pinOlder(ctx)); failed != nil {
+			return failed
+		}
+	}
+	if a.isOutdated() {
+		return nil // the block changed while clients were waited for: it is loaded again
+	}
+	return err
+}
+
+// pinOlder has the clients of older views pin the blocks of the READ.
+func (a *attempt) pinOlder(ctx context.Context) (pinned []concern) {
 	for _, c := range a.older() {
 		rev, err := a.file.PinRev(ctx, c.blk, c.at)
 		if err != nil {
@@ -26,25 +37,53 @@ func (a *attempt) spare(ctx context.Context, err error) error {
 		a.file.Lock()
 		if !c.watch.removed && c.watch.at == c.at {
 			c.watch.need(c.blk, rev)
-			a.revs[c.blk] = a.view
-			concerns = append(concerns, c)
 		}
 		a.file.Unlock()
+		pinned = append(pinned, c)
 	}
+	return pinned
+}
+
+// awaitPinned waits until no client maps what was pinned from head. It returns at once
+// if one has moved to another view, which may want something else.
+func (a *attempt) awaitPinned(ctx context.Context, pinned []concern) (moved bool, err error) {
 	for {
-		a.file.Lock()
-		held, wake := a.held(concerns), a.file.wake
-		a.file.Unlock()
+		held, moved, wake := a.lookAt(pinned)
 		switch {
-		case !held:
-			return err
+		case moved || !held:
+			return moved, nil
 		case a.read.isReadAhead():
-			return errReadAhead
+			return false, errReadAhead
 		}
 		if err := a.park(ctx, wake); err != nil {
-			return err
+			return false, err
 		}
 	}
+}
+
+func (a *attempt) lookAt(pinned []concern) (held, moved bool, wake <-chan struct{}) {
+	f := a.file
+	f.Lock()
+	defer f.Unlock()
+	for _, c := range pinned {
+		switch w := c.watch; {
+		case w.removed:
+		case w.at != c.at:
+			moved = true
+		case w.established && w.mayMapHead(c.blk):
+			held = true
+		}
+	}
+	return held, moved, f.wake
+}
+
+func (a *attempt) isOutdated() bool {
+	for i, ld := range a.loads {
+		if ld != nil && a.outdated(i) {
+			return true
+		}
+	}
+	return a.loads == nil // let go while the READ was parked
 }
 
 // older lists the watches of older views for all blocks of the READ.
@@ -52,10 +91,10 @@ func (a *attempt) older() (all []concern) {
 	f := a.file
 	f.Lock()
 	defer f.Unlock()
-	a.view, a.revs = f.View(), make(map[int64]zodb.Tid)
+	view := f.View()
 	for _, e := range a.read.extents {
 		for w := range f.watches {
-			if w.at < a.view {
+			if w.at < view {
 				all = append(all, concern{w, e.Blk, w.at})
 			}
 		}

@@ -34,3 +34,52 @@ func TestClientOfAnOlderViewIsSparedADamagedBlock(t *testing.T) {
 		require.Equal(t, 1, w.Pinned())
 	})
 }
+
+// TestWatchThatMovesToADamagedBlock keeps nobody waiting: at its new view the block is
+// damaged, too, and not changed since.
+func TestWatchThatMovesToADamagedBlock(t *testing.T) {
+	for _, room := range []int64{0, 1 << 20} {
+		synctest.Test(t, func(t *testing.T) {
+			k, h, _, next := resizeWorldOf(t, head.Config{ParkedBytes: room}, int64(os.Getpagesize()), []int64{0, 1}, nil, []int64{0, 1})
+			c := &parkedClient{make(chan int64, 10)}
+			var w *head.Watch
+			require.NoError(t, h.Known(1).Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
+			next()
+			next() // block 1; block 0 stays what it is
+			done, moved := make(chan error, 1), make(chan error, 1)
+			go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+			require.EqualValues(t, 0, <-c.sent)
+			synctest.Wait()
+			require.Empty(t, done)
+			go func() { moved <- w.Move(t.Context(), 2) }()
+			require.NoError(t, <-moved)
+			for synctest.Wait(); take(w, 0) == head.Taken; synctest.Wait() {
+				w.Acked(0)
+			}
+			var damaged *storage.CorruptError
+			require.Len(t, done, 1, "the READ waits, and nothing is left to be acknowledged")
+			require.ErrorAs(t, <-done, &damaged)
+			w.Drop()
+		})
+	}
+}
+
+// TestBlockThatIsMendedWhileAClientIsWaitedFor is read.
+func TestBlockThatIsMendedWhileAClientIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0}, nil, []int64{0})
+		c := &parkedClient{make(chan int64, 10)}
+		var w *head.Watch
+		require.NoError(t, h.Known(1).Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
+		next()
+		done := make(chan error, 1)
+		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+		require.EqualValues(t, 0, <-c.sent)
+		next()
+		require.Equal(t, head.Taken, take(w, 0))
+		w.Acked(0)
+		require.NoError(t, <-done)
+		require.Equal(t, byte('a'), k.PageAt(0)[0])
+		w.Drop()
+	})
+}
