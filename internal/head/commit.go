@@ -64,7 +64,7 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 		return err
 	}
 	t.preserve() // c3
-	t.pinCut(ctx, t.files)
+	t.pinEarly(ctx, t.files)
 	if err := t.switchAll(ctx); err != nil { // c4
 		return err
 	}
@@ -222,7 +222,7 @@ func (t *transaction) switchAll(ctx context.Context) error {
 		}
 		t.fresh = append(t.fresh, c)
 	}
-	t.pinCut(ctx, t.fresh)
+	t.pinEarly(ctx, t.fresh)
 	if err := t.grow(ctx); err != nil {
 		return err
 	}
@@ -244,6 +244,10 @@ func (t *transaction) switchFile(c *change) {
 		f.show(f.Size())
 	}
 	f.noStore, f.cutting, f.growing = false, false, false
+	if f.closing != nil {
+		f.closing = nil
+		f.broadcast()
+	}
 	if c.delta != nil && c.delta.Touched() {
 		f.rev = t.tid
 	}

@@ -56,12 +56,15 @@ type File struct {
 	wake    chan struct{}           // closed and made anew when the state of a watch changes
 	leaving map[int64]*span         // blocks being dropped from the page cache, unless read: by whom last
 	cutting bool                    // a commit is making the file shorter: see shrink.go
+	closing *closing                // of the commit that waits for pins; READs wait for its switch: see early.go
 	shown   int64                   // size that the kernel is told; see resize.go
 	growing bool                    // that is the one after the switch of a commit
 
 	// announcing says that the kernel is being told a larger size. Meanwhile nobody
 	// else is told any, and no READ keeps pages behind the end locked for long.
 	announcing bool
+
+	answered []answered // READs of the last moments, while there are watches
 }
 
 // blkView is a block as of a view.

@@ -50,12 +50,13 @@ func (a *attempt) pass(concerns []concern) (wake <-chan struct{}, err error) {
 		return nil, errResized
 	case a.loads != nil && a.dropChanged():
 		return nil, nil
-	case a.held(concerns):
+	case a.held(concerns) || a.closed():
 		return f.wake, nil
 	case a.loads == nil:
 		return nil, nil
 	}
 	a.read.replying = true
+	a.noteAnswered()
 	a.planFills()
 	return nil, nil
 }

@@ -73,6 +73,11 @@ type Config struct {
 	// its program. It is called without locks, and may be nil: then none is known
 	// to.
 	IsDying func(thread int) bool
+
+	// Faulting returns the threads of a process that may be in a page fault, each with
+	// a mark that is another one when that fault is over. It may be nil: then nobody is
+	// looked at.
+	Faulting func(pid int) map[int]uint64
 }
 
 // Head is the newest view.

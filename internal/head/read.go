@@ -327,6 +327,9 @@ func (a *attempt) serve() (all []concern, ok bool, err error) {
 		return nil, false, errResized
 	}
 	for i, e := range a.read.extents {
+		if f.closing != nil && !f.IsServed(e.Blk) {
+			f.closing.late[e.Blk] = struct{}{}
+		}
 		f.Serve(e.Blk, a.values[i].walk, a.values[i].Serial)
 		f.Touch(e.Blk, f.head.evictor.now())
 	}

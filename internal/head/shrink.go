@@ -2,9 +2,7 @@ package head
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -19,10 +17,6 @@ import (
 // in the setup of their watch.
 
 const (
-	// cutPatience is how long a commit waits for clients to pin what the file
-	// loses. A client that is slower may get SIGBUS where it touches that first.
-	cutPatience = 500 * time.Millisecond
-
 	// maxCut bounds the blocks that a commit has pinned for that reason. Of a larger
 	// part it is those that somebody has read.
 	maxCut = 1 << 12
@@ -59,52 +53,6 @@ func (f *File) endAt(ctx context.Context, at zodb.Tid) (int64, error) {
 	return size / obj.BlkSize, nil
 }
 
-// cut is the blocks that a file loses, as watched at some view.
-type cut struct {
-	watch *Watch
-	at    zodb.Tid
-	blk   int64
-}
-
-// pinCut has watchers pin what files lose, and waits for that a little: for all of
-// them together not longer than cutPatience.
-func (t *transaction) pinCut(ctx context.Context, changes []*change) {
-	cuts := make(map[*File][]cut)
-	for _, c := range changes {
-		if lost := c.cuts(); len(lost) > 0 {
-			t.pinCuts(ctx, c.file, lost)
-			cuts[c.file] = lost
-		}
-	}
-	waiting, cancel := context.WithTimeout(ctx, cutPatience)
-	defer cancel()
-	for f, lost := range cuts {
-		_ = f.await(waiting, func() bool { return f.areCut(lost) })
-	}
-}
-
-// cuts lists what has to be pinned. From here until the switch no watch is set up.
-func (c *change) cuts() (all []cut) {
-	f := c.file
-	f.Lock()
-	defer f.Unlock()
-	if c.delta == nil || c.whole || c.delta.Size >= f.Size() {
-		return nil
-	}
-	f.cutting = true
-	if len(f.watches) == 0 {
-		return nil
-	}
-	for _, blk := range f.lost(c.delta.Size) {
-		for w := range f.watches {
-			if w.mayMapHead(blk) {
-				all = append(all, cut{w, w.at, blk})
-			}
-		}
-	}
-	return all
-}
-
 // lost returns the blocks from a new end on. Requires: lock.
 func (f *File) lost(size int64) (blks []int64) {
 	blksize := f.Obj().BlkSize
@@ -116,39 +64,4 @@ func (f *File) lost(size int64) (blks []int64) {
 		blks = append(blks, blk)
 	}
 	return blks
-}
-
-// pinCuts makes the revisions of the views of watches what their clients should map.
-// A watch of a view that was packed away is lost. A block whose revision cannot be
-// found for another reason cannot be read by the client anyway.
-func (t *transaction) pinCuts(ctx context.Context, f *File, cuts []cut) {
-	for _, c := range cuts {
-		rev, err := f.PinRev(ctx, c.blk, c.at)
-		if ctx.Err() != nil {
-			return
-		}
-		if packed := (*storage.PackedError)(nil); errors.As(err, &packed) {
-			c.watch.lose(c.blk, c.at, err)
-			continue
-		}
-		if err != nil {
-			t.head.cfg.Warnf("transaction @%s: pin block #%d of %s, which the file loses: %s", t.tid, c.blk, f.Oid, err)
-			continue
-		}
-		f.Lock()
-		if !c.watch.removed && c.watch.at == c.at {
-			c.watch.need(c.blk, rev)
-		}
-		f.Unlock()
-	}
-}
-
-// areCut reports whether no client maps what the file loses. Requires: lock.
-func (f *File) areCut(cuts []cut) bool {
-	for _, c := range cuts {
-		if !c.watch.removed && c.watch.established && c.watch.at == c.at && c.watch.mayMapHead(c.blk) {
-			return false
-		}
-	}
-	return true
 }

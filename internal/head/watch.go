@@ -48,6 +48,7 @@ type Watch struct {
 	at          zodb.Tid
 	established bool // the client was told so once: before that it maps nothing
 	removed     bool // by the client, or with it
+	overdue     bool // a commit has waited for the client in vain, and it has not answered since
 	pins        map[int64]*pin
 	unsure      []int64 // blocks with a message under way when the watch was removed
 }
@@ -177,6 +178,7 @@ func (w *Watch) Acked(blk int64) {
 	defer f.Unlock()
 	p := w.pins[blk]
 	p.acked, p.taken = p.message, false
+	w.overdue = false
 	if !p.since.IsZero() {
 		p.since = time.Now() // the next message of the block has a time of its own
 	}

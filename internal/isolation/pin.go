@@ -65,6 +65,9 @@ func (l *Link) Send(w *head.Watch, blk int64, urgent bool) {
 	}
 }
 
+// Pid implements head.Process.
+func (l *Link) Pid() int { return l.proc.Pid() }
+
 // Lost implements head.Loser: the client has to go, since nothing can be pinned for
 // w any more. It is told why before.
 func (l *Link) Lost(w *head.Watch, err error) {

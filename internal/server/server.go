@@ -255,6 +255,7 @@ func (s *server) headConfig() head.Config {
 		ParkedBytes:   parkedBytes,
 		MaxHistory:    maxHistory,
 		IsDying:       process.ThreadIsDying,
+		Faulting:      process.Faulting,
 		PreserveTime:  preserveTime,
 		Retry:         commitRetry,
 		StuckAfter:    3 * s.opt.PinTimeout,

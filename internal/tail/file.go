@@ -141,6 +141,10 @@ func (f *File) Serve(blk int64, w *Walk, data zodb.Tid) {
 	}
 }
 
+// Late returns the blocks that were served since the commit under way has begun; it
+// must not be changed. Requires: lock.
+func (f *File) Late() []int64 { return f.late }
+
 // Touch notes that served block blk was read now. Requires: lock.
 func (f *File) Touch(blk int64, now uint32) {
 	if s, ok := f.served.Get(blk); ok {
