@@ -15,14 +15,17 @@ import (
 // harmless returns text with nothing in it that a terminal would obey: names of
 // files, databases and programs of others may hold anything. What cannot be shown
 // becomes an escape as in Go and C, and so does what is no UTF-8. Line ends stay.
-func harmless(text string) string {
+func harmless(text string) string { return escape(text, "\n") }
+
+// escape is harmless where other characters may stay.
+func escape(text, stay string) string {
 	var out strings.Builder
 	for i := 0; i < len(text); {
 		r, n := utf8.DecodeRuneInString(text[i:])
 		switch {
-		case r == utf8.RuneError && n == 1, r < utf8.RuneSelf && r != '\n' && !unicode.IsPrint(r):
+		case r == utf8.RuneError && n == 1, r < utf8.RuneSelf && !unicode.IsPrint(r) && !strings.ContainsRune(stay, r):
 			fmt.Fprintf(&out, `\x%02x`, text[i])
-		case r != '\n' && !unicode.IsPrint(r):
+		case !unicode.IsPrint(r) && !strings.ContainsRune(stay, r):
 			fmt.Fprintf(&out, `\u%04x`, r)
 		default:
 			out.WriteString(text[i : i+n])
@@ -31,6 +34,24 @@ func harmless(text string) string {
 	}
 	return out.String()
 }
+
+// logCleaner makes a log harmless that comes in pieces.
+type logCleaner struct{ rest []byte } // begin of a character
+
+func (c *logCleaner) clean(piece []byte) []byte {
+	data := append(c.rest, piece...)
+	end := len(data)
+	for i := max(0, end-utf8.UTFMax+1); i < end; i++ {
+		if utf8.RuneStart(data[i]) && !utf8.FullRune(data[i:]) {
+			end = i
+		}
+	}
+	c.rest = bytes.Clone(data[end:])
+	return []byte(escape(string(data[:end]), "\n\t"))
+}
+
+// end returns what is left, which is no whole character.
+func (c *logCleaner) end() []byte { return []byte(harmless(string(c.rest))) }
 
 // harmlessLine is harmless for what must stay on its line.
 func harmlessLine(text string) string { return strings.ReplaceAll(harmless(text), "\n", `\n`) }

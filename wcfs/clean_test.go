@@ -56,3 +56,19 @@ func TestInterruptedIsOneWord(t *testing.T) {
 	require.Equal(t, other, orInterrupted(ctx, other))
 	require.Equal(t, exitOther, exitCode(errInterrupted))
 }
+
+// TestLogIsHarmlessInWhateverPieces it comes: names of others may be in it.
+func TestLogIsHarmlessInWhateverPieces(t *testing.T) {
+	const text = "W a \x1b]0;x\a ö € 😀 \u009b1m \xff\xe2\x82 z\n\tat f\n\xf0\x9f"
+	const want = "W a \\x1b]0;x\\x07 ö € 😀 \\u009b1m \\xff\\xe2\\x82 z\n\tat f\n\\xf0\\x9f"
+	for size := 1; size <= len(text); size++ {
+		var c logCleaner
+		got := ""
+		for left := text; left != ""; {
+			n := min(size, len(left))
+			got += string(c.clean([]byte(left[:n])))
+			left = left[n:]
+		}
+		require.Equal(t, want, got+string(c.end()), "pieces of %d bytes", size)
+	}
+}

@@ -99,19 +99,26 @@ func (out *logOutput) giveUp() {
 }
 
 // copyAll copies the log to where it goes until it ends, whether that takes it or
-// not.
+// not. It may hold names of others.
 func (out *logOutput) copyAll(queue *logQueue) {
 	buf := make([]byte, 64<<10)
+	var names logCleaner
 	for n := queue.take(buf); n > 0; n = queue.take(buf) {
-		if out.file != nil {
-			_, _ = out.file.Write(buf[:n])
-		}
-		if out.file == nil || out.both.Load() {
-			_, _ = out.people().Write(buf[:n])
-		}
+		out.copy(names.clean(buf[:n]))
 	}
+	out.copy(names.end())
 	if out.journal != nil {
 		_ = out.journal.Flush()
+	}
+}
+
+// copy writes to where the log goes.
+func (out *logOutput) copy(text []byte) {
+	if out.file != nil {
+		_, _ = out.file.Write(text)
+	}
+	if out.file == nil || out.both.Load() {
+		_, _ = out.people().Write(text)
 	}
 }
 
