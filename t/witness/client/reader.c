@@ -15,7 +15,7 @@ enum { PAGE = 4096 };
 // page_is says whether bytes are those of one of the versions since a state.
 static bool page_is(const struct file *f, size_t b, const char *bytes, size_t start, u64 since, bool *unreadable) {
 	static const struct version zeros;
-	long at = differs(bytes, start, PAGE, version_at(f, b, since));
+	long at = differs_at(f, b, since, bytes, start, PAGE);
 	*unreadable = at == UNREADABLE;
 	if (at == SAME) return true;
 	if (b < f->nblocks)
@@ -162,7 +162,7 @@ static void read_past(struct file *f, u64 at) {
 	for (size_t b = 0; b < s.blocks; b++) {
 		alive("read @%016" PRIx64 " %016" PRIx64 " #%zu", at, f->oid, b);
 		const struct version *v = version_at(f, b, at);
-		long diff = differs(mem + b * s.blksize, 0, s.blksize, v);
+		long diff = differs_at(f, b, at, mem + b * s.blksize, 0, s.blksize);
 		if (diff == SAME) continue;
 		truth_read();
 		v = version_at(f, b, at);

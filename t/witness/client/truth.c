@@ -182,6 +182,22 @@ const struct version *version_at(const struct file *f, size_t blk, u64 at) {
 	return &zeros;
 }
 
+// before_damage is what was to be read before the block was damaged, or not yet.
+static const struct version *before_damage(const struct file *f, size_t blk, u64 at) {
+	const struct version *v = version_at(f, blk, at);
+	while (v->damaged && v->tid) v = version_at(f, blk, v->tid - 1);
+	return v;
+}
+
+long differs_at(const struct file *f, size_t blk, u64 at, const char *mem, size_t start, size_t len) {
+	const struct version *v = version_at(f, blk, at);
+	long diff = differs(mem, start, len, v);
+	// What a pack removes of current data stays where it is cached, and the writer says
+	// with its next transaction only that it is gone.
+	if (v->damaged && packed && diff != UNREADABLE) diff = differs(mem, start, len, before_damage(f, blk, at));
+	return diff;
+}
+
 bool epoch_changes(const struct file *f, u64 after) {
 	return f->n && f->s[f->n - 1].epoch != state_at(f, after)->epoch;
 }

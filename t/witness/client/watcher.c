@@ -84,7 +84,7 @@ static bool look_block(struct view *v, size_t b, bool beyond) {
 	alive("touch %016" PRIx64 " #%zu @%016" PRIx64 " mapped from @%016" PRIx64, v->f->oid, b, v->at, v->pin[b]);
 	const char *mem = v->mem + b * v->blksize;
 	u64 from = v->pin[b];
-	long at = differs(mem, 0, v->blksize, want);
+	long at = beyond ? differs(mem, 0, v->blksize, want) : differs_at(v->f, b, v->at, mem, 0, v->blksize);
 	if (at == SAME) return true;
 	if (at == UNREADABLE) {
 		if (want->damaged || beyond) return true;
@@ -96,7 +96,6 @@ static bool look_block(struct view *v, size_t b, bool beyond) {
 		fail("UNREADABLE %016" PRIx64 " #%zu of view @%016" PRIx64 ", mapped from @%016" PRIx64 "; view has %zu blocks, head %zu",
 		     v->f->oid, b, v->at, from, state_at(v->f, v->at)->blocks, (size_t)st.st_size / v->blksize);
 	}
-	if (want->damaged) fail("bytes of block #%zu that cannot be told", b);
 	if (state_at(v->f, v->at)->kind == DAMAGED) return false;
 	long page = at & ~15L;
 	char seen[16];
@@ -104,9 +103,9 @@ static bool look_block(struct view *v, size_t b, bool beyond) {
 	nap(200);
 	bool stays = !memcmp(seen, mem + page, 16);
 	truth_wait(head_at());
-	fail("WRONG %016" PRIx64 " #%zu+%ld of view @%016" PRIx64 "%s, mapped from @%016" PRIx64 " then @%016" PRIx64 ": bytes %s (%s), want version @%016" PRIx64 "; head/at @%016" PRIx64,
+	fail("WRONG %016" PRIx64 " #%zu+%ld of view @%016" PRIx64 "%s, mapped from @%016" PRIx64 " then @%016" PRIx64 ": bytes %s (%s), want version @%016" PRIx64 "%s; head/at @%016" PRIx64,
 	     v->f->oid, b, at, v->at, beyond ? " (beyond its end)" : "", from, v->pin[b], whence(seen), stays ? "stays" : "passes",
-	     want->tid, head_at());
+	     want->tid, want->damaged ? ", damaged" : "", head_at());
 }
 
 static bool look(struct view *v) {

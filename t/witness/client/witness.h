@@ -80,6 +80,7 @@ const char *whence(const void *bytes); // which content these bytes are of
 #define SAME (-1L)
 #define UNREADABLE (-2L)
 long differs(const char *mem, size_t start, size_t len, const struct version *v);
+long differs_at(const struct file *f, size_t blk, u64 at, const char *mem, size_t start, size_t len); // from what it was at a state
 void catch_faults(void);
 char *reserve(size_t size);
 void map_from(char *at, size_t size, int fd, off_t off); // whatever was there is replaced
