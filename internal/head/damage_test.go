@@ -1,12 +1,14 @@
 package head_test
 
 import (
+	"context"
 	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -80,6 +82,70 @@ func TestBlockThatIsMendedWhileAClientIsWaitedFor(t *testing.T) {
 		w.Acked(0)
 		require.NoError(t, <-done)
 		require.Equal(t, byte('a'), k.PageAt(0)[0])
+		w.Drop()
+	})
+}
+
+// TestREADOfADamagedBlockWaitsForWhoMayMapItOnly: neither for a client whose first setup
+// is not done, nor for one that is gone.
+func TestREADOfADamagedBlockWaitsForWhoMayMapItOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1}, nil)
+		f, c := h.Known(1), &parkedClient{make(chan int64, 10)}
+		var gone, early *head.Watch
+		ctx, cancel := context.WithCancel(t.Context())
+		setup := make(chan error, 1)
+		go func() { setup <- f.Watch(ctx, c, 1, []int64{1}, func(x *head.Watch) { early = x }) }()
+		synctest.Wait()
+		require.Empty(t, setup)
+		require.NoError(t, f.Watch(t.Context(), c, 1, nil, func(x *head.Watch) { gone = x }))
+		next()
+		done := make(chan error, 1)
+		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+		synctest.Wait()
+		require.Empty(t, done)
+		gone.Drop()
+		var damaged *storage.CorruptError
+		synctest.Wait()
+		require.Len(t, done, 1)
+		require.ErrorAs(t, <-done, &damaged)
+		cancel()
+		require.Error(t, <-setup)
+		early.Drop()
+	})
+}
+
+// TestWatchThatMovesBeforeItIsPinned is pinned for its new view: the move does not know
+// of a block that nobody could read.
+func TestWatchThatMovesBeforeItIsPinned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, db, next := resizeWorldOf(t, head.Config{}, int64(os.Getpagesize()), []int64{0}, []int64{0}, nil)
+		c := &parkedClient{make(chan int64, 10)}
+		var w *head.Watch
+		require.NoError(t, h.Known(1).Watch(t.Context(), c, 1, nil, func(x *head.Watch) { w = x }))
+		next()
+		next()
+		moved := false
+		db.OnLoad(func(_ context.Context, xid zodb.Xid) error {
+			if xid.At == 1 && !moved {
+				moved = true
+				require.NoError(t, w.Move(t.Context(), 2))
+			}
+			return nil
+		})
+		done := make(chan error, 1)
+		go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+		require.EqualValues(t, 0, <-c.sent)
+		require.True(t, moved)
+		require.Equal(t, head.Taken, w.Take(0, func(rev zodb.Tid, _ time.Time) bool {
+			require.EqualValues(t, 2, rev)
+			return true
+		}))
+		synctest.Wait()
+		require.Empty(t, done)
+		w.Acked(0)
+		var damaged *storage.CorruptError
+		require.ErrorAs(t, <-done, &damaged)
 		w.Drop()
 	})
 }

@@ -27,7 +27,7 @@ type faulter struct {
 	watch  *head.Watch
 	next   func()
 
-	marks []uint64 // what is seen of the thread, one a look, the last for ever; none: it is in no fault
+	marks []uint64 // what is seen of the thread, one a look, the last for ever; none, or 0: it is in no fault
 	looks int
 }
 
@@ -42,6 +42,9 @@ func (c *faulter) faulting(pid int) map[int]uint64 {
 	mark := c.marks[0]
 	if len(c.marks) > 1 {
 		c.marks = c.marks[1:]
+	}
+	if mark == 0 {
+		return nil
 	}
 	return map[int]uint64{77: mark}
 }
@@ -102,6 +105,8 @@ func TestBlockThatWasJustReadIsPinnedBeforeItChanges(t *testing.T) {
 			go func() { reader <- c.kernel.ReadPages(t.Context(), nil, 0, 2, 3) }()
 			c.kernel.Reclaim(0)
 			c.read(0)
+			_, err := c.kernel.ReadDirect(t.Context(), 2, 3)
+			require.NoError(t, err, "nobody maps what is read past the cache")
 			synctest.Wait()
 			require.Empty(t, reader)
 			c.ack(2, 1)
@@ -123,6 +128,7 @@ func TestClientThatIsInNoFaultIsNotPinned(t *testing.T) {
 	}{
 		"no thread":                     {blk: 2, looks: 1},
 		"a thread that gets out":        {marks: []uint64{5, 5, 5, 6}, blk: 2, most: 5, looks: 4},
+		"a thread that goes to sleep":   {marks: []uint64{5, 5, 0}, blk: 2, most: 5, looks: 3},
 		"what was read a while ago":     {marks: []uint64{1}, blk: 2, old: true},
 		"what was read does not change": {marks: []uint64{1}, blk: 1},
 	} {
@@ -145,7 +151,12 @@ func TestCommitsWaitOnceForAClientThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFaulter(t, []uint64{1}, 2, 1)
 		const patience = 500 * time.Millisecond
-		require.InDelta(t, patience, c.commit(nil), float64(15*time.Millisecond))
+		reader := make(chan error, 1)
+		took := c.commit(func() {
+			go func() { reader <- c.kernel.ReadPages(t.Context(), nil, 0, 0, 1) }()
+		})
+		require.InDelta(t, patience, took, float64(15*time.Millisecond))
+		require.NoError(t, <-reader, "it waits for the switch only")
 		require.Less(t, c.commit(nil), 15*time.Millisecond)
 		c.ack(2, 1)
 		done := make(chan error, 1)
@@ -197,5 +208,54 @@ func TestNobodyWaitsWithoutWatches(t *testing.T) {
 		c.read(0, 1, 2)
 		require.Zero(t, c.commit(nil))
 		require.Zero(t, c.looks)
+	})
+}
+
+// follow takes in a commit of records.
+func (c *faulter) follow(tid zodb.Tid, records map[zodb.Oid][]byte) (took time.Duration) {
+	start := time.Now()
+	c.db.Commit(tid, records)
+	event, err := c.db.NextEvent(c.Context())
+	require.NoError(c, err)
+	require.NoError(c, c.head.Commit(c.Context(), event))
+	return time.Since(start)
+}
+
+// TestWholeFileThatCannotBeReadAnyMore changes in all of its blocks, one that is another
+// file in none that anybody waits for.
+func TestWholeFileThatCannotBeReadAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFaulter(t, []uint64{1}, 0)
+		took := c.follow(2, map[zodb.Oid][]byte{3: []byte("junk")})
+		require.InDelta(t, 500*time.Millisecond, took, float64(15*time.Millisecond))
+		require.EqualValues(t, 0, <-c.sent)
+		c.watch.Drop()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newFaulter(t, []uint64{1}, 0)
+		c.follow(2, map[zodb.Oid][]byte{1: nil}) // it is deleted
+		require.Zero(t, c.looks)
+		c.watch.Drop()
+	})
+}
+
+// TestWhoDoesNotMapABlockFromHeadIsNotWaitedFor, nor who reads it past the cache.
+func TestWhoDoesNotMapABlockFromHeadIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFaulter(t, []uint64{1}, 2)
+		c.commit(func() { c.ack(2, 1) })
+		c.looks = 0
+		c.read(2)
+		require.Zero(t, c.commit(nil))
+		require.Zero(t, c.looks)
+		c.watch.Drop()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newFaulter(t, []uint64{1})
+		_, err := c.kernel.ReadDirect(t.Context(), 2, 3)
+		require.NoError(t, err)
+		require.Zero(t, c.commit(nil))
+		require.Zero(t, c.looks)
+		c.watch.Drop()
 	})
 }
