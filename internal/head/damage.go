@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // spare has the clients of older views pin the blocks of a READ that fails with err
 // since what head shows is damaged: they do not have to see it, and would get SIGBUS.
+// A client for which it is the same is left alone: a page fault does not believe the
+// first error, and reads again with the memory map of its process locked (filemap_fault
+// of Linux), so that a pin could not be acknowledged.
 // It returns the error of the READ.
 func (a *attempt) spare(ctx context.Context, err error) error {
 	var damaged *storage.CorruptError
@@ -29,7 +34,12 @@ func (a *attempt) spare(ctx context.Context, err error) error {
 
 // pinOlder has the clients of older views pin the blocks of the READ.
 func (a *attempt) pinOlder(ctx context.Context) (pinned []concern) {
-	for _, c := range a.older() {
+	older, view := a.older()
+	for _, c := range older {
+		newest, err := a.file.BlkRevAt(ctx, c.blk, view)
+		if err == nil && newest.Tid <= c.at {
+			continue // the block is no better at the view of the client
+		}
 		rev, err := a.file.PinRev(ctx, c.blk, c.at)
 		if err != nil {
 			continue // the client gets an error in any case
@@ -86,12 +96,12 @@ func (a *attempt) isOutdated() bool {
 	return a.loads == nil // let go while the READ was parked
 }
 
-// older lists the watches of older views for all blocks of the READ.
-func (a *attempt) older() (all []concern) {
+// older lists the watches of older views than the newest, for all blocks of the READ.
+func (a *attempt) older() (all []concern, view zodb.Tid) {
 	f := a.file
 	f.Lock()
 	defer f.Unlock()
-	view := f.View()
+	view = f.View()
 	for _, e := range a.read.extents {
 		for w := range f.watches {
 			if w.at < view {
@@ -99,5 +109,5 @@ func (a *attempt) older() (all []concern) {
 			}
 		}
 	}
-	return all
+	return all, view
 }
