@@ -12,17 +12,18 @@
 // # The promise
 //
 // Once At tells T, no page of any file holds content older than T, and
-// attributes are those of T. READs never wait for a commit, and a commit waits
-// for no READ except one whose reply is being written.
+// attributes are those of T. A READ waits for a commit only while that waits for
+// clients to pin what the READ is of (early.go), or makes the file long enough for it;
+// and a commit waits for no READ except one whose reply is being written.
 //
 // # Order of a commit
 //
 //	c1  from here on nothing is stored for READs; then find out what changed
 //	c2  wait until stores of what changed are done: they have old data
-//	c3  preserve old content of what changed, while the page cache is all old; if a
-//	    file becomes shorter, have its watchers pin what it loses
-//	c4  switch the view of every file: READs load new data, also those that
-//	    are parked with old data (the gate in read.go)
+//	c3  preserve old content of what changed, while the page cache is all old; have
+//	    watchers pin what a file loses, and what was read a moment ago
+//	c4  tell the kernel of files that become longer; then switch the view of every
+//	    file: READs load new data, also those that are parked with old data (gate.go)
 //	c5  invalidate what changed, without what is locked by parked READs: they
 //	    bring new data
 //	c6  invalidate attributes

@@ -96,9 +96,9 @@ type Request struct {
 // beyond the end of the file. The reply counts as unanswered until it is
 // released.
 //
-// Read never waits for a commit. If one changes what was loaded, it is loaded
-// again: what passes the gate is not older than the view at that moment. Read
-// waits until no client sees the data through head/ that must not see it.
+// If a commit changes what was loaded, it is loaded again: what passes the gate is not
+// older than the view at that moment. Read waits until no client sees the data through
+// head/ that must not see it; for a commit it waits as the package comment says.
 func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 	return f.readAgain(ctx, req, nil)
 }
