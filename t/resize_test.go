@@ -69,7 +69,7 @@ func TestSizeThatIsToldCanBeTouched(t *testing.T) {
 		}
 		s.WaitAt(l.Head())
 	}
-	require.Equal(t, "0 of 199", h.Line(), "touches that gave SIGBUS, of sizes that were told")
+	require.Regexp(t, "^0 of [1-9]", h.Line(), "touches that gave SIGBUS, of sizes that were told")
 	require.Zero(t, h.Wait())
 	s.Stop()
 }
