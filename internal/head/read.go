@@ -112,8 +112,8 @@ func (f *File) readAgain(ctx context.Context, req Request, begun *read) (*bigfil
 	if begun != nil {
 		begun.Release()
 	}
-	if err == errGrowing {
-		if err := f.awaitGrowth(ctx, req); err != nil {
+	if err == errGrowing || err == errEndGrows {
+		if err := f.awaitGrowth(ctx, req, err == errEndGrows); err != nil {
 			return nil, err
 		}
 		return f.Read(ctx, req)

@@ -150,9 +150,14 @@ const announcePatience = 10 * time.Millisecond
 // errGrowing makes a READ wait for the switch: what it asks for is there then.
 var errGrowing = errors.New("the file is becoming longer")
 
-// awaitGrowth waits for what a READ behind the end asks for.
-func (f *File) awaitGrowth(ctx context.Context, req Request) error {
-	if !req.Direct {
+// errEndGrows makes a READ of the page with the end wait, too: the kernel would take its
+// end for that of the file (fuse_short_read of Linux).
+var errEndGrows = errors.New("the page with the end is becoming longer")
+
+// awaitGrowth waits for what a READ behind the end asks for, or for the rest of the page
+// with the end.
+func (f *File) awaitGrowth(ctx context.Context, req Request, ofEnd bool) error {
+	if !req.Direct && !ofEnd {
 		short, cancel := context.WithTimeout(ctx, announcePatience)
 		defer cancel()
 		err := f.await(short, func() bool { return !f.announcing })
@@ -179,6 +184,8 @@ func (f *File) behindEnd(req Request) error {
 	switch {
 	case from < end && !f.hasGrown():
 		return errGrowing
+	case f.Size() < end && !f.hasGrown() && !req.Direct:
+		return errEndGrows
 	case req.Direct || from >= end || !f.mapsHead(from, end):
 		return nil
 	case req.Off < f.Size():

@@ -251,6 +251,26 @@ func TestKernelLearnsOfGrowthBeforeTheSwitch(t *testing.T) {
 	})
 }
 
+// TestREADOfThePageWithTheEndWaitsForGrowth, since the kernel would take its end for
+// that of the file.
+func TestREADOfThePageWithTheEndWaitsForGrowth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := int64(os.Getpagesize())
+		k, h, next := resizeWorld(t, page/2, []int64{0}, []int64{0, 4})
+		noted := &attrKernel{Kernel: k, file: h.Known(1)}
+		noted.file.Attach(noted)
+		done := make(chan error, 1)
+		noted.extended = func() {
+			go func() { done <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+			synctest.Wait()
+			require.Empty(t, done)
+		}
+		next()
+		require.NoError(t, <-done)
+		require.False(t, k.Beyond(2), "the kernel takes the file for shorter")
+	})
+}
+
 // TestGrowthOfAFileOfWhichTheKernelWaitsForAPage: a fault of the page that the new end
 // is in, of a kernel that has not learned yet that the file became shorter.
 func TestGrowthOfAFileOfWhichTheKernelWaitsForAPage(t *testing.T) {
