@@ -55,6 +55,7 @@ type early struct {
 	watch *Watch
 	at    zodb.Tid
 	blk   int64
+	lost  bool // the file loses it: the client is waited for each time, or may get SIGBUS
 }
 
 // closing is the blocks that a commit is about to change.
@@ -154,9 +155,9 @@ func (c *change) early() (lost, fresh []early) {
 		f.closing.late[blk] = struct{}{}
 	}
 	if shorter {
-		lost = f.onHead(f.lost(c.delta.Size))
+		lost = f.onHead(f.lost(c.delta.Size), true)
 	}
-	return lost, f.onHead(f.fresh())
+	return lost, f.onHead(f.fresh(), false)
 }
 
 // fresh returns the blocks that are about to change and were read a moment ago.
@@ -173,11 +174,11 @@ func (f *File) fresh() (blks []int64) {
 }
 
 // onHead lists which watches may map which of blks from head. Requires: lock.
-func (f *File) onHead(blks []int64) (all []early) {
+func (f *File) onHead(blks []int64, lost bool) (all []early) {
 	for _, blk := range blks {
 		for w := range f.watches {
 			if w.mayMapHead(blk) {
-				all = append(all, early{w, w.at, blk})
+				all = append(all, early{w, w.at, blk, lost})
 			}
 		}
 	}
@@ -254,7 +255,7 @@ func (t *transaction) pin(ctx context.Context, f *File, list []early) {
 // arePinned reports whether no client maps the blocks from head that is worth waiting
 // for. Requires: lock.
 func (f *File) arePinned(list []early) bool {
-	return !slices.ContainsFunc(list, func(e early) bool { return !e.watch.overdue && e.isMapped() })
+	return !slices.ContainsFunc(list, func(e early) bool { return (e.lost || !e.watch.overdue) && e.isMapped() })
 }
 
 // isMapped reports whether the client may still map the block from head. Requires: lock
