@@ -173,11 +173,12 @@ func (f *File) fresh() (blks []int64) {
 	return slices.Compact(blks)
 }
 
-// onHead lists which watches may map which of blks from head. Requires: lock.
+// onHead lists which watches may map which of blks from head, and of what is lost also
+// those that are to: a watch that moves is told so. Requires: lock.
 func (f *File) onHead(blks []int64, lost bool) (all []early) {
 	for _, blk := range blks {
 		for w := range f.watches {
-			if w.mayMapHead(blk) {
+			if w.mayMapHead(blk) || lost && w.pins[blk].want == ToHead {
 				all = append(all, early{w, w.at, blk, lost})
 			}
 		}

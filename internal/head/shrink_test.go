@@ -114,6 +114,34 @@ func TestBlockWithAnOpenAnswerThatTheFileLoses(t *testing.T) {
 	})
 }
 
+// TestBlockThatAMoveSendsBackToHeadIsPinnedIfTheFileLosesIt although the client does not
+// map it from head yet.
+func TestBlockThatAMoveSendsBackToHeadIsPinnedIfTheFileLosesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, h, next := resizeWorld(t, int64(os.Getpagesize()), []int64{0, 1}, []int64{0, 1}, []int64{0})
+		next()
+		require.NoError(t, k.ReadPages(t.Context(), nil, 0, 1, 2))
+		var w *head.Watch
+		watched := make(chan error, 1)
+		go func() { watched <- h.Known(1).Watch(t.Context(), &sends{}, 1, nil, func(x *head.Watch) { w = x }) }()
+		synctest.Wait()
+		require.Equal(t, head.Taken, take(w, 1))
+		w.Acked(1)
+		require.NoError(t, <-watched)
+		go func() { watched <- w.Move(t.Context(), 2) }()
+		synctest.Wait()
+		next()
+		require.Empty(t, watched, "the client has not answered")
+		require.Equal(t, head.Taken, w.Take(1, func(rev zodb.Tid, _ time.Time) bool {
+			require.EqualValues(t, 2, rev)
+			return true
+		}))
+		w.Acked(1)
+		require.NoError(t, <-watched)
+		w.Drop()
+	})
+}
+
 // TestWatchOfAViewWithMuchMoreIsRefused: all of that would have to be pinned.
 func TestWatchOfAViewWithMuchMoreIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
