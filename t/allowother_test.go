@@ -220,7 +220,7 @@ func TestUserLetsOthersIn(t *testing.T) {
 	}
 	require.Equal(t, "r EACCES\nr w\n", open(stranger), "the owner of the server, who does not own the database")
 	require.Equal(t, "r EACCES\nr EACCES\n", open(application))
-	require.Contains(t, content(t, log), "this server may not end the client")
+	until(t, "log of the refusal", func() bool { return strings.Contains(content(t, log), "this server may not end the client") })
 	for uid, want := range map[int]int{stranger: 0, application: 1, 0: 1} {
 		code, _, words = ns.run(uid, "env", helperEnv+"=goclient", helper, dir)
 		require.Equal(t, want, code, "uid %d: %s", uid, words)
