@@ -30,6 +30,7 @@ type server struct {
 	calling atomic.Pointer[func(s *session, op string) error] // before each answer
 	listed  atomic.Pointer[func(oids []zodb.Oid) []zodb.Oid]  // what a session tells of a transaction
 	delay   func() time.Duration                              // of each message, nil: none
+	late    bool                                              // sessions that have ended tell what they were told
 }
 
 func newServer() *server { return &server{db: storagetest.NewModel()} }
@@ -67,21 +68,25 @@ func (sv *server) commitTxn(t storagetest.Txn) {
 
 // replace has the server serve what db has from now on, to new sessions.
 func (sv *server) replace(db *storagetest.Model, last zodb.Tid) {
-	sv.breakAll(errors.New("the server was restarted"))
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
 	sv.db, sv.last = db, last
+	sv.end(errors.New("the server was restarted"))
 }
 
 // breakAll ends all sessions.
 func (sv *server) breakAll(err error) {
 	sv.mu.Lock()
-	sessions := sv.sessions
-	sv.sessions = nil
-	sv.mu.Unlock()
-	for _, s := range sessions {
+	defer sv.mu.Unlock()
+	sv.end(err)
+}
+
+// end ends all sessions. sv.mu must be held.
+func (sv *server) end(err error) {
+	for _, s := range sv.sessions {
 		s.fail(err)
 	}
+	sv.sessions = nil
 }
 
 func (sv *server) dialTimes() []time.Time {
@@ -173,7 +178,7 @@ func (s *session) read() {
 		s.untold = nil
 		s.mu.Unlock()
 		for _, t := range untold {
-			if !s.sleep(context.Background()) {
+			if !s.sleep(context.Background()) && !s.sv.late {
 				return
 			}
 			oids := t.Oids()
