@@ -31,6 +31,7 @@ type server struct {
 	listed  atomic.Pointer[func(oids []zodb.Oid) []zodb.Oid]  // what a session tells of a transaction
 	delay   func() time.Duration                              // of each message, nil: none
 	late    bool                                              // sessions that have ended tell what they were told
+	wrap    func(*session) Session                            // what Dial returns, nil: the session
 }
 
 func newServer() *server { return &server{db: storagetest.NewModel()} }
@@ -89,6 +90,19 @@ func (sv *server) end(err error) {
 	sv.sessions = nil
 }
 
+// forge has the server say that its last transaction is another one.
+func (sv *server) forge(last zodb.Tid) {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.last = last
+}
+
+func (sv *server) sessionsEver() int {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return sv.opened
+}
+
 func (sv *server) dialTimes() []time.Time {
 	sv.mu.Lock()
 	defer sv.mu.Unlock()
@@ -143,6 +157,9 @@ func (sv *server) dial(ctx context.Context, commits Commits) (Session, zodb.Tid,
 	if err := s.answer(ctx, "dial"); err != nil {
 		s.Close()
 		return nil, 0, err
+	}
+	if sv.wrap != nil {
+		return sv.wrap(s), last, nil
 	}
 	return s, last, nil
 }
@@ -234,16 +251,6 @@ func (s *session) answer(ctx context.Context, op string) error {
 		return err
 	}
 	return s.Err()
-}
-
-// silence waits until a call is not wanted any more, as if the server said nothing.
-func silence(ctx context.Context, s *session) error {
-	select {
-	case <-s.done:
-		return s.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Load, Last, Transactions: their answer is made after half of the time that they take.

@@ -222,6 +222,9 @@ func (m *model) breaks(rnd *rand.Rand) {
 			m.away.Store(&outage{time.Now().Add(length), rnd.IntN(2) == 0})
 		}
 		m.sv.breakAll(errors.New("connection reset"))
+		if !m.longOutages {
+			time.Sleep(8 * time.Second) // outages do not make a long one together
+		}
 	}
 }
 
