@@ -39,14 +39,16 @@ func newServer() *server { return &server{db: storagetest.NewModel()} }
 // set changes a hook; f nil removes it.
 func set[F any](p *atomic.Pointer[F], f F) { p.Store(&f) }
 
-// commit commits a transaction that changes the given objects.
-func (sv *server) commit(tid zodb.Tid, oids ...zodb.Oid) {
+// writes returns a transaction that changes objects.
+func writes(tid zodb.Tid, oids ...zodb.Oid) storagetest.Txn {
 	t := storagetest.Txn{Tid: tid}
 	for _, oid := range oids {
 		t.Records = append(t.Records, storagetest.Record{Oid: oid, Data: fmt.Appendf(nil, "%s of %s", oid, tid)})
 	}
-	sv.commitTxn(t)
+	return t
 }
+
+func (sv *server) commit(tid zodb.Tid, oids ...zodb.Oid) { sv.commitTxn(writes(tid, oids...)) }
 
 // delete commits a transaction that deletes objects.
 func (sv *server) delete(tid zodb.Tid, oids ...zodb.Oid) {
