@@ -189,6 +189,56 @@ func TestServerThatCannotTellWhatWasMissedEndsTheStream(t *testing.T) {
 	})
 }
 
+// A record that cannot be read on the server may be in what was missed only.
+func TestDamageInWhatWasMissedEndsTheStream(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.open()
+		asked := 0
+		set(&r.sv.calling, func(_ *session, op string) error {
+			if op == "transactions" {
+				asked++ // for head, then for what was missed
+			}
+			if op == "transactions" && asked%2 == 0 {
+				return errors.New("damaged")
+			}
+			return nil
+		})
+		r.leave()
+		r.sv.commit(30, 1)
+		r.comeBack()
+		time.Sleep(maxRefused * 2 * redialEvery)
+		wantDown[*storage.HistoryLostError](r)
+	})
+}
+
+// As long as it gets on, it does not give up.
+func TestServerThatTellsWhatWasMissedBitByBitIsAskedOn(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.open()
+		r.leave()
+		var want []string
+		for i := range 4 * maxRefused {
+			r.sv.commit(zodb.Tid(30+i), 1)
+			want = append(want, fmt.Sprintf("%d:[1]", 30+i))
+		}
+		asked := 0
+		set(&r.sv.calling, func(_ *session, op string) error {
+			switch op {
+			case "transactions":
+				asked = 0
+			case "transaction":
+				if asked++; asked > 1 {
+					return errors.New("too much at once")
+				}
+			}
+			return nil
+		})
+		r.refuse(nil)
+		time.Sleep(10 * maxRefused * redialEvery)
+		r.wantEvents(want...)
+	})
+}
+
 func TestServerMayFailOnceToTellWhatWasMissed(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.open()

@@ -86,6 +86,7 @@ func (v *supervisor) catchUp(c *conn, head zodb.Tid) error {
 	err := v.transactions(c, head+1, c.last, func(t *storage.Txn) {
 		v.publish(t.Tid, slices.Clone(t.Oids))
 		v.missed++
+		v.refused = 0 // it is a step forward
 	})
 	if err != nil {
 		return err
@@ -132,7 +133,7 @@ func (v *supervisor) transactions(c *conn, from, to zodb.Tid, f func(*storage.Tx
 			return fmt.Errorf("the server told of transaction @%s when it was asked for @%s..@%s", t.Tid, next, to)
 		}
 		f(t)
-		next, v.refused = t.Tid+1, 0
+		next = t.Tid + 1
 		return nil
 	})
 	if err == nil {

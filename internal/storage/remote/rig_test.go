@@ -32,12 +32,15 @@ func inBubble(t *testing.T, test func(r *rig)) {
 		r := &rig{T: t, sv: newServer()}
 		r.sv.commit(10, 1, 2)
 		r.sv.commit(20, 2)
-		test(r)
-		if r.s != nil {
+		t.Cleanup(func() {
+			if r.s == nil {
+				return
+			}
 			if err := r.s.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-		}
+		})
+		test(r)
 	})
 }
 
@@ -111,10 +114,11 @@ func (r *rig) wantEvents(want ...string) {
 // wantDown checks that the storage is down for a reason of type E, in all that it does.
 func wantDown[E error](r *rig) (why E) {
 	r.Helper()
-	synctest.Wait()
-	_, errEvent := r.s.NextEvent(r.Context())
-	_, errSync := r.s.Sync(r.Context())
-	_, _, errLoad := r.s.Load(r.Context(), zodb.Xid{At: 10, Oid: 1})
+	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+	defer cancel()
+	_, errEvent := r.s.NextEvent(ctx)
+	_, errSync := r.s.Sync(ctx)
+	_, _, errLoad := r.s.Load(ctx, zodb.Xid{At: 10, Oid: 1})
 	reach := r.s.Reach()
 	if reach.Up {
 		r.Fatal("is up")
