@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -55,11 +56,21 @@ func TestAnotherDatabaseIsRefused(t *testing.T) {
 		db  *storagetest.Model
 		use func(r *rig)
 	}{
-		"with other records":         {other, func(r *rig) { r.mustLoad(20, 1, 10); r.mustLoad(20, 2, 20) }},
-		"without any record":         {empty(40), func(r *rig) { r.mustLoad(20, 1, 10) }},
-		"nothing was read":           {other, func(r *rig) {}},
-		"copy from before a change":  {history(writes(40, 2)), func(r *rig) { r.mustLoad(20, 1, 10); r.sv.commit(30, 1) }},
-		"copy from before a load":    {history(writes(40, 2)), func(r *rig) { r.sv.commit(30, 2); synctest.Wait(); r.mustLoad(30, 2, 30); r.mustLoad(30, 1, 10) }},
+		"with other records":        {other, func(r *rig) { r.mustLoad(20, 1, 10); r.mustLoad(20, 2, 20) }},
+		"without any record":        {empty(40), func(r *rig) { r.mustLoad(20, 1, 10) }},
+		"nothing was read":          {other, func(r *rig) {}},
+		"copy from before a change": {history(writes(40, 2)), func(r *rig) { r.mustLoad(20, 1, 10); r.sv.commit(30, 1) }},
+		"copy from before a load":   {history(writes(40, 2)), func(r *rig) { r.sv.commit(30, 2); synctest.Wait(); r.mustLoad(30, 2, 30); r.mustLoad(30, 1, 10) }},
+		"copy from before a change long ago": {history(writes(90, 2)), func(r *rig) {
+			r.sv.commit(30, 2)
+			for i := range 2 * memorySize {
+				r.sv.commit(zodb.Tid(31+i), zodb.Oid(100+i))
+			}
+			synctest.Wait()
+			r.mustLoad(20, 2, 20)
+			r.mustLoad(30, 2, 30)
+			r.mustLoad(20, 2, 20)
+		}},
 		"copy from before a new one": {history(writes(29, 7), writes(40, 2)), func(r *rig) { r.sv.commit(30, 7) }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -264,6 +275,42 @@ func TestServerThatCannotCompleteAListEndsTheStream(t *testing.T) {
 		r.wantEvents()
 		wantDown[*storage.HistoryLostError](r)
 	})
+}
+
+func TestTransactionsThatWereNotAskedForAreNotTold(t *testing.T) {
+	for _, tids := range [][]zodb.Tid{{15}, {20}, {31}, {zodb.TidMax}, {25, 25}, {25, 24}} {
+		inBubble(t, func(r *rig) {
+			r.sv.wrap = func(s *session) Session { return liar{s, tids} }
+			r.open()
+			r.leave()
+			r.sv.commit(30, 1)
+			r.comeBack()
+			time.Sleep(maxRefused * 2 * redialEvery)
+			if tids[0] == 25 {
+				r.wantEvents("25:[1]")
+			}
+			wantDown[*storage.HistoryLostError](r)
+		})
+	}
+}
+
+// liar is a session that has transactions of its own.
+type liar struct {
+	*session
+	tids []zodb.Tid
+}
+
+func (l liar) Transactions(ctx context.Context, from, to zodb.Tid, f func(*storage.Txn) error) error {
+	tids := l.tids
+	if from == 20 { // whether it has that of head
+		tids = []zodb.Tid{20}
+	}
+	for _, tid := range tids {
+		if err := f(&storage.Txn{Tid: tid, Oids: []zodb.Oid{1}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refusing has n calls of Transactions fail.

@@ -114,7 +114,6 @@ func (v *supervisor) deliver(c *conn) error {
 				if err != nil {
 					return err
 				}
-				v.refused = 0
 			}
 			v.publish(t.tid, t.oids)
 		}
