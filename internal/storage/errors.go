@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
@@ -87,6 +88,21 @@ func (e *CorruptError) Error() string {
 }
 
 func (e *CorruptError) Unwrap() error { return e.Err }
+
+// AwayError says that the server of a database is not there, or does not answer, and that
+// this has lasted for too long to wait for it. What failed may work later.
+//
+// The cause is not unwrapped: that some attempt to connect ran out of time is not the end
+// of the caller's context.
+type AwayError struct {
+	Since time.Time
+	Err   error // why
+}
+
+func (e *AwayError) Error() string {
+	return fmt.Sprintf("the server of the database has been away since %s (%s); it is tried again all the time, and all goes on by itself when it is back",
+		e.Since.Format(time.DateTime), e.Err)
+}
 
 // DownError says that the storage failed for good, and why.
 type DownError struct {

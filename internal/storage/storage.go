@@ -33,6 +33,7 @@ package storage
 import (
 	"context"
 	"io"
+	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
@@ -45,7 +46,8 @@ type Loader interface {
 	//
 	// Errors: *zodb.NoObjectError and *zodb.NoDataError when the object does
 	// not exist at that view (see IsNoData), *FutureViewError,
-	// *CorruptError, *PackedError, ErrClosed, *DownError, or the error of ctx.
+	// *CorruptError, *PackedError, *AwayError, ErrClosed, *DownError, or the error
+	// of ctx.
 	Load(ctx context.Context, xid zodb.Xid) (buf *Buf, serial zodb.Tid, err error)
 }
 
@@ -82,10 +84,6 @@ type Storage interface {
 type Event struct {
 	Tid  zodb.Tid
 	Oids []zodb.Oid // changed, created and deleted objects: ascending, unique
-
-	// Partial says that Oids may lack deleted and restored objects, because
-	// the protocol of the database does not tell them.
-	Partial bool
 }
 
 // Iterator is implemented by storages that can list past transactions.
@@ -151,6 +149,25 @@ type Packed interface {
 	// them complete over packs if it can at a bounded cost. Before the first call
 	// it does so for none.
 	Keep(from zodb.Tid)
+}
+
+// Reachable is implemented by storages whose database is behind a server, which may be
+// away for a while.
+type Reachable interface {
+	// Reach tells whether the server is there at present.
+	Reach() Reach
+}
+
+// Reach tells whether a server is there.
+type Reach struct {
+	// Up says that it is connected, and that all that was committed while it was not
+	// is in the stream.
+	Up bool
+
+	// Since when it is not up, and why. Why there is no connection yet counts more
+	// than why it was lost. After a *DownError nobody tries any more.
+	Since time.Time
+	Err   error
 }
 
 // Serialer is implemented by loaders that can tell the serial of an object

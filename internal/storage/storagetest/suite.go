@@ -104,7 +104,7 @@ func (b *bench) event(stor storage.Storage) storage.Event {
 // checkEvent compares ev with the transaction of the model.
 func checkEvent(ev storage.Event, t *Txn) error {
 	oids := t.Oids()
-	if ev.Tid != t.Tid || !ev.Partial && fmt.Sprint(ev.Oids) != fmt.Sprint(oids) {
+	if ev.Tid != t.Tid || fmt.Sprint(ev.Oids) != fmt.Sprint(oids) {
 		return fmt.Errorf("event @%s %v; want @%s %v", ev.Tid, ev.Oids, t.Tid, oids)
 	}
 	return nil
