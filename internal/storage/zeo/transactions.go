@@ -30,9 +30,9 @@ func (s *session) Transactions(ctx context.Context, from, to zodb.Tid, f func(*s
 		return err
 	}
 	ahead := lookAhead
-	for to = min(to, last); from <= to; {
+	for from <= min(to, last) {
 		next := from
-		err := s.iterate(ctx, from, to, ahead, func(t *storage.Txn) error {
+		err := s.iterate(ctx, &iteration{s: s, from: from, to: to, last: last, ahead: ahead}, func(t *storage.Txn) error {
 			next = t.Tid + 1
 			if err := f(t); err != nil {
 				return &callbackError{err}
@@ -45,12 +45,11 @@ func (s *session) Transactions(ctx context.Context, from, to zodb.Tid, f func(*s
 		case errors.As(err, &callback):
 			return callback.err
 		case errors.As(err, &exc) && ahead > 1:
-			// A pack may have removed the last transaction. A FileStorage then closes
-			// the file when it is asked for the one after the last that there is,
-			// and what is asked for at the same time fails. So once more, without.
+			// A pack may have removed the last transaction, so that records failed
+			// which were got while it was looked for. So once more, without.
 			from, ahead = next, 1
 		case err != nil:
-			return s.wrap(err, "list transactions from @%s to @%s", next, to)
+			return s.wrap(err, "list transactions from @%s to @%s", next, min(to, last))
 		default:
 			return nil
 		}
@@ -66,12 +65,14 @@ func (e *callbackError) Error() string { return e.err.Error() }
 // iteration is one walk through transactions.
 type iteration struct {
 	s     *session
-	ctx   context.Context
+	from  zodb.Tid // what comes is not before that
 	to    zodb.Tid
-	ahead int
-	id    int64 // of the iterator of the server
-	last  zodb.Tid
+	last  zodb.Tid // of the database; the iterator of the server goes up to there
+	ahead int      // transactions that are got at a time
 
+	ctx   context.Context
+	id    int64 // of the iterator of the server
+	open  bool  // it is to be dropped
 	next  *call // for the transaction after the last one, nil: not asked for
 	queue []*pending
 	group *errgroup.Group
@@ -84,13 +85,15 @@ type pending struct {
 	err  error         // set before done is closed
 }
 
-func (s *session) iterate(ctx context.Context, from, to zodb.Tid, ahead int, f func(*storage.Txn) error) error {
+func (s *session) iterate(ctx context.Context, it *iteration, f func(*storage.Txn) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	group, groupCtx := errgroup.WithContext(ctx)
-	it := &iteration{s: s, ctx: groupCtx, to: to, ahead: ahead, last: from - 1, group: group}
-	err := it.run(from, f)
+	it.group, it.ctx = errgroup.WithContext(ctx)
+	err := it.run(f)
 	cancel()
-	groupErr := group.Wait()
+	groupErr := it.group.Wait()
+	if it.open { // only now: a FileStorage closes the file that records are read from
+		s.forget(it.id)
+	}
 	var callback *callbackError
 	if groupErr != nil && !errors.Is(groupErr, context.Canceled) && !errors.As(err, &callback) {
 		return groupErr // the other may only be that everything was cancelled for it
@@ -98,16 +101,15 @@ func (s *session) iterate(ctx context.Context, from, to zodb.Tid, ahead int, f f
 	return err
 }
 
-func (it *iteration) run(from zodb.Tid, f func(*storage.Txn) error) error {
-	id, err := it.s.callID(it.ctx, "iterator_start", bytes8(from), bytes8(it.to))
+func (it *iteration) run(f func(*storage.Txn) error) error {
+	id, err := it.s.callID(it.ctx, "iterator_start", bytes8(it.from), bytes8(it.last))
 	if err != nil {
 		return err
 	}
-	it.id = id
+	it.id, it.open = id, true
 	for {
-		p, err := it.open()
+		p, err := it.advance()
 		if err != nil {
-			it.s.forget(id)
 			return err
 		}
 		if p != nil {
@@ -115,7 +117,6 @@ func (it *iteration) run(from zodb.Tid, f func(*storage.Txn) error) error {
 		}
 		for len(it.queue) > 0 && (p == nil || len(it.queue) >= it.ahead) {
 			if err := it.deliver(f); err != nil {
-				it.s.forget(id)
 				return err
 			}
 		}
@@ -140,11 +141,10 @@ func (it *iteration) deliver(f func(*storage.Txn) error) error {
 	return f(p.txn)
 }
 
-// open gets the next transaction, and has its records got. It returns nil after the last
-// one. The iterator of the server is gone then.
-func (it *iteration) open() (*pending, error) {
-	if it.last >= it.to {
-		it.s.forget(it.id)
+// advance gets the next transaction, and has its records got. It returns nil after the
+// last one.
+func (it *iteration) advance() (*pending, error) {
+	if it.from > min(it.to, it.last) {
 		return nil, nil
 	}
 	if it.next == nil {
@@ -154,17 +154,24 @@ func (it *iteration) open() (*pending, error) {
 	}
 	r, err := it.s.wait(it.ctx, it.next, nil)
 	it.next = nil
-	if err != nil || r.value == nil {
+	if err != nil {
 		return nil, err
+	}
+	if r.value == nil {
+		it.open = false
+		return nil, nil
 	}
 	txn, err := it.s.transaction(r.value)
 	if err != nil {
 		return nil, err
 	}
-	if txn.Tid <= it.last || txn.Tid > it.to {
+	if txn.Tid < it.from || txn.Tid > it.last {
 		return nil, it.s.violation("iterator_next", r.value)
 	}
-	it.last = txn.Tid
+	it.from = txn.Tid + 1
+	if txn.Tid > it.to {
+		return it.advance() // which is the end
+	}
 	return it.openRecords(txn)
 }
 
@@ -175,12 +182,13 @@ func (it *iteration) askNext() (err error) {
 
 // openRecords asks for the records of the transaction that came last, and behind that
 // for the next transaction: only until then the server knows which records are meant.
+// There must be one: a FileStorage that looks for it in vain closes the file at once.
 func (it *iteration) openRecords(txn *storage.Txn) (*pending, error) {
 	start, err := it.s.send(it.ctx, "iterator_record_start", it.id, bytes8(txn.Tid))
 	if err != nil {
 		return nil, err
 	}
-	if it.ahead > 1 && txn.Tid < it.to {
+	if it.ahead > 1 && txn.Tid < min(it.to, it.last) {
 		if err := it.askNext(); err != nil {
 			return nil, err
 		}
