@@ -180,7 +180,7 @@ func explain(err error, cfg *Config, addr Addr) *storage.OpenError {
 	case errors.As(err, &ofTLS):
 		return explainTLS(ofTLS.err, addr)
 	case errors.As(err, &greeting):
-		return greeting.explain(addr)
+		return greeting.explain(addr, cfg.TLS != nil)
 	case errors.As(err, &exc):
 		return explainRegister(exc, cfg, addr)
 	case errors.As(err, &protocol):

@@ -41,13 +41,19 @@ func explainConnect(err error, cfg *Config, addr Addr) *storage.OpenError {
 }
 
 // explainClosed says what a connection may mean that ends before anything was said.
-func explainClosed(e *helloError, addr Addr) *storage.OpenError {
+func explainClosed(e *helloError, addr Addr, encrypted bool) *storage.OpenError {
 	if isAlert(e.err) { // TLS 1.3 tells what it thinks of certificates after the handshake
 		return explainTLS(e.err, addr)
+	}
+	if encrypted { // servers of Python do not even tell
+		return wrong(storage.NotADatabase, e, fmt.Sprintf("the server at %s does not accept this client: it closes the encrypted connection without a word", addr),
+			wantsCertificate)
 	}
 	return wrong(storage.Unreachable, e, fmt.Sprintf("%s closes connections without a word", addr),
 		"the server may be ending; or something stands in between, as a tunnel or a container, and there is no server behind it")
 }
+
+const wantsCertificate = "it may want a certificate that it knows: ssl_cert=FILE and ssl_key=FILE"
 
 func isAlert(err error) bool {
 	var alert tls.AlertError
@@ -76,7 +82,7 @@ func explainTLS(err error, addr Addr) *storage.OpenError {
 		return wrong(storage.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s cannot be used: %s", addr, invalid.Error()), "renew it")
 	case isAlert(err):
 		return wrong(storage.NotADatabase, err, fmt.Sprintf("the server at %s does not accept this client: %s", addr, err),
-			"it may want a certificate that it knows: ssl_cert=FILE and ssl_key=FILE")
+			wantsCertificate)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return wrong(storage.Unreachable, err, fmt.Sprintf("%s closes the connection instead of encrypting it", addr), "it may not be meant to: leave out ssl; or its log says why")
 	}

@@ -68,7 +68,7 @@ func hello(conn net.Conn) (codec, error) {
 }
 
 // explain says what was met instead of a server of this protocol.
-func (e *helloError) explain(addr Addr) *storage.OpenError {
+func (e *helloError) explain(addr Addr, encrypted bool) *storage.OpenError {
 	text := string(e.said)
 	framed := ""
 	if len(text) > headerLen {
@@ -76,7 +76,7 @@ func (e *helloError) explain(addr Addr) *storage.OpenError {
 	}
 	switch {
 	case e.err != nil && len(text) == 0:
-		return explainClosed(e, addr)
+		return explainClosed(e, addr, encrypted)
 	case e.err == nil && helloPattern.MatchString(framed):
 		return wrong(storage.NotADatabase, e, fmt.Sprintf("the server at %s speaks version %s of the protocol, and not %s", addr, framed[1:], version),
 			"servers of ZEO 5 and 6 can be used; upgrade that one")

@@ -55,6 +55,7 @@ type server struct {
 	dir    string
 	conf   string // of its <zeo> section
 	addr   Addr
+	tls    *TLS // how to connect
 	cmd    *exec.Cmd
 }
 
@@ -119,7 +120,7 @@ func (s *server) kill() {
 func (s *server) signal(sig syscall.Signal) { require.NoError(s.t, s.cmd.Process.Signal(sig)) }
 
 func (s *server) config() Config {
-	return Config{Addrs: []Addr{s.addr}, Storage: "1", ConnectTimeout: 30 * time.Second, MaxMessage: DefaultMaxMessage}
+	return Config{Addrs: []Addr{s.addr}, Storage: "1", TLS: s.tls, ConnectTimeout: 30 * time.Second, MaxMessage: DefaultMaxMessage}
 }
 
 // commit is one that was told.

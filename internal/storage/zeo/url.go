@@ -95,7 +95,7 @@ func (p *parser) addr(text string) (Addr, error) {
 		host, port, err = net.SplitHostPort(text + ":" + DefaultPort)
 	}
 	n, portErr := strconv.Atoi(port)
-	if err != nil || portErr != nil || n < 1 || n > 65535 || strings.ContainsAny(host, " #[]\\") {
+	if text == "" || err != nil || portErr != nil || n < 1 || n > 65535 || strings.ContainsAny(host, " #[]\\") {
 		return Addr{}, p.bad("write it as host:port, and addresses of IPv6 as [address]:port", "%q is no address of a server", text)
 	}
 	if host == "" {
