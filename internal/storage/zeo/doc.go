@@ -43,9 +43,9 @@
 // # Caveats
 //
 // A deleted object is answered like one that never was, and one that was not created
-// yet like one that was packed away. What was deleted or copied in is not told with
-// commits: their list of objects is empty or too short, as package remote knows. The
-// extension of a transaction comes as a dict, and is pickled anew without what has no
+// yet like one that was packed away. What was deleted or restored is not told with
+// commits: their list of objects is empty if there is nothing else, and too short
+// otherwise. Only Transactions tells. The extension of a transaction comes as a dict, and is pickled anew without what has no
 // form here. A msgpack server cannot list a transaction whose extension has what msgpack
 // does not know.
 package zeo

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -286,6 +287,34 @@ func TestExtensionsComeAsPickledDicts(t *testing.T) {
 			require.Equal(t, "a=7, b=1", describe(v, 2))
 			return nil
 		}))
+	})
+}
+
+// What of an extension has no form here, or none in msgpack, costs as little as can be.
+func TestExtensionsWithObjects(t *testing.T) {
+	eachServer(t, func(t *testing.T, srv *server) {
+		// Servers do not take one of this kind, but may have it from before.
+		srv.kill()
+		w := storagetest.NewFSWriter(filepath.Join(srv.dir, "data.fs"))
+		tid := storage.TidOf(time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC))
+		w.Commit(storagetest.Txn{Tid: tid, Extension: []byte("\x80\x03}(X\x01\x00\x00\x00acdatetime\ndate\nC\x04\x07\xe4\x01\x02\x85RX\x01\x00\x00\x00bK\x01u.")})
+		w.Close()
+		srv.start()
+		s, _ := dial(t, srv.config(), ignore)
+		var got string
+		err := s.Transactions(t.Context(), tid, tid, func(txn *storage.Txn) error {
+			v, err := pickle.Decode(txn.Extension)
+			got = describe(v, 2)
+			return err
+		})
+		if strings.HasSuffix(t.Name(), "Z") {
+			require.NoError(t, err)
+			require.Equal(t, "b=1", got)
+		} else {
+			require.ErrorContains(t, err, "Couldn't pickle response")
+		}
+		_, err = s.Last(t.Context())
+		require.NoError(t, err)
 	})
 }
 

@@ -242,7 +242,8 @@ func (s *session) takeReply(m message, frame *storage.Buf) error {
 	return nil
 }
 
-// takeCommit hands on what a transaction has changed.
+// takeCommit hands on what a transaction has changed, as far as the server tells: what it
+// has deleted or restored is not in the list.
 func (s *session) takeCommit(args any) error {
 	values, ok := items(args)
 	if !ok || len(values) != 2 {
