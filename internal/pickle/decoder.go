@@ -39,6 +39,8 @@ type decoder struct {
 	nmemo int    // slots that are set
 
 	free int // bytes that may still be allocated
+
+	inPlace bool // strings are parts of data
 }
 
 type slot struct {

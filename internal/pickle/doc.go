@@ -27,8 +27,8 @@
 //
 // # Ownership and locking
 //
-// Values are the caller's and refer to nothing of the data. Functions may be
-// called from any number of goroutines.
+// Values are the caller's and refer to nothing of the data, but for those of
+// DecodeInPlace. Functions may be called from any number of goroutines.
 //
 // # Caveats
 //

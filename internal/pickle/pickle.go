@@ -82,6 +82,14 @@ func Decode(data []byte) (any, error) {
 	return newDecoder(data).last()
 }
 
+// DecodeInPlace is Decode that copies no strings: byte strings and text of the result are
+// parts of data. So data must not change as long as any of them is in use.
+func DecodeInPlace(data []byte) (any, error) {
+	d := newDecoder(data)
+	d.inPlace = true
+	return d.last()
+}
+
 // last runs one pickle that must end with the data.
 func (d *decoder) last() (any, error) {
 	v, err := d.pickle()

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"unsafe"
 )
 
 // binInt pushes an integer of size bytes: only the one of 4 bytes is signed.
@@ -52,6 +53,10 @@ func (d *decoder) bytes(size uint64) error {
 	if err != nil {
 		return err
 	}
+	if d.inPlace {
+		d.charge(stringSize)
+		return d.push(Bytes(unsafe.String(unsafe.SliceData(b), len(b))))
+	}
 	return d.pushBytes(b)
 }
 
@@ -64,6 +69,10 @@ func (d *decoder) unicode(size uint64) error {
 	b, err := d.counted(size)
 	if err != nil {
 		return err
+	}
+	if d.inPlace {
+		d.charge(stringSize)
+		return d.push(unsafe.String(unsafe.SliceData(b), len(b)))
 	}
 	return d.pushText(b)
 }

@@ -152,7 +152,7 @@ func normalizeNEO(scheme, rest string) string {
 // What Redact hides. Both patterns also find their places inside demo urls.
 var (
 	userPassword = regexp.MustCompile(`(://[^:/?#@()]*:)[^()?#\s]*@`)
-	secretOption = regexp.MustCompile(`(?i)((?:[?&;]|://)(?:password|passwd|pwd|pass|key|cert|ca|secret|token)=)[^&;()#@\s]+`)
+	secretOption = regexp.MustCompile(`(?i)((?:[?&;]|://)(?:ssl_)?(?:password|passwd|pwd|pass|key|cert|ca|secret|token)=)[^&;()#@\s]+`)
 )
 
 // Redact returns zurl for messages: without the password of user:password@

@@ -101,6 +101,7 @@ func TestRedactHidesSecretsAndNothingElse(t *testing.T) {
 		"file:///a/b@c:d?x=1":                            "file:///a/b@c:d?x=1",
 		"zeo://h:1?username=u&password=p%20w":            "zeo://h:1?username=u&password=xxx",
 		"zeo://h:1?PASSWORD=pw&wait=1":                   "zeo://h:1?PASSWORD=xxx&wait=1",
+		"zeo://h?ssl_key=/k&ssl_cert=/c&ssl_ca=/a&ssl=1": "zeo://h?ssl_key=xxx&ssl_cert=xxx&ssl_ca=xxx&ssl=1",
 		"postgres://u:p/w@h:5/d?x=1":                     "postgres://u:xxx@h:5/d?x=1",
 		"postgres://:p@h/d":                              "postgres://:xxx@h/d",
 		"neo://c@a:1,b:2?x=1":                            "neo://c@a:1,b:2?x=1",

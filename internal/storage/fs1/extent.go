@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"math"
+
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // fills reports whether the bytes from a position up to another are exactly the data
@@ -21,7 +23,7 @@ func fills(f io.ReaderAt, from, to int64) bool {
 		if err != nil {
 			return false
 		}
-		if _, err := io.Copy(io.Discard, io.LimitReader(z, maxUnpacked)); err != nil {
+		if _, err := io.Copy(io.Discard, io.LimitReader(z, storage.MaxUnpacked)); err != nil {
 			return false
 		}
 		return atEnd(r)

@@ -1,7 +1,6 @@
 package fs1
 
 import (
-	"bytes"
 	"compress/zlib"
 	"context"
 	"encoding/binary"
@@ -15,9 +14,6 @@ import (
 
 	"github.com/wcfs/wcfs/internal/storage"
 )
-
-// maxUnpacked bounds what a compressed record may grow to.
-const maxUnpacked = 256 << 20
 
 var _ storage.Serialer = (*Storage)(nil)
 
@@ -298,7 +294,7 @@ func (ld *loader) data() (*storage.Buf, error) {
 		buf.Release()
 		return nil, asDamage(dh.Pos, err)
 	}
-	if len(buf.Data) > 2 && buf.Data[0] == '.' && buf.Data[1] == 'z' {
+	if storage.IsPacked(buf.Data) {
 		return unpack(buf, dh.Pos)
 	}
 	return buf, nil
@@ -317,7 +313,7 @@ func (ld *loader) stream(f func(r io.Reader) error) error {
 	pos := ld.dh.Pos
 	z, err := zlib.NewReader(io.NewSectionReader(data, 2, data.Size()-2))
 	if err == nil {
-		err = f(io.LimitReader(z, maxUnpacked))
+		err = f(io.LimitReader(z, storage.MaxUnpacked))
 	}
 	if errors.Is(err, zlib.ErrHeader) || errors.Is(err, zlib.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return damagedRecord(pos, "cannot be decompressed: %s", err)
@@ -328,31 +324,11 @@ func (ld *loader) stream(f func(r io.Reader) error) error {
 // unpack undoes the compression of zc.zlibstorage. It takes over buf.
 func unpack(buf *storage.Buf, pos int64) (*storage.Buf, error) {
 	defer buf.Release()
-	plain, err := unpackBounded(buf.Data, maxUnpacked)
+	plain, err := storage.Unpack(buf.Data, storage.MaxUnpacked)
 	if err != nil {
 		return nil, damagedRecord(pos, "cannot be decompressed: %s", err)
 	}
 	out := storage.NewBuf(len(plain))
 	copy(out.Data, plain)
 	return out, nil
-}
-
-// unpackBounded returns what data, which begins with ".z", was before it was
-// compressed: at least one byte and at most limit.
-func unpackBounded(data []byte, limit int64) ([]byte, error) {
-	z, err := zlib.NewReader(bytes.NewReader(data[2:]))
-	if err != nil {
-		return nil, err
-	}
-	var plain bytes.Buffer
-	n, err := io.Copy(&plain, io.LimitReader(z, limit+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case n > limit:
-		return nil, fmt.Errorf("it would become more than %d bytes", limit)
-	case n == 0:
-		return nil, errors.New("nothing is in it")
-	}
-	return plain.Bytes(), nil
 }

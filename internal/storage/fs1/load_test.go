@@ -139,7 +139,7 @@ func TestCompressedRecordsAreUnpackedWithinBounds(t *testing.T) {
 	if err := storagetest.CheckLoad(r.ctx, r.Storage, r.model, zodb.Xid{At: 10, Oid: 5}); err != nil {
 		t.Error(err)
 	}
-	if _, err := unpackBounded(pack(make([]byte, 3000)), 2999); err == nil {
+	if _, err := storage.Unpack(pack(make([]byte, 3000)), 2999); err == nil {
 		t.Error("more than the bound was unpacked")
 	}
 }

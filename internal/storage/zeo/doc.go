@@ -1,0 +1,51 @@
+// Package zeo talks to ZEO servers: one connection is one session.
+//
+// # Nouns
+//
+// A Config says which server to talk to; Parse makes one of a url. Dial connects, and
+// gives a remote.Session: loads, past transactions, and what is committed. What is
+// common to all servers is above, in package remote: connecting again, waiting, order.
+//
+// A message is a frame with its length before it. A codec writes and reads what is in
+// it: codecZ pickles, codecM msgpack, whichever the server says first. Their values are
+// those of package pickle. A call is a request that waits for its reply.
+//
+// # The protocol
+//
+// It is version 5, of ZEO 5 and 6. The server speaks first, and the client answers with
+// the same word. Replies come in any order and find their call by its number. A call that
+// is given up stays in the table until it is answered. Notifications tell what others
+// commit; a reply may overtake them. Anything that the protocol does not have ends the
+// session: whoever speaks like that cannot be relied on.
+//
+// # Half a connection
+//
+// A server that is gone without a word is noticed within 30 s: one that has been quiet
+// for 10 s is asked for a sign, and every byte is one. So a big reply over a slow line is
+// none, while a server that was stopped is as good as gone.
+//
+// # Bounds
+//
+// A message is at most Config.MaxMessage long, and takes memory as it arrives. What is
+// made of it takes memory in proportion. Not more than maxCalls calls are under way,
+// more wait.
+//
+// # Ownership and locking
+//
+// A session has three goroutines, and Close waits for them: one reads and never waits for
+// anybody but the server, one writes what the outbox has, one watches. Transactions has
+// some that get records, and waits for them. callTable.mu and outbox.mu are leaves, held
+// for operations on a map and a slice.
+//
+// A frame belongs to the reply that was made of it, and goes back to its pool when the
+// record in it was copied out. Values are parts of their frame until then.
+//
+// # Caveats
+//
+// A deleted object is answered like one that never was, and one that was not created
+// yet like one that was packed away. What was deleted or restored is not told with
+// commits: their list of objects is empty if there is nothing else, and too short
+// otherwise. Only Transactions tells. The extension of a transaction comes as a dict, and is pickled anew without what has no
+// form here. A msgpack server cannot list a transaction whose extension has what msgpack
+// does not know.
+package zeo

@@ -1,0 +1,10 @@
+#!/bin/sh
+# venv.sh DIR REQUIREMENTS - makes a Python with ZEO in DIR, unless it is there and as
+# REQUIREMENTS wants it.
+set -eu
+cmp -s "$2" "$1/requirements.txt" && "$1/bin/python" -c 'import ZEO.StorageServer, msgpack' 2>/dev/null && exit 0
+rm -rf "$1"
+python3 -m venv "$1"
+"$1/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps -r "$2" 2>/dev/null ||
+	"$1/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$2"
+cp "$2" "$1/requirements.txt"
