@@ -25,7 +25,8 @@ import (
 //     it must not be locked: see announcing.
 //   - A size that ends within a page is not told while a READ of that page is parked.
 //     An answer that is on its way when such a READ comes makes the one who asked
-//     wait as long as that READ does.
+//     wait as long as that READ does; and so does one about an end that the file has
+//     passed again before the kernel has dropped all that was behind it.
 
 // show makes size what the kernel is told, and reports whether it was another.
 // Requires: lock.

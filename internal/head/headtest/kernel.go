@@ -29,6 +29,7 @@ type Kernel struct {
 
 	size    int64 // bytes, as the server said it last
 	version int   // of size; also counts invalidations
+	extends int   // times that the file was extended
 }
 
 type cachedPage struct {
@@ -56,6 +57,13 @@ func (k *Kernel) Stat() (size int64) {
 	k.nap()
 	k.setSize(size, version)
 	return size
+}
+
+// Extends returns how often the file was extended.
+func (k *Kernel) Extends() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.extends
 }
 
 func (k *Kernel) versionNow() int {
@@ -346,6 +354,7 @@ func (k *Kernel) Extend(size int64) error {
 	if size > k.size {
 		k.size = size
 		k.version++
+		k.extends++
 	}
 	k.mu.Unlock()
 	k.nap()
