@@ -14,10 +14,11 @@ import (
 	"github.com/wcfs/wcfs/internal/catalog"
 	"github.com/wcfs/wcfs/internal/storage"
 	"github.com/wcfs/wcfs/internal/storage/fs1"
+	"github.com/wcfs/wcfs/internal/storage/zeo"
 )
 
 // drivers are the kinds of database that can be read.
-func drivers() storage.Drivers { return storage.Drivers{"file": fs1.Open} }
+func drivers() storage.Drivers { return storage.Drivers{"file": fs1.Open, "zeo": zeo.Open} }
 
 // resolveURL turns what a person typed for a database into its url.
 func resolveURL(arg string) (string, error) {

@@ -33,6 +33,7 @@ package storage
 import (
 	"context"
 	"io"
+	"math"
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -117,7 +118,18 @@ type Options struct {
 	// for it, how many bytes of how many are done. It may be nil, and is called
 	// from the goroutine that opens.
 	Progress func(done, total int64)
+
+	// Timeout is how long calls wait for a server that is away, 0: as long as the
+	// driver finds right.
+	Timeout time.Duration
+
+	// Wait is how long Open waits for a server that is not there, 0: as long as the
+	// url says. Forever is for ever.
+	Wait time.Duration
 }
+
+// Forever is longer than anybody waits.
+const Forever time.Duration = math.MaxInt64
 
 // Warn calls o.Warnf if it is there.
 func (o *Options) Warn(format string, args ...any) {

@@ -26,6 +26,7 @@ type Config struct {
 	URL     string        // identity of the database, without secrets
 	Dial    Dial          // connects to it
 	Timeout time.Duration // how long calls wait for the server, 0: 60 s
+	Wait    time.Duration // how long Open waits for the server, 0: not at all
 	Options storage.Options
 }
 
@@ -59,8 +60,9 @@ var (
 	_ storage.Reachable = (*Storage)(nil)
 )
 
-// Open dials once, and returns the database with its head at0. ctx bounds the opening
-// only. An error is that of Dial.
+// Open connects, and returns the database with its head at0. ctx bounds the opening
+// only. An error is that of the last Dial. Dial is repeated for Config.Wait as long as it
+// says that the server cannot be reached: what is wrong for another reason stays wrong.
 func Open(ctx context.Context, cfg Config) (_ *Storage, at0 zodb.Tid, err error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
@@ -69,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (_ *Storage, at0 zodb.Tid, err error)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.queue = storage.NewEventQueue(eventsHighWater, func(n int) { s.backlog.Store(int64(n)) })
 	v := &supervisor{Storage: s, dialed: time.Now()}
-	c, err := s.dial(ctx)
+	c, err := v.open(ctx)
 	if err != nil {
 		s.cancel()
 		return nil, 0, err

@@ -28,6 +28,36 @@ type supervisor struct {
 	refused int       // sessions in a row that lived and could not tell transactions
 }
 
+// open returns the first conn. It is called by Open, before there is the goroutine.
+func (v *supervisor) open(ctx context.Context) (*conn, error) {
+	var deadline time.Time
+	for told := false; ; told = true {
+		v.dialed = time.Now()
+		if deadline.IsZero() {
+			deadline = v.dialed.Add(min(v.cfg.Wait, maxWait))
+		}
+		c, err := v.dial(ctx)
+		if !isUnreachable(err) || !time.Now().Before(deadline) {
+			return c, err
+		}
+		if !told {
+			v.warn("the server is not there, waiting for it: %s", err)
+		}
+		if !v.pause(ctx) {
+			return nil, err
+		}
+	}
+}
+
+// maxWait keeps sums of times in bounds.
+const maxWait = 100 * 365 * 24 * time.Hour
+
+// isUnreachable reports whether it may help to dial again later.
+func isUnreachable(err error) bool {
+	var openErr *storage.OpenError
+	return errors.As(err, &openErr) && openErr.Reason == storage.Unreachable
+}
+
 // run serves c and then what it connects to, until Close or until the storage is down.
 func (v *supervisor) run(c *conn) {
 	for c != nil && v.serve(c) {
@@ -83,7 +113,7 @@ func (v *supervisor) down(err error) error {
 
 // reconnect returns the next conn, or nil after Close.
 func (v *supervisor) reconnect() *conn {
-	for v.pause() {
+	for v.pause(v.ctx) {
 		v.dialed = time.Now()
 		// A server that takes the connection and says nothing must not be the
 		// end of trying.
@@ -103,15 +133,15 @@ func (v *supervisor) reconnect() *conn {
 // pause waits until it is time for another attempt, and reports whether there is to be
 // one. Attempts are apart from each other, and not from the end of a session, which may
 // come at once.
-func (v *supervisor) pause() bool {
+func (v *supervisor) pause(ctx context.Context) bool {
 	// Not all clients of a server that comes back are to come in the same moment.
 	every := redialEvery*3/4 + rand.N(redialEvery/2)
 	timer := time.NewTimer(time.Until(v.dialed.Add(every)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return v.ctx.Err() == nil
-	case <-v.ctx.Done():
+		return ctx.Err() == nil
+	case <-ctx.Done():
 		return false
 	}
 }

@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/pickle"
 	"github.com/wcfs/wcfs/internal/storage"
@@ -242,8 +239,8 @@ func (s *session) takeReply(m message, frame *storage.Buf) error {
 	return nil
 }
 
-// takeCommit hands on what a transaction has changed, as far as the server tells: what it
-// has deleted or restored is not in the list.
+// takeCommit hands on that there is a transaction. Its objects are asked for: the server
+// leaves what was deleted or restored out of its list, and nothing tells whether it has.
 func (s *session) takeCommit(args any) error {
 	values, ok := items(args)
 	if !ok || len(values) != 2 {
@@ -254,14 +251,12 @@ func (s *session) takeCommit(args any) error {
 	if !ok1 || !ok2 {
 		return protocolErrorf("a commit that is not told by a tid and a list")
 	}
-	oids := make([]zodb.Oid, len(changed))
-	for i, v := range changed {
-		if oids[i], ok = oidOf(v); !ok {
+	for _, v := range changed {
+		if _, ok := oidOf(v); !ok {
 			return protocolErrorf("a commit of something that is no oid")
 		}
 	}
-	slices.Sort(oids)
-	s.commits(tid, slices.Compact(oids))
+	s.commits(tid, nil)
 	return nil
 }
 
