@@ -119,19 +119,30 @@ func (t *transaction) diff(ctx context.Context) error {
 }
 
 // retry tries again what failed because of the storage, within bounds: to take
-// trouble for "no change" would serve stale data.
+// trouble for "no change" would serve stale data. A server that is away is waited for
+// as long as it takes, and the storage tells of it.
 func (t *transaction) retry(ctx context.Context, load func() error) error {
 	deadline := time.Now().Add(t.head.cfg.Retry)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := load()
-		if err == nil || time.Now().Add(wait).After(deadline) {
+		switch {
+		case isAway(err):
+			deadline = time.Now().Add(t.head.cfg.Retry)
+		case err == nil || time.Now().Add(wait).After(deadline):
 			return err
+		default:
+			t.head.cfg.Warnf("transaction @%s: %s; trying again", t.tid, err)
 		}
-		t.head.cfg.Warnf("transaction @%s: %s; trying again", t.tid, err)
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
+}
+
+// isAway reports whether err says that the server of the database is away.
+func isAway(err error) bool {
+	var away *storage.AwayError
+	return errors.As(err, &away)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

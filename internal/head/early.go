@@ -103,9 +103,29 @@ func (a *attempt) closed() bool {
 	return slices.ContainsFunc(a.read.extents, func(e bigfile.Extent) bool { return f.closing.has(e.Blk) })
 }
 
-// pinEarly has watchers pin what cannot wait, and waits for that a little: for all of
-// them together not longer than earlyPatience.
+// pinEarly has watchers pin what cannot wait. If the database goes away meanwhile, nobody
+// waits for the switch until it is back: then all is looked at anew.
 func (t *transaction) pinEarly(ctx context.Context, changes []*change) {
+	for {
+		f, e := t.tryPinEarly(ctx, changes)
+		if f == nil || ctx.Err() != nil {
+			return
+		}
+		for _, c := range changes {
+			c.file.reopen()
+		}
+		_ = t.retry(ctx, func() error {
+			if _, err := f.PinRev(ctx, e.blk, e.at); isAway(err) {
+				return err
+			}
+			return nil
+		})
+	}
+}
+
+// tryPinEarly pins, and waits for clients a little: for all of them together not longer
+// than earlyPatience. It returns what could not be looked up since the database was away.
+func (t *transaction) tryPinEarly(ctx context.Context, changes []*change) (away *File, unknown early) {
 	all, fresh := make(map[*File][]early), make(map[*File][]early)
 	for _, c := range changes {
 		lost, read := c.early()
@@ -124,7 +144,9 @@ func (t *transaction) pinEarly(ctx context.Context, changes []*change) {
 		}
 	}
 	for f, list := range all {
-		t.pin(ctx, f, list)
+		if e, ok := t.pin(ctx, f, list); !ok {
+			return f, e
+		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, earlyPatience)
 	defer cancel()
@@ -133,6 +155,15 @@ func (t *transaction) pinEarly(ctx context.Context, changes []*change) {
 			f.noteOverdue(list)
 		}
 	}
+	return nil, early{}
+}
+
+// reopen takes back that READs and setups wait for the switch.
+func (f *File) reopen() {
+	f.Lock()
+	defer f.Unlock()
+	f.cutting, f.closing = false, nil
+	f.broadcast()
 }
 
 // early lists what has to be pinned since the file loses it, and since it was just read.
@@ -230,27 +261,30 @@ func (h *Head) faulting(ctx context.Context, fresh map[*File][]early) map[int]bo
 
 // pin makes the revisions of the views of watches what their clients should map.
 // A watch of a view that was packed away is lost. A block whose revision cannot be
-// found for another reason cannot be read by the client anyway.
-func (t *transaction) pin(ctx context.Context, f *File, list []early) {
+// found for another reason cannot be read by the client anyway, unless the database is
+// away: then it is returned.
+func (t *transaction) pin(ctx context.Context, f *File, list []early) (unknown early, ok bool) {
 	for _, e := range list {
 		rev, err := f.PinRev(ctx, e.blk, e.at)
-		if ctx.Err() != nil {
-			return
-		}
-		if packed := (*storage.PackedError)(nil); errors.As(err, &packed) {
+		var packed *storage.PackedError
+		switch {
+		case ctx.Err() != nil:
+			return early{}, true
+		case isAway(err):
+			return e, false
+		case errors.As(err, &packed):
 			e.watch.lose(e.blk, e.at, err)
-			continue
-		}
-		if err != nil {
+		case err != nil:
 			t.head.cfg.Warnf("transaction @%s: pin block #%d of %s before it changes: %s", t.tid, e.blk, f.Oid, err)
-			continue
+		default:
+			f.Lock()
+			if !e.watch.removed && e.watch.at == e.at {
+				e.watch.need(e.blk, rev)
+			}
+			f.Unlock()
 		}
-		f.Lock()
-		if !e.watch.removed && e.watch.at == e.at {
-			e.watch.need(e.blk, rev)
-		}
-		f.Unlock()
 	}
+	return early{}, true
 }
 
 // arePinned reports whether no client maps the blocks from head that is worth waiting
