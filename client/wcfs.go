@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // WCFS is a mounted database.
@@ -60,7 +61,7 @@ func worst(failures []error) error {
 // joinDatabase is joinMount for a given database.
 func joinDatabase(ctx context.Context, point, zurl string) (*WCFS, error) {
 	w, err := joinMount(ctx, point)
-	if err != nil || mount.SameDatabase(w.zurl, zurl) {
+	if err != nil || storage.SameDatabase(w.zurl, zurl) {
 		return w, err
 	}
 	w.closeFds()

@@ -7,7 +7,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/control"
+	"github.com/wcfs/wcfs/internal/storage"
 )
+
+// zurlEnv is the variable that has the url of the database if there are secrets in it.
+const zurlEnv = "WCFS_ZURL"
+
+// wholeURL returns the url that mount was given, of which shown is what may be seen.
+func wholeURL(shown string) string {
+	whole, ok := os.LookupEnv(zurlEnv)
+	_ = os.Unsetenv(zurlEnv) // programs that we execute need it not
+	if !ok || storage.Redact(whole) != shown {
+		return shown
+	}
+	return whole
+}
 
 // background is a server that mount has started: it tells when it is ready, and
 // then lets go of the terminal.

@@ -26,7 +26,8 @@ func newList() *cobra.Command {
 		Long: `List the servers of this host: where they are mounted, their process, how long
 that runs, the database, and a state: ok; dead: the process is gone and its mount
 is left; stuck: it does not answer; private: only another user can ask it;
-failing: it answers wrongly. Servers in the background that ended by themselves are
+failing: it answers wrongly; disconnected: the server of its database is away, and
+is tried again all the time. Servers in the background that ended by themselves are
 told on stderr with the reason, until another one serves there, or wcfs stop.
 
 Passwords in urls are not shown. A server that does not answer within ` + probeLimit.String() + ` is

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/control"
 	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 const (
@@ -89,14 +90,20 @@ func startOptions(cmd *cobra.Command, f *serveFlags, args []string) (opt control
 	if err != nil {
 		return opt, fmt.Errorf("find the program to start: %w", err)
 	}
-	// Clients know a server by its last two arguments.
+	// Clients know a server by its last two arguments, which everybody can see.
 	line := append([]string{"serve", "--" + backgroundFlag}, sameFlags(cmd)...)
 	if served.CreateMountpoint {
 		line = append(line, "--"+makeFlag)
 	}
+	shown := storage.Redact(served.ZURL)
+	var env []string
+	if shown != served.ZURL {
+		env = []string{zurlEnv + "=" + served.ZURL}
+	}
 	return control.StartOptions{
 		Exe:    exe,
-		Args:   append(line, "--", served.ZURL, dir),
+		Args:   append(line, "--", shown, dir),
+		Env:    env,
 		ZURL:   served.ZURL,
 		Dir:    dir,
 		Prober: prober(),

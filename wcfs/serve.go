@@ -54,6 +54,8 @@ type serveFlags struct {
 	allowOther bool
 	pinTimeout time.Duration
 	viewIdle   time.Duration
+	away       time.Duration // how long requests wait for the server of the database
+	wait       bool          // for that server before the start
 	logFile    string
 	observe    observeFlags
 	legacy     bool
@@ -109,6 +111,8 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags.SortFlags = false
 	flags.DurationVar(&f.pinTimeout, "pintimeout", 30*time.Second, "time a client has to answer a pin before it is killed")
 	flags.DurationVar(&f.viewIdle, "view-idle", 10*time.Minute, "time after which a past view is let go if nobody uses it")
+	flags.DurationVar(&f.away, "storage-timeout", time.Minute, "time that requests wait for a database whose server is away")
+	flags.BoolVar(&f.wait, "wait", false, "wait for the server of the database if it is not there yet")
 	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
 	flags.DurationVar(&f.linger, "autoexit-linger", defaultLinger, "time that -autoexit waits for somebody to come back")
 	flags.BoolVar(&f.allowOther, "allow-other", false, "let in other users: those who may read the database")
@@ -141,6 +145,9 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 	if f.viewIdle < server.MinViewIdle {
 		return &usageError{msg: fmt.Sprintf("%s: --view-idle must be at least %s, got %s", cmd.Name(), server.MinViewIdle, f.viewIdle)}
 	}
+	if f.away <= 0 {
+		return &usageError{msg: fmt.Sprintf("%s: --storage-timeout must be positive, got %s", cmd.Name(), f.away)}
+	}
 	if f.linger < 0 {
 		return &usageError{msg: fmt.Sprintf("%s: -autoexit-linger must not be negative, got %s", cmd.Name(), f.linger)}
 	}
@@ -158,6 +165,9 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 		return err
 	}
 	defer out.close()
+	if back != nil {
+		args[0] = wholeURL(args[0])
+	}
 	opt, err := serveOptions(f, args)
 	if err != nil {
 		return err
@@ -205,6 +215,10 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		AutoExit:   f.autoExit,
 		Linger:     f.linger,
 		TraceFUSE:  f.traceFUSE,
+	}
+	opt.Storage.Timeout = f.away
+	if f.wait {
+		opt.Storage.Wait = storage.Forever
 	}
 	if err := f.observe.fill(&opt); err != nil {
 		return server.Options{}, err

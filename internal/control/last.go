@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 const (
@@ -177,6 +178,6 @@ func isGone(dir string) bool {
 func (t Target) LastWords() []LastWords {
 	dirs := t.points()
 	return slices.DeleteFunc(Ended(), func(l LastWords) bool {
-		return !slices.Contains(dirs, l.Mountpoint) && !mount.SameDatabase(l.ZURL, t.ZURL)
+		return !slices.Contains(dirs, l.Mountpoint) && !storage.SameDatabase(l.ZURL, t.ZURL)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // fuseProcess is a process that has a FUSE device open.
@@ -113,7 +114,7 @@ func (p fuseProcess) serves(e mount.Entry) bool {
 	}
 	n := len(p.args)
 	return p.name == serverName && slices.Contains(p.dirs, e.Dir) ||
-		n >= 2 && p.args[n-2] == e.Source && p.args[n-1] == e.Dir
+		n >= 2 && storage.Redact(p.args[n-2]) == e.Source && p.args[n-1] == e.Dir
 }
 
 // starting returns the wcfs that has the directory of a mount point open but

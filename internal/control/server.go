@@ -24,6 +24,9 @@ const (
 	StateStuck   State = "stuck"   // it does not answer
 	StatePrivate State = "private" // only another user can ask it
 	StateFailing State = "failing" // it answers, but wrongly
+
+	// The server of its database is away.
+	StateDisconnected State = "disconnected"
 )
 
 // Server is a mount of wcfs and the process that serves it.
@@ -62,7 +65,14 @@ func List(ctx context.Context, prober mount.Prober) ([]Server, error) {
 	}
 	var asking sync.WaitGroup
 	for i := range servers {
-		asking.Go(func() { _, servers[i].State, _ = servers[i].ask(ctx, prober) })
+		asking.Go(func() {
+			if _, servers[i].State, _ = servers[i].ask(ctx, prober); servers[i].State != StateOK {
+				return
+			}
+			if _, err := servers[i].askDatabase(ctx, prober); err != nil {
+				servers[i].State = stateOf(err)
+			}
+		})
 	}
 	asking.Wait()
 	return servers, ctx.Err()
@@ -102,12 +112,37 @@ func (s *Server) ask(ctx context.Context, prober mount.Prober) (at string, state
 	return at, StateOK, nil
 }
 
+// askDatabase asks the server whether that of its database is connected, "" if it has
+// none. The error is an awayError if it is not.
+func (s *Server) askDatabase(ctx context.Context, prober mount.Prober) (detail string, err error) {
+	content, err := prober.Read(ctx, filepath.Join(s.Dir, ".wcfs", "storage"))
+	if errors.Is(err, syscall.ENOENT) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	detail = strings.TrimSpace(string(content))
+	if detail != (storage.Reach{Up: true}).String() {
+		return "", &awayError{detail}
+	}
+	return detail, nil
+}
+
+// awayError says that the server of a database is not connected.
+type awayError struct{ text string }
+
+func (e *awayError) Error() string { return e.text }
+
 // stateOf says what it means that a question was answered by err.
 func stateOf(err error) State {
 	var stuck *mount.StuckError
+	var away *awayError
 	switch {
 	case errors.As(err, &stuck):
 		return StateStuck
+	case errors.As(err, &away):
+		return StateDisconnected
 	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
 		return StateDead
 	case errors.Is(err, syscall.EACCES):
@@ -118,7 +153,7 @@ func stateOf(err error) State {
 
 // serves reports whether the server is for the database zurl, in whatever
 // spelling clients agree on.
-func (s *Server) serves(zurl string) bool { return mount.SameDatabase(s.Source, zurl) }
+func (s *Server) serves(zurl string) bool { return storage.SameDatabase(s.Source, zurl) }
 
 // mayControl reports whether this process may end the server.
 func (s *Server) mayControl() bool {

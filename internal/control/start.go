@@ -48,7 +48,8 @@ const ReadyFD = 3
 // StartOptions says what to start.
 type StartOptions struct {
 	Exe    string   // the program
-	Args   []string // all its arguments; it must serve ZURL on Dir
+	Args   []string // all its arguments; without secrets; it must serve ZURL on Dir
+	Env    []string // of the environment, what it gets besides ours
 	ZURL   string
 	Dir    string // absolute, and without symbolic links: see RealDir
 	Prober mount.Prober
@@ -139,7 +140,7 @@ func serverAt(dir string) (s Server, ok bool, err error) {
 // same database: somebody else is faster.
 func otherStarts(opt StartOptions) bool {
 	fstype, source, err := mount.What(opt.Dir)
-	return err == nil && (fstype == "" || fstype == mount.FSType && mount.SameDatabase(source, opt.ZURL))
+	return err == nil && (fstype == "" || fstype == mount.FSType && storage.SameDatabase(source, opt.ZURL))
 }
 
 // launch starts the server once and waits until its mount answers.
@@ -195,6 +196,7 @@ func spawn(opt StartOptions) (words, ready *os.File, cmd *exec.Cmd, err error) {
 	_ = unix.CloseRange(ReadyFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) // Linux 5.11
 	cmd = exec.Command(opt.Exe, opt.Args...)
 	cmd.Stdout, cmd.Stderr = theirWords, theirWords
+	cmd.Env = append(os.Environ(), opt.Env...)
 	cmd.ExtraFiles = []*os.File{theirReady} // ReadyFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if filepath.IsAbs(strings.TrimPrefix(opt.ZURL, "file://")) {

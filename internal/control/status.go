@@ -73,6 +73,9 @@ var questions = []struct {
 		at, _, err := s.ask(ctx, prober)
 		return at, err
 	}},
+	{"database", func(ctx context.Context, prober mount.Prober, s *Server) (string, error) {
+		return s.askDatabase(ctx, prober)
+	}},
 }
 
 func askDevice(ctx context.Context, prober mount.Prober, s *Server) (string, error) {
@@ -114,6 +117,8 @@ func (r *Report) Err() error {
 	case StateDead:
 		return &Error{Kind: NotRunning, Msg: r.Mountpoint + ": the server is dead, its mount is left",
 			Hint: "start it again, or clean up: wcfs stop " + r.Mountpoint}
+	case StateDisconnected:
+		return &Error{Kind: Unhealthy, Msg: r.Mountpoint + ": the server of the database is away", Hint: "nothing is to be done here: it is tried again all the time"}
 	case StatePrivate:
 		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s, and answers nobody else", r.Mountpoint, mount.UserName(r.UID))}
 	}

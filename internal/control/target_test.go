@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 func nothing(string) bool { return false }
@@ -91,7 +92,7 @@ func TestEquivalentURLsAreOneDatabase(t *testing.T) {
 		for j, other := range same {
 			for _, a := range group {
 				for _, b := range other {
-					require.Equal(t, i == j, mount.SameDatabase(a, b), "%s %s", a, b)
+					require.Equal(t, i == j, storage.SameDatabase(a, b), "%s %s", a, b)
 				}
 			}
 		}

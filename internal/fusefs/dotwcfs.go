@@ -26,6 +26,10 @@ func (n *dotwcfsNode) OnAdd(ctx context.Context) {
 		n.tree.addStatic(ctx, &n.Inode, "debug", &debugNode{tree: n.tree}, fuse.S_IFDIR)
 	}
 	n.tree.addStatic(ctx, &n.Inode, "stats", &dynamicFile{tree: n.tree, content: n.tree.stats}, fuse.S_IFREG)
+	if opt.Reach != nil {
+		reach := func() []byte { return []byte(opt.Reach().String() + "\n") }
+		n.tree.addStatic(ctx, &n.Inode, "storage", &dynamicFile{tree: n.tree, content: reach}, fuse.S_IFREG)
+	}
 	n.tree.addStatic(ctx, &n.Inode, "metrics", &metricsNode{tree: n.tree, text: n.tree.opt.Observer.Text}, fuse.S_IFREG)
 	n.tree.addStatic(ctx, &n.Inode, traceName, &traceNode{tree: n.tree}, fuse.S_IFREG)
 }

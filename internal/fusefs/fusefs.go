@@ -59,6 +59,7 @@ import (
 	"github.com/wcfs/wcfs/internal/isolation"
 	"github.com/wcfs/wcfs/internal/observe"
 	"github.com/wcfs/wcfs/internal/rev"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // MaxRequest is the largest READ, in bytes, that the kernel is asked to send: a
@@ -93,6 +94,9 @@ type Options struct {
 
 	// Access says who may read the tree.
 	Access Access
+
+	// Reach tells whether the server of the database is there; nil if it has none.
+	Reach func() storage.Reach
 
 	// OnClient is called with +1 and -1 as clients open and close .wcfs/zurl,
 	// which they keep open as long as they use the mount. It may be nil.

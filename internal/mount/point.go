@@ -51,17 +51,6 @@ func pointBelow(root, zurl string) (string, error) {
 	return filepath.Join(root, hex.EncodeToString(sum[:])), nil
 }
 
-// SameDatabase reports whether two urls name one database, in whatever spelling
-// clients agree on.
-func SameDatabase(a, b string) bool {
-	if a == b {
-		return true
-	}
-	normalA, errA := storage.Normalize(a)
-	normalB, errB := storage.Normalize(b)
-	return errA == nil && errB == nil && normalA == normalB
-}
-
 // Choose returns which of Points a new server has to take. foreign says why it is
 // not the usual one. Nothing is made.
 func Choose(zurl string) (dir string, foreign *Error, err error) {

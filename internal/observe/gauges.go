@@ -12,7 +12,8 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
-// State is what is asked when somebody looks. All fields must be set.
+// State is what is asked when somebody looks. All fields must be set that are not said to
+// be nil.
 type State struct {
 	Head    func() head.Stats
 	Clients func() isolation.Stats
@@ -20,6 +21,8 @@ type State struct {
 	Views   func() int      // @<tid> directories
 	Newest  func() zodb.Tid // view that the database can be read at
 	Queue   func() int      // transactions that wait; nil if that is not known
+
+	Reach func() storage.Reach // of the server of the database; nil if there is none
 }
 
 // Lag returns for how long the database has had a transaction that head/ does not
@@ -65,6 +68,8 @@ var gaugeHelp = [...][3]string{
 	{"zodb_cache_misses_total", "Nodes of block tables that were not in memory.", ""},
 	{"zodb_cache_bytes", "Memory of the cached nodes of block tables.", ""},
 	{"zwatch_queue_depth", "Transactions that wait to be taken in.", ""},
+	{"storage_up", "Whether the server of the database is connected: 1 or 0.", ""},
+	{"storage_disconnected_seconds", "For how long it is not, 0 if it is.", ""},
 	{"watchlinks", "Opens of head/watch.", ""},
 	{"watches", "Watches that clients have set up.", ""},
 	{"pinned_blocks", "Blocks that clients have pinned to past views.", ""},
@@ -81,11 +86,22 @@ func newGauges(s State) *gauges {
 		if m[2] != "" {
 			labels = []string{m[2]}
 		}
-		if m[0] != "zwatch_queue_depth" || s.Queue != nil {
+		if s.tells(m[0]) {
 			g.of[m[0]] = prometheus.NewDesc("wcfs_"+m[0], m[1], labels, nil)
 		}
 	}
 	return g
+}
+
+// tells reports whether there is something to tell of a metric.
+func (s *State) tells(name string) bool {
+	switch name {
+	case "zwatch_queue_depth":
+		return s.Queue != nil
+	case "storage_up", "storage_disconnected_seconds":
+		return s.Reach != nil
+	}
+	return true
 }
 
 // Describe implements prometheus.Collector.
@@ -116,6 +132,14 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	counter("block_load_errors_total", loads.Failed)
 	counter("pagecache_store_errors_total", loads.StoreErrors)
 	gauge("revisions", float64(g.state.Views()))
+	if g.state.Reach != nil {
+		up, away := 1.0, 0.0
+		if reach := g.state.Reach(); !reach.Up {
+			up, away = 0, time.Since(reach.Since).Seconds()
+		}
+		gauge("storage_up", up)
+		gauge("storage_disconnected_seconds", away)
+	}
 	if g.state.Queue != nil {
 		gauge("zwatch_queue_depth", float64(g.state.Queue()))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/fusefs"
 	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/storage"
 )
 
 // mount mounts the tree as well as the kernel permits.
@@ -21,7 +22,7 @@ func (s *server) mount() (*fuse.Server, error) {
 	if err != nil {
 		glog.Infof("requests are limited to %d KiB, so a block of %d KiB takes several: %s", size>>10, fusefs.MaxRequest>>10, err)
 	}
-	s.device, err = s.place.Mount(mount.Options{Source: s.opt.ZURL, Subtype: "wcfs", MaxRead: size, AllowOther: s.opt.AllowOther})
+	s.device, err = s.place.Mount(mount.Options{Source: storage.Redact(s.opt.ZURL), Subtype: "wcfs", MaxRead: size, AllowOther: s.opt.AllowOther})
 	if err != nil {
 		return nil, err
 	}

@@ -44,12 +44,13 @@ func (s *server) observe() {
 		Views:   s.tree.Views,
 		Newest:  s.store.Head,
 		Queue:   s.backlog,
+		Reach:   s.reach,
 	}
 	s.observer.Watch(state)
 	s.checks = observe.NewChecks(checkLimit,
 		observe.Check{Name: "serving", Test: s.checkPhase},
 		observe.Check{Name: "mount", Test: s.probe.check},
-		observe.Check{Name: "database", Test: func(context.Context) error { return checkLag(state) }},
+		observe.Check{Name: "database", Test: func(context.Context) error { return checkDatabase(state) }},
 		observe.Check{Name: "eio_mode", Test: s.checkDown})
 }
 
@@ -90,7 +91,23 @@ func (s *server) checkPhase(context.Context) error {
 	return nil
 }
 
-func checkLag(state observe.State) error {
+// reachOf returns how to learn whether the server of the database is there, nil if it
+// has none.
+func reachOf(store storage.Storage) func() storage.Reach {
+	if s, ok := store.(storage.Reachable); ok {
+		return s.Reach
+	}
+	return nil
+}
+
+// checkDatabase fails while the database cannot be reached, and when head/ does not
+// follow it.
+func checkDatabase(state observe.State) error {
+	if state.Reach != nil {
+		if reach := state.Reach(); !reach.Up {
+			return errors.New(reach.String())
+		}
+	}
 	if lag := state.Lag(time.Now()); lag > maxLag {
 		return fmt.Errorf("head/ is behind the database for %s: it does not take in transaction @%s",
 			lag.Round(time.Second), state.Head().Pending)

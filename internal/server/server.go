@@ -144,7 +144,8 @@ type server struct {
 	access fusefs.Access
 
 	observer *observe.Observer
-	backlog  func() int // transactions that wait; nil: not known
+	backlog  func() int           // transactions that wait; nil: not known
+	reach    func() storage.Reach // nil: there is no server to be reached
 	probe    *mountProbe
 	checks   *observe.Checks
 	phase    atomic.Value // of phase
@@ -202,7 +203,7 @@ func Run(ctx context.Context, opt Options) error {
 func newServer(ctx context.Context, opt Options, place *mount.Place, store storage.Storage, at0 zodb.Tid) *server {
 	s := &server{opt: opt, place: place, at0: at0, ctx: ctx,
 		usage: newUsage(), failed: make(chan error, 1),
-		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), probe: newMountProbe(place.Dir)}
+		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), reach: reachOf(store), probe: newMountProbe(place.Dir)}
 	s.phase.Store(starting)
 	if opt.AllowOther {
 		s.access = accessLike(dataFileOf(store))
@@ -230,6 +231,7 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 		Observer:   s.observer,
 		Debug:      opt.Debug,
 		Access:     s.access,
+		Reach:      s.reach,
 		View:       s.openView,
 		OnClient:   s.usage.joined,
 		OnPanic:    s.panicked,

@@ -32,6 +32,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"time"
@@ -180,6 +181,15 @@ type Reach struct {
 	// than why it was lost. After a *DownError nobody tries any more.
 	Since time.Time
 	Err   error
+}
+
+// String says it in words for an operator.
+func (r Reach) String() string {
+	if r.Up {
+		return "connected"
+	}
+	return fmt.Sprintf("disconnected since %s (%s): %s; what is cached stays readable, and all goes on by itself when the server is back",
+		r.Since.Format(time.DateTime), time.Since(r.Since).Round(time.Second), r.Err)
 }
 
 // Serialer is implemented by loaders that can tell the serial of an object
