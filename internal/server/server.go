@@ -170,7 +170,7 @@ func Run(ctx context.Context, opt Options) error {
 	defer web.close()
 	place, err := mount.Prepare(ctx, opt.Mountpoint, opt.CreateMountpoint)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	defer place.Remove()
 	if place.Cleared {
@@ -178,7 +178,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	store, at0, err := opt.Drivers.Open(ctx, opt.ZURL, opt.Storage)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := newServer(work, opt, place, store, at0)
@@ -197,6 +197,15 @@ func Run(ctx context.Context, opt Options) error {
 		{"the database", func() { _ = store.Close() }},
 	})
 	return s.serve(ctx)
+}
+
+// unlessEnded returns err if it is not only that of the end of ctx: to be told to stop
+// before there was anything to serve is an orderly end, too.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // newServer puts a server together, whose work for clients ends with ctx.
