@@ -110,7 +110,7 @@ func TestMountHandsOnTheFailure(t *testing.T) {
 		{7, []string{junk}},
 		{5, []string{good, dir + "/missing"}},
 		{5, []string{good, full}},
-		{12, []string{"zeo://localhost:1", t.TempDir()}},
+		{12, []string{"rlite://localhost:1", t.TempDir()}},
 		{2, []string{"-log_dir", dir + "/missing", good}},
 	} {
 		code, _, want := wcfs(t, append([]string{"serve"}, c.args...)...)
