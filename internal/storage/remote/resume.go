@@ -29,8 +29,11 @@ func (v *supervisor) resume(c *conn) error {
 		return err
 	}
 	if took, outage := v.regain(); outage {
-		v.warn("connected to the server again after %s; %d transactions were missed meanwhile, and are known now",
-			took.Round(time.Millisecond), v.missed)
+		missed := "nothing was missed"
+		if v.missed > 0 {
+			missed = fmt.Sprintf("%d transactions were missed, and are known now", v.missed)
+		}
+		v.warn("connected to the server again after %s; %s", took.Round(time.Millisecond), missed)
 	}
 	v.missed, v.refused = 0, 0
 	return nil
