@@ -86,22 +86,11 @@ func newGauges(s State) *gauges {
 		if m[2] != "" {
 			labels = []string{m[2]}
 		}
-		if s.tells(m[0]) {
+		if m[0] != "zwatch_queue_depth" || s.Queue != nil {
 			g.of[m[0]] = prometheus.NewDesc("wcfs_"+m[0], m[1], labels, nil)
 		}
 	}
 	return g
-}
-
-// tells reports whether there is something to tell of a metric.
-func (s *State) tells(name string) bool {
-	switch name {
-	case "zwatch_queue_depth":
-		return s.Queue != nil
-	case "storage_up", "storage_disconnected_seconds":
-		return s.Reach != nil
-	}
-	return true
 }
 
 // Describe implements prometheus.Collector.
@@ -132,17 +121,21 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	counter("block_load_errors_total", loads.Failed)
 	counter("pagecache_store_errors_total", loads.StoreErrors)
 	gauge("revisions", float64(g.state.Views()))
-	if g.state.Reach != nil {
-		up, away := 1.0, 0.0
-		if reach := g.state.Reach(); !reach.Up {
-			up, away = 0, time.Since(reach.Since).Seconds()
-		}
-		gauge("storage_up", up)
-		gauge("storage_disconnected_seconds", away)
-	}
+	g.collectReach(gauge)
 	if g.state.Queue != nil {
 		gauge("zwatch_queue_depth", float64(g.state.Queue()))
 	}
+}
+
+func (g *gauges) collectReach(gauge func(string, float64, ...string)) {
+	up, away := 1.0, 0.0
+	if g.state.Reach != nil {
+		if reach := g.state.Reach(); !reach.Up {
+			up, away = 0, time.Since(reach.Since).Seconds()
+		}
+	}
+	gauge("storage_up", up)
+	gauge("storage_disconnected_seconds", away)
 }
 
 func (g *gauges) collectHead(gauge func(string, float64, ...string), counter func(string, uint64, ...string)) {
