@@ -233,7 +233,7 @@ func (h *Head) faulting(ctx context.Context, fresh map[*File][]early) map[int]bo
 // found for another reason cannot be read by the client anyway.
 func (t *transaction) pin(ctx context.Context, f *File, list []early) {
 	for _, e := range list {
-		rev, err := f.PinRev(ctx, e.blk, e.at)
+		rev, err := f.pinAt(ctx, e.blk, e.at)
 		if ctx.Err() != nil {
 			return
 		}
