@@ -9,6 +9,33 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
+// changedAt returns the revision of a block at the newest view. Where damage hides it the
+// block counts as changed there: every client pins it.
+func (f *File) changedAt(ctx context.Context, blk int64, view zodb.Tid) (zodb.Tid, error) {
+	rev, err := f.BlkRevAt(ctx, blk, view)
+	if f.isDamaged(err, view) {
+		return view, nil
+	}
+	return rev.Tid, err
+}
+
+// pinAt is PinRev for a client that watches view at. A block that is damaged there is
+// pinned to the view itself: the client gets EIO if it looks, and nobody else does.
+func (f *File) pinAt(ctx context.Context, blk int64, at zodb.Tid) (zodb.Tid, error) {
+	rev, err := f.PinRev(ctx, blk, at)
+	if f.isDamaged(err, at) {
+		return at, nil
+	}
+	return rev, err
+}
+
+// isDamaged reports whether err is about something damaged at a view, and not about what
+// a pack has removed.
+func (f *File) isDamaged(err error, at zodb.Tid) bool {
+	var damaged *storage.CorruptError
+	return errors.As(err, &damaged) && f.head.history.Incomplete(f.Oid, at) == nil
+}
+
 // spare has the clients of older views pin the blocks of a READ that fails with err
 // since what head shows is damaged: they do not have to see it, and would get SIGBUS.
 // A client for which it is the same is left alone: a page fault does not believe the

@@ -1,6 +1,7 @@
 package head_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/head"
 	"github.com/wcfs/wcfs/internal/storage"
 )
@@ -149,4 +151,46 @@ func TestWatchThatMovesBeforeItIsPinned(t *testing.T) {
 		require.ErrorAs(t, <-done, &damaged)
 		w.Drop()
 	})
+}
+
+// TestDamageInThePastCostsOnlyWhoLooksThere: a block that has been mended is read, and
+// watches of a view at which it was damaged are set up. Their clients are sent there.
+func TestDamageInThePastCostsOnlyWhoLooksThere(t *testing.T) {
+	for _, watchFirst := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			k, h, db, _ := resizeWorldOf(t, head.Config{}, int64(os.Getpagesize()), []int64{0})
+			whole := bigfile.EncodeBlock(bytes.Repeat([]byte{'x'}, os.Getpagesize()))
+			commit := func(tid zodb.Tid, record []byte) {
+				db.Commit(tid, map[zodb.Oid][]byte{100: record})
+				event, err := db.NextEvent(t.Context())
+				require.NoError(t, err)
+				require.NoError(t, h.Commit(t.Context(), event))
+			}
+			var w *head.Watch
+			watched, read := make(chan error, 1), make(chan error, 1)
+			watch := func() { watched <- h.Known(1).Watch(t.Context(), &sends{}, 2, nil, func(x *head.Watch) { w = x }) }
+			commit(2, nil)
+			if watchFirst {
+				watch()
+			}
+			commit(3, whole)
+			go func() { read <- k.ReadPages(t.Context(), nil, 0, 0, 1) }()
+			synctest.Wait()
+			if !watchFirst {
+				go watch()
+				synctest.Wait()
+			}
+			require.Equal(t, watchFirst, len(read) == 0, "the client may still map the block from head")
+			require.NotNil(t, w)
+			require.Equal(t, head.Taken, w.Take(0, func(rev zodb.Tid, _ time.Time) bool {
+				require.EqualValues(t, 2, rev)
+				return true
+			}))
+			w.Acked(0)
+			require.NoError(t, <-read)
+			require.NoError(t, <-watched)
+			require.Equal(t, byte('x'), k.PageAt(0)[0])
+			w.Drop()
+		})
+	}
 }

@@ -265,7 +265,7 @@ func (h *Head) faulting(ctx context.Context, fresh map[*File][]early) map[int]bo
 // away: then it is returned.
 func (t *transaction) pin(ctx context.Context, f *File, list []early) (unknown early, ok bool) {
 	for _, e := range list {
-		rev, err := f.PinRev(ctx, e.blk, e.at)
+		rev, err := f.pinAt(ctx, e.blk, e.at)
 		var packed *storage.PackedError
 		switch {
 		case ctx.Err() != nil:

@@ -45,17 +45,16 @@ func (a *attempt) pin(ctx context.Context, all []concern) error {
 	for _, c := range all {
 		rev, ok := a.revs[c.blk]
 		if !ok {
-			newest, err := f.BlkRevAt(ctx, c.blk, a.view)
-			if err != nil {
+			var err error
+			if rev, err = f.changedAt(ctx, c.blk, a.view); err != nil {
 				return fmt.Errorf("readblk #%d: %w", c.blk, err)
 			}
-			rev = newest.Tid
 			a.revs[c.blk] = rev
 		}
 		if rev <= c.at {
 			continue
 		}
-		pin, err := f.PinRev(ctx, c.blk, c.at)
+		pin, err := f.pinAt(ctx, c.blk, c.at)
 		if packed := (*storage.PackedError)(nil); errors.As(err, &packed) {
 			c.watch.lose(c.blk, c.at, err)
 			continue

@@ -209,15 +209,15 @@ func (w *Watch) changedBlocks(p *plan) (changed map[int64]zodb.Tid, missing []in
 // complete looks up what is missing in p, holding nothing.
 func (f *File) complete(ctx context.Context, p *plan) error {
 	for _, blk := range p.missing {
-		rev, err := f.BlkRevAt(ctx, blk, p.view)
+		rev, err := f.changedAt(ctx, blk, p.view)
 		if err != nil {
 			return err
 		}
-		p.newest[blk] = rev.Tid
-		if _, ok := p.pins[blk]; ok || rev.Tid <= p.at && !p.lost(blk) {
+		p.newest[blk] = rev
+		if _, ok := p.pins[blk]; ok || rev <= p.at && !p.lost(blk) {
 			continue
 		}
-		if p.pins[blk], err = f.PinRev(ctx, blk, p.at); err != nil {
+		if p.pins[blk], err = f.pinAt(ctx, blk, p.at); err != nil {
 			return err
 		}
 	}
