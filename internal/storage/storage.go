@@ -182,6 +182,18 @@ type Reach struct {
 	Err   error
 }
 
+// DataFiles returns the absolute paths of the files of this host that a database is in, as
+// far as there are any.
+func DataFiles(s Storage) []string {
+	switch s := s.(type) {
+	case interface{ DataFile() string }:
+		return []string{s.DataFile()}
+	case interface{ DataFiles() []string }:
+		return s.DataFiles()
+	}
+	return nil
+}
+
 // Serialer is implemented by loaders that can tell the serial of an object
 // without loading its data. Errors are those of Load.
 type Serialer interface {

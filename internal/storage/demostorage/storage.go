@@ -149,15 +149,7 @@ func (s *Storage) Close() error {
 	return s.closeErr
 }
 
-// DataFiles returns the absolute paths of the files that the parts are, if they are any.
-func (s *Storage) DataFiles() (paths []string) {
-	for _, p := range []part{s.base, s.delta} {
-		switch p := p.(type) {
-		case interface{ DataFile() string }:
-			paths = append(paths, p.DataFile())
-		case interface{ DataFiles() []string }:
-			paths = append(paths, p.DataFiles()...)
-		}
-	}
-	return paths
+// DataFiles returns the files of both parts: see storage.DataFiles.
+func (s *Storage) DataFiles() []string {
+	return append(storage.DataFiles(s.base), storage.DataFiles(s.delta)...)
 }
