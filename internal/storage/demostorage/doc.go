@@ -22,7 +22,8 @@
 // the object of the base again. That is right for an undo of the first change in the
 // delta, which is stored just like a deletion, and it is what applications see. So it is
 // done here, too. The serial is the tid of the deletion, though, and not that of the
-// revision in the base: since then the object is what it is.
+// revision in the base: since then the object is what it is. And views never change: ZODB 6
+// denies, once an object was deleted in the delta, that it was in the base before.
 //
 // Some drivers, as that of ZEO, cannot tell an object that was deleted from one that has
 // never been there, at the cost of a second question about each object of the base. To
