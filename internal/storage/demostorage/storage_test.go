@@ -135,6 +135,9 @@ func TestBaseIsFrozenAndThatItGoesOnIsWarnedOfOnce(t *testing.T) {
 		return nil
 	}))
 	require.Equal(t, []zodb.Tid{1, 2, 7}, tids)
+	r.base.Fail(errors.New("the end of what it tells"))
+	_, err = r.NextEvent(t.Context())
+	require.ErrorContains(t, err, "the end of what it tells")
 	require.Empty(t, r.warnings)
 }
 
