@@ -103,14 +103,14 @@ func runCat(ctx context.Context, f *catFlags, database, name string) error {
 	if term.IsTerminal(int(os.Stdout.Fd())) && !f.force {
 		return &usageError{msg: "cat: the standard output is a terminal, which binary data may confuse; use a pipe, > FILE, or --force"}
 	}
-	if err := transfer.CheckOutput(os.Stdout, dataFile(database)); err != nil {
-		return err
-	}
 	db, err := openEntry(ctx, database, f.at, name)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	if err := checkStdout(db.Storage); err != nil {
+		return err
+	}
 	entry := db.entry
 	off, n, err := f.extent(name, entry)
 	if err != nil {

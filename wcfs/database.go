@@ -13,12 +13,17 @@ import (
 
 	"github.com/wcfs/wcfs/internal/catalog"
 	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/storage/demostorage"
 	"github.com/wcfs/wcfs/internal/storage/fs1"
 	"github.com/wcfs/wcfs/internal/storage/zeo"
 )
 
 // drivers are the kinds of database that can be read.
-func drivers() storage.Drivers { return storage.Drivers{"file": fs1.Open, "zeo": zeo.Open} }
+func drivers() storage.Drivers {
+	d := storage.Drivers{"file": fs1.Open, "zeo": zeo.Open}
+	d["demo"] = demostorage.Opener(d)
+	return d
+}
 
 // resolveURL turns what a person typed for a database into its url.
 func resolveURL(arg string) (string, error) {

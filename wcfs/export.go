@@ -95,14 +95,13 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 		}
 		return transfer.Export(ctx, db, db.at, entry.Array, w, npy, bar.Add)
 	}
-	data := dataFile(database)
 	if toStdout {
-		if err := transfer.CheckOutput(os.Stdout, data); err != nil {
+		if err := checkStdout(db.Storage); err != nil {
 			return err
 		}
 		return writeStdout(ctx, write)
 	}
-	out := &outFile{path: output, force: f.force, names: newNamer(), check: func() error { return transfer.CheckTarget(output, data) }}
+	out := &outFile{path: output, force: f.force, names: newNamer(), check: func() error { return checkTarget(output, db.Storage) }}
 	if err := out.write(ctx, write); err != nil {
 		return err
 	}
@@ -115,17 +114,24 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	return nil
 }
 
-// dataFile returns the path of the database that is read, "" if it is no file.
-func dataFile(database string) string {
-	zurl, err := resolveURL(database)
-	if err != nil {
-		return ""
+// checkTarget returns why a file must not be written while a database is read.
+func checkTarget(path string, db storage.Storage) error {
+	for _, data := range append(storage.DataFiles(db), "") {
+		if err := transfer.CheckTarget(path, data); err != nil {
+			return err
+		}
 	}
-	u, err := storage.ParseURL(zurl)
-	if err != nil || u.Scheme != "file" {
-		return ""
+	return nil
+}
+
+// checkStdout returns why the standard output must not be written to.
+func checkStdout(db storage.Storage) error {
+	for _, data := range storage.DataFiles(db) {
+		if err := transfer.CheckOutput(os.Stdout, data); err != nil {
+			return err
+		}
 	}
-	return expandHome(u.Rest)
+	return nil
 }
 
 // otherFormats are endings of names whose files must not be .npy files: whoever opens

@@ -72,7 +72,8 @@ func newServe() *cobra.Command {
 		Short:      "Mount a database and serve it in the foreground",
 		Long: `Mount DATABASE on MOUNTPOINT and serve it until Ctrl-C, SIGTERM, SIGHUP, or until
 somebody unmounts. DATABASE is a path, or a url such as file:///path/to/data.fs,
-which wendelin.core calls zurl.
+which wendelin.core calls zurl. demo:(BASE)/(DELTA), to be quoted in a shell, is
+the database DELTA over BASE, as DemoStorage of ZODB shows it; both are urls.
 
 Without MOUNTPOINT the usual place is used, where clients look for it:
 ` + mount.Root + `/<sha1 of url>. It is made for the time of serving. If another user

@@ -57,7 +57,12 @@ func fileURL(arg, only string) (u storage.URL, opt storage.FileOptions, err erro
 	if u, err = storage.ParseURL(zurl); err != nil {
 		return u, opt, err
 	}
-	if u.Scheme != "file" {
+	switch u.Scheme {
+	case "file":
+	case "demo":
+		return u, opt, &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
+			Msg: only + ", and this is one database over another", Hint: "its delta alone would not do: it lacks what is only in the base"}
+	default:
 		return u, opt, &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
 			Msg: only, Hint: "use file:///path/to/Data.fs, or its path"}
 	}

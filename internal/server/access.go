@@ -11,12 +11,40 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
-// dataFileOf returns the file that a database is, "" if it is none.
-func dataFileOf(store storage.Storage) string {
-	if s, ok := store.(interface{ DataFile() string }); ok {
-		return s.DataFile()
+// accessTo lets those read the mount who may read all files of the database.
+func accessTo(store storage.Storage) fusefs.Access {
+	files := storage.DataFiles(store)
+	if len(files) == 0 {
+		return accessLike("")
 	}
-	return ""
+	a := accessLike(files[0])
+	for _, path := range files[1:] {
+		a = both(a, accessLike(path))
+	}
+	return a
+}
+
+// both lets those in whom a and b let in. Where they belong to different users, modes
+// cannot say that exactly, and nobody is let in on a guess.
+func both(a, b fusefs.Access) fusefs.Access {
+	read := a.Read & b.Read
+	if a.UID != b.UID {
+		if read&0o400 == 0 {
+			read &^= 0o044 // one of both owners would be another user to the mount
+		}
+		a.UID, read = uint32(os.Geteuid()), read|0o400
+	}
+	if a.GID != b.GID {
+		if read&0o040 == 0 {
+			read &^= 0o004
+		}
+		a.GID, read = uint32(os.Getegid()), read&^0o040
+	}
+	a.Read = read
+	if !lets(a) {
+		a.UID, a.Read = uint32(os.Geteuid()), a.Read|0o400
+	}
+	return a
 }
 
 // accessLike lets those read the mount who may read the file path. That is as of now:

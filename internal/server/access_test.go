@@ -3,6 +3,7 @@ package server
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,47 @@ func TestAccessIsThatOfTheDataFile(t *testing.T) {
 		t.Skipf("NOT TESTED: access lists: %s", err)
 	}
 	require.EqualValues(t, 0o400, accessLike(path).Read, "what stat shows of the group is the mask")
+}
+
+// TestWhoMayReadOnlyOneOfTwoFilesIsNotLetIn tries two files of any owners and modes.
+func TestWhoMayReadOnlyOneOfTwoFilesIsNotLetIn(t *testing.T) {
+	me := uint32(os.Geteuid())
+	var all []fusefs.Access
+	for _, read := range []uint32{0o444, 0o440, 0o404, 0o400, 0o044, 0o040, 0o004, 0} {
+		for _, owner := range [][2]uint32{{me, me}, {1001, 2001}, {1001, 2002}, {1002, 2001}} {
+			all = append(all, fusefs.Access{Others: true, UID: owner[0], GID: owner[1], Read: read})
+		}
+	}
+	type user struct {
+		uid    uint32
+		groups []uint32
+	}
+	may := func(u user, a fusefs.Access) bool {
+		switch {
+		case u.uid == a.UID:
+			return a.Read&0o400 != 0
+		case slices.Contains(u.groups, a.GID):
+			return a.Read&0o040 != 0
+		}
+		return a.Read&0o004 != 0
+	}
+	for _, a := range all {
+		for _, b := range all {
+			got := both(a, b)
+			require.True(t, lets(got))
+			for _, uid := range []uint32{1001, 1002, 1003} {
+				for _, groups := range [][]uint32{{3000}, {2001}, {2002}, {2001, 2002}, {uint32(os.Getegid())}} {
+					u := user{uid, groups}
+					if may(u, got) {
+						require.True(t, may(u, a) && may(u, b), "%v is let in by %v: %v and %v", u, got, a, b)
+					}
+				}
+			}
+			if a.UID == b.UID && a.GID == b.GID && lets(fusefs.Access{UID: a.UID, GID: a.GID, Read: a.Read & b.Read}) {
+				require.Equal(t, a.Read&b.Read, got.Read)
+			}
+		}
+	}
 }
 
 // TestServerIsLetIntoItsOwnMount however it may read the database.

@@ -215,7 +215,7 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 		observer: observe.New(opt.PinTimeout), backlog: backlogOf(store), reach: reachOf(store), probe: newMountProbe(place.Dir)}
 	s.phase.Store(starting)
 	if opt.AllowOther {
-		s.access = accessLike(dataFileOf(store))
+		s.access = accessTo(store)
 	}
 	s.store = s.observer.Storage(driverOf(opt.ZURL), store)
 	s.objs = tail.NewObjects(ctx, s.store, at0, nodeCacheBytes)

@@ -192,6 +192,18 @@ func (r Reach) String() string {
 		r.Since.Format(time.DateTime), time.Since(r.Since).Round(time.Second), r.Err)
 }
 
+// DataFiles returns the absolute paths of the files of this host that a database is in, as
+// far as there are any.
+func DataFiles(s Storage) []string {
+	switch s := s.(type) {
+	case interface{ DataFile() string }:
+		return []string{s.DataFile()}
+	case interface{ DataFiles() []string }:
+		return s.DataFiles()
+	}
+	return nil
+}
+
 // Serialer is implemented by loaders that can tell the serial of an object
 // without loading its data. Errors are those of Load.
 type Serialer interface {

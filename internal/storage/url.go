@@ -36,6 +36,8 @@ func ParseURL(raw string) (URL, error) {
 			return URL{}, badURL(raw, "the part after the question mark cannot be understood", "options are written as name=value&name=value")
 		}
 		u.Query = values
+	} else if !strings.HasPrefix(rest, "(") {
+		return URL{}, badURL(raw, "names no databases one over the other", "write demo:(URL of the base)/(URL of the delta)")
 	}
 	if u.Rest == "" {
 		return URL{}, badURL(raw, "nothing follows the scheme", "")
@@ -49,12 +51,11 @@ func badURL(raw, msg, hint string) *OpenError {
 
 // cutScheme splits scheme://rest and demo:rest. The scheme comes in lower case.
 func cutScheme(raw string) (scheme, rest string, ok bool) {
+	if scheme, rest, ok = strings.Cut(raw, ":"); ok && strings.EqualFold(scheme, "demo") {
+		return "demo", rest, true
+	}
 	if scheme, rest, ok = strings.Cut(raw, "://"); ok && isScheme(scheme) {
 		return strings.ToLower(scheme), rest, true
-	}
-	const demo = "demo:("
-	if len(raw) >= len(demo) && strings.EqualFold(raw[:len(demo)], demo) {
-		return "demo", raw[len(demo)-1:], true
 	}
 	return "", "", false
 }

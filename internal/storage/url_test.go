@@ -29,7 +29,7 @@ func TestParseURLSplitsWithoutDecodingPaths(t *testing.T) {
 }
 
 func TestParseURLRefusesWhatIsNoURL(t *testing.T) {
-	for _, raw := range []string{"", "/a/b", "a.fs", "://x", "1a://x", "a b://x", "file://", "file://?x=1", "file:///a?x=%zz", "demo:x"} {
+	for _, raw := range []string{"", "/a/b", "a.fs", "://x", "1a://x", "a b://x", "file://", "file://?x=1", "file:///a?x=%zz", "demo:x", "demo:", "demo://a", "demo://(a)/b"} {
 		_, err := storage.ParseURL(raw)
 		var bad *storage.OpenError
 		if !errors.As(err, &bad) || bad.Reason != storage.BadURL {
@@ -52,6 +52,8 @@ func TestResolveTurnsPathsIntoURLsAndLeavesURLsAlone(t *testing.T) {
 		"file://rel":         "file://rel",
 		"ZEO://h":            "ZEO://h",
 		"demo:(a)/(b)":       "demo:(a)/(b)",
+		"demo:a":             "demo:a",
+		"./demo:a":           "file:///cwd/demo:a",
 		"postgres://u:p@h/d": "postgres://u:p@h/d",
 	} {
 		if have := storage.Resolve(arg, "/cwd", "/home/me"); have != want {

@@ -85,14 +85,14 @@ func testBigRecords(t *testing.T, b *bench) {
 
 func testEmpty(t *testing.T, b *bench) {
 	stor, at0 := b.open()
-	if at0 != 0 || stor.Head() != 0 {
-		t.Fatalf("opened at %s, head %s; want 0", at0, stor.Head())
+	if at0 != b.model.Head() || stor.Head() != at0 {
+		t.Fatalf("opened at %s, head %s; want %s", at0, stor.Head(), b.model.Head())
 	}
 	if err := CheckLoad(b.ctx, stor, b.model, zodb.Xid{At: 0, Oid: 0}); err != nil {
 		t.Fatal(err)
 	}
 	b.commitRandom(1)
-	if err := checkEvent(b.event(stor), &b.model.Txns[0]); err != nil {
+	if err := checkEvent(b.event(stor), &b.model.Txns[len(b.Base)]); err != nil {
 		t.Fatal(err)
 	}
 	b.checkMatrix(stor)
@@ -226,7 +226,7 @@ func testSync(t *testing.T, b *bench) {
 		go func() {
 			ev, err := stor.NextEvent(ctx)
 			if err == nil {
-				err = checkEvent(ev, &b.model.Txns[i])
+				err = checkEvent(ev, &b.model.Txns[len(b.Base)+i])
 			}
 			got <- err
 		}()

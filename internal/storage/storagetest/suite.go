@@ -13,7 +13,7 @@ import (
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
-// Fixture is a new, empty database.
+// Fixture is a new database, empty but for Base.
 type Fixture struct {
 	// Open opens it, every time anew. The suite closes what it gets.
 	Open func(t testing.TB) (_ storage.Storage, at0 zodb.Tid)
@@ -21,6 +21,13 @@ type Fixture struct {
 	// Commit commits a transaction as somebody else. When it returns the
 	// transaction is finished.
 	Commit func(t Txn)
+
+	// Base is what the database has from the beginning: fewer than ten transactions,
+	// with the tids 1, 2 and so on.
+	Base []Txn
+
+	// Shows returns what is seen of a transaction that is committed as t, nil: just that.
+	Shows func(t Txn) Txn
 }
 
 // Run runs the suite. The names of the tests are the promises.
@@ -48,13 +55,17 @@ func Run(t *testing.T, newFixture func(t testing.TB) Fixture) {
 			defer cancel()
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
-			tt.test(t, &bench{
+			b := &bench{
 				T:       t,
 				Fixture: newFixture(t),
 				ctx:     ctx,
 				rnd:     rand.New(rand.NewPCG(seed, 0)),
 				model:   NewModel(),
-			})
+			}
+			for _, txn := range b.Base {
+				b.model.Commit(txn)
+			}
+			tt.test(t, b)
 		})
 	}
 }
@@ -71,6 +82,9 @@ type bench struct {
 // commit commits t to the database, then to the model.
 func (b *bench) commit(t Txn) {
 	b.Commit(t)
+	if b.Shows != nil {
+		t = b.Shows(t)
+	}
 	b.model.Commit(t)
 }
 
