@@ -246,7 +246,11 @@ func (t *transaction) pin(ctx context.Context, f *File, list []early) {
 			continue
 		}
 		f.Lock()
-		if !e.watch.removed && e.watch.at == e.at {
+		switch {
+		case e.watch.removed || e.watch.at != e.at:
+		case e.lost: // there may be many, and no READ waits
+			e.watch.setWant(e.blk, rev)
+		default:
 			e.watch.need(e.blk, rev)
 		}
 		f.Unlock()
