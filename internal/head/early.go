@@ -277,14 +277,24 @@ func (t *transaction) pin(ctx context.Context, f *File, list []early) (unknown e
 		case err != nil:
 			t.head.cfg.Warnf("transaction @%s: pin block #%d of %s before it changes: %s", t.tid, e.blk, f.Oid, err)
 		default:
-			f.Lock()
-			if !e.watch.removed && e.watch.at == e.at {
-				e.watch.need(e.blk, rev)
-			}
-			f.Unlock()
+			e.want(rev)
 		}
 	}
 	return early{}, true
+}
+
+// want makes rev what the client should map, if the watch is still at the view.
+func (e early) want(rev zodb.Tid) {
+	f := e.watch.file
+	f.Lock()
+	defer f.Unlock()
+	switch {
+	case e.watch.removed || e.watch.at != e.at:
+	case e.lost: // there may be many, and no READ waits
+		e.watch.setWant(e.blk, rev)
+	default:
+		e.watch.need(e.blk, rev)
+	}
 }
 
 // arePinned reports whether no client maps the blocks from head that is worth waiting

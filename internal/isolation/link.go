@@ -17,9 +17,9 @@ const (
 	// maxRequests bounds the requests of a link that are in progress or wait.
 	maxRequests = 128
 
-	// maxPins bounds the pins of a link that wait for their acknowledgement,
-	// without those that a READ waits for, which may be as many again. More wait
-	// for their turn, without time running for them.
+	// maxPins bounds the pins of a link that wait for their acknowledgement, without
+	// those that a READ waits for. More wait for their turn, without time running for
+	// them.
 	maxPins = 1024
 )
 
@@ -64,8 +64,9 @@ type Link struct {
 	stream   uint64                   // of the last pin
 	forgiven uint64                   // answers to pins up to here may come and mean nothing
 	urgent   []wanted                 // not taken by a sender yet, in order; READs wait for them
+	hurrying bool                     // urgent has its sender
 	wanted   []wanted                 // the others
-	senders  int                      // at most 2*maxPins
+	senders  int                      // of wanted, at most maxPins
 	down     bool
 	reason   downReason
 	failure  *pinError // of the first pin that failed

@@ -43,26 +43,68 @@ type wanted struct {
 	blk   int64
 }
 
-// Send implements head.Client: it leaves block blk of w to a sender. What a READ
-// waits for goes before everything else, and does not wait for a sender either:
-// there is room for as many more.
+// Send implements head.Client: it leaves block blk of w to a sender. What a READ waits
+// for has one of its own, and so does not wait for anything else.
 func (l *Link) Send(w *head.Watch, blk int64, urgent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down {
-		return
-	}
-	most := maxPins
-	if urgent {
+	switch {
+	case l.down:
+	case urgent:
 		l.urgent = append(l.urgent, wanted{w, blk})
-		most = 2 * maxPins
-	} else {
+		if !l.hurrying {
+			l.hurrying = true
+			l.wg.Go(l.sendUrgent)
+		}
+	default:
 		l.wanted = append(l.wanted, wanted{w, blk})
+		if l.senders < maxPins {
+			l.senders++
+			l.wg.Go(l.sendPins)
+		}
 	}
-	if l.senders < most {
-		l.senders++
-		l.wg.Go(l.sendPins)
+}
+
+// turn is how long a pin that a READ waits for has the attention of the client to itself.
+const turn = time.Second
+
+// sendUrgent sends what READs wait for, in order: the next one when the one before is
+// answered, or its turn is over. The client of wendelin.core holds the lock that its pinner
+// needs while it waits for the answer to "watch <oid> -". It can take that answer behind
+// one pin, which the pinner has then, but not behind two: nobody takes the second one.
+func (l *Link) sendUrgent() {
+	for {
+		next, ok := l.nextUrgent()
+		if !ok {
+			return
+		}
+		answered := make(chan struct{})
+		l.wg.Go(func() {
+			defer close(answered)
+			l.sendPinsOf(next.watch, next.blk)
+		})
+		over := time.NewTimer(turn)
+		select {
+		case <-answered:
+		case <-over.C:
+		}
+		over.Stop()
 	}
+}
+
+// nextUrgent returns the next block that a READ waits for. Without one the sender ends.
+func (l *Link) nextUrgent() (next wanted, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		l.urgent = nil
+	}
+	if len(l.urgent) == 0 {
+		l.hurrying = false
+		return wanted{}, false
+	}
+	next, l.urgent = l.urgent[0], l.urgent[1:]
+	return next, true
 }
 
 // Pid implements head.Process.
@@ -80,18 +122,15 @@ func (l *Link) Lost(w *head.Watch, err error) {
 func (l *Link) nextWanted() (next wanted, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.down:
-		l.urgent, l.wanted = nil, nil
-	case len(l.urgent) > 0:
-		next, l.urgent = l.urgent[0], l.urgent[1:]
-		return next, true
-	case len(l.wanted) > 0 && l.senders <= maxPins:
-		next, l.wanted = l.wanted[0], l.wanted[1:]
-		return next, true
+	if l.down {
+		l.wanted = nil
 	}
-	l.senders--
-	return wanted{}, false
+	if len(l.wanted) == 0 {
+		l.senders--
+		return wanted{}, false
+	}
+	next, l.wanted = l.wanted[0], l.wanted[1:]
+	return next, true
 }
 
 // sendPins sends pins until nothing is wanted.

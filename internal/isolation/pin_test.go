@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,28 +35,21 @@ func TestPinsThatREADsWaitForHaveRoomOfTheirOwn(t *testing.T) {
 		require.Len(t, moving, maxPins, "nobody waits for them")
 		s.commit(1)
 		answered := s.read(n, 2*n)
-		urgent := s.pins(s.hear(l), 1, 1)
-		require.Len(t, urgent, maxPins, "they have as much room")
-		require.Zero(t, answered())
-		s.ack(l, moving[:1])
-		urgent = append(urgent, s.pins(s.hear(l), 1, 1)...)
-		require.Len(t, urgent, maxPins+1, "whoever becomes free does what a READ waits for")
-		s.ack(l, urgent)
-		urgent = s.pins(s.hear(l), 1, 1)
-		require.Len(t, urgent, n-maxPins-1, "and nothing else in the room of READs")
-		s.ack(l, urgent[1:])
-		require.Equal(t, n-1, answered())
-		s.ack(l, urgent[:1])
+		for i := range n {
+			urgent := s.pins(s.hear(l), 1, 1)
+			require.Len(t, urgent, 1, "one at a time, however many are under way for which nobody waits")
+			require.Equal(t, i, answered())
+			s.ack(l, urgent)
+		}
 		require.Equal(t, n, answered())
-		rest := s.pins(s.hear(l), 0, 2)
-		require.Len(t, rest, 1)
-		s.ack(l, append(moving[1:], rest...))
+		s.ack(l, moving)
 		last = s.pins(s.hear(l), 0, 2)
-		require.Len(t, last, n-maxPins-1)
+		require.Len(t, last, n-maxPins)
 		s.ack(l, last)
 		require.Equal(t, []string{"3 ok"}, s.hear(l))
 		l.mu.Lock()
 		require.Zero(t, l.senders)
+		require.False(t, l.hurrying)
 		require.Empty(t, l.messages)
 		l.mu.Unlock()
 		s.say(l, "5 bye")
@@ -79,5 +73,51 @@ func TestWhatIsWantedFirstIsSentFirst(t *testing.T) {
 		s.ack(l, first[:150])
 		require.Len(t, s.pins(s.hear(l), 0, 1), 150)
 		s.say(l, "3 bye")
+	})
+}
+
+// TestAnswerIsNotBehindTwoPins that READs wait for: a client that cannot do what they say
+// before it has the answer can take one only, and then nothing more.
+func TestAnswerIsNotBehindTwoPins(t *testing.T) {
+	inScene(t, 2, func(s *scene) {
+		l := s.open(newActor(7))
+		s.say(l, "1 watch %s @%s", s.file.Oid, s.tid)
+		require.Equal(s, []string{"1 ok"}, s.hear(l))
+		s.commit(0)
+		answered := s.read(0, 2)
+		first := s.pins(s.hear(l), 0, 1)
+		require.Len(s, first, 1)
+		s.ack(l, first)
+		second := s.pins(s.hear(l), 0, 1)
+		require.Len(s, second, 1, "the first was answered")
+		require.Equal(s, 1, answered())
+		s.say(l, "3 watch %s -", s.file.Oid)
+		require.Equal(s, []string{"3 ok"}, s.hear(l))
+		require.Equal(s, 2, answered())
+		s.say(l, "99 bye")
+	})
+}
+
+// TestPinThatIsNotAnsweredKeepsOthersForASecondOnly.
+func TestPinThatIsNotAnsweredKeepsOthersForASecondOnly(t *testing.T) {
+	inScene(t, 3, func(s *scene) {
+		l := s.open(newActor(7))
+		s.say(l, "1 watch %s @%s", s.file.Oid, s.tid)
+		require.Equal(s, []string{"1 ok"}, s.hear(l))
+		s.commit(0)
+		answered := s.read(0, 3)
+		start := time.Now()
+		var late []int
+		for i := range 3 {
+			time.Sleep(time.Until(start.Add(time.Duration(i)*time.Second + time.Millisecond)))
+			pin := s.pins(s.hear(l), 0, 1)
+			require.Len(s, pin, 1)
+			late = append(late, pin...)
+		}
+		s.ack(l, late[1:])
+		require.Equal(s, 2, answered(), "they do not wait for the first one")
+		s.ack(l, late[:1])
+		require.Equal(s, 3, answered())
+		s.say(l, "99 bye")
 	})
 }
