@@ -97,7 +97,7 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 	if f.append {
 		write = transfer.Append
 	}
-	res, err := write(ctx, t.db, src, name, opt)
+	res, err := write(ctx, t.store(), src, name, opt)
 	bar.Done()
 	if err := t.close(err); err != nil {
 		return err

@@ -30,7 +30,7 @@ and clients that use the array do not notice.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tid, err := changeNames(cmd.Context(), "mv", args[0], func(ctx context.Context, db *zwrite.DB) (zodb.Tid, error) {
+			tid, err := changeNames(cmd.Context(), "mv", args[0], func(ctx context.Context, db zwrite.Store) (zodb.Tid, error) {
 				return transfer.Move(ctx, db, args[1], args[2], message)
 			})
 			if err == nil {
