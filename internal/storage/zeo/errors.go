@@ -60,7 +60,7 @@ func exception(value any) (*ServerError, error) {
 	if !ok {
 		return nil, protocolErrorf("an exception without the name of its class")
 	}
-	e := &ServerError{Class: shorten(strings.Clone(class)), Text: shorten(describe(pair[1], 2))}
+	e := &ServerError{Class: shorten(strings.Clone(class)), Text: strings.TrimSuffix(shorten(describe(pair[1], 2)), ".")}
 	e.oid, e.errno = subject(e.Class, pair[1])
 	return e, nil
 }
