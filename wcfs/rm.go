@@ -26,7 +26,9 @@ application, or somebody with ZODB's undo, can make another that brings it back.
 
 The data stays in the database, and earlier views show it, until the database is
 packed. A folder that is not empty is removed with -r only. What wcfs does not
-make, such as other objects of an application, is left to the application.`,
+make, such as other objects of an application, is left to the application.
+
+DATABASE may be one of a ZEO server, as for import.`,
 		Example: `  wcfs rm data.fs temperature
   wcfs rm data.fs stations -r`,
 		DisableFlagsInUseLine: true,
