@@ -55,7 +55,7 @@ func (s *serverTarget) waiting() {
 	if s.wait == nil {
 		s.wait = newProgress("the server commits, or waits for a commit of somebody else", -1)
 	}
-	s.wait.Add(0)
+	s.wait.Redraw()
 }
 
 // close ends the connection and returns the error of the import.
