@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return exitInput
 	case is[*transfer.ExistsError](err):
 		return exitExists
-	case is[*zwrite.LockedError](err):
+	case is[*zwrite.LockedError](err), is[*transfer.ChangedError](err):
 		return exitLocked
 	case is[*zwrite.DamageError](err), is[*storage.CorruptError](err), is[*damagedError](err):
 		return exitDatabase
@@ -82,6 +82,8 @@ func exitCode(err error) int {
 		return exitOther
 	case noSpace(err) != "":
 		return exitNoSpace
+	case is[*zwrite.LostError](err):
+		return exitUnreachable
 	case errors.As(err, &mountErr):
 		return mountExitCode(mountErr.Reason)
 	case errors.As(err, &openErr):

@@ -35,12 +35,15 @@ that array. The cost is that of the new data, however big the array is.
 With --replace NAME gets the new array, if it had one already. The old one is
 still there in earlier views, until the database is packed.
 
-Nobody else can write while the import runs. Name DATABASE as the application
-does: one with hard links, or bind mounted by itself, is refused. Exit codes: 13
-NAME exists already, 14 disk or quota full, 15 nothing of that name to append to,
-16 somebody else writes now, 17 FILE cannot be used; others are those of serve.`,
+Nobody else can write to a file while the import runs. Name DATABASE as the
+application does: one with hard links, or bind mounted by itself, is refused. To
+a ZEO server (zeo://host:port) it is a client like others: if one of them changes
+the same meanwhile nothing is written. Exit codes: 13 NAME exists already, 14 disk
+or quota full, 15 nothing of that name to append to, 16 somebody else writes now,
+or was faster, 17 FILE cannot be used; others are those of serve.`,
 		Example: `  wcfs import temperature.npy data.fs temperature
   wcfs import today.npy data.fs temperature --append
+  wcfs import today.npy zeo://server:8100 temperature --append
   sensor | wcfs import - data.fs raw --dtype '<i2'
   wcfs import image.raw data.fs image --dtype uint8 --shape 1080,1920,3`,
 		DisableFlagsInUseLine: true,
@@ -97,7 +100,7 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 	if f.append {
 		write = transfer.Append
 	}
-	res, err := write(ctx, t.db, src, name, opt)
+	res, err := write(ctx, t.store(), src, name, opt)
 	bar.Done()
 	if err := t.close(err); err != nil {
 		return err

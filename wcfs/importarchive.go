@@ -18,7 +18,7 @@ func importArchive(ctx context.Context, f *importFlags, a *transfer.Archive, t *
 	}
 	bar := newProgress("import "+name, a.Size())
 	opt.Progress = bar.Add
-	done, err := transfer.ImportArchive(ctx, t.db, a, name, opt)
+	done, err := transfer.ImportArchive(ctx, t.store(), a, name, opt)
 	bar.Done()
 	if err := t.close(err); err != nil {
 		return err

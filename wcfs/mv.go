@@ -19,7 +19,8 @@ func newMv() *cobra.Command {
 		Long: `Mv gives an array, a file, or a folder another name, in one transaction. Names are
 what ls shows. NEW must not be there, but the folder that it is in must: with the
 name stations/a the mapping stations. Nothing but the name changes, so servers
-and clients that use the array do not notice.`,
+and clients that use the array do not notice. DATABASE may be one of a ZEO
+server, as for import.`,
 		Example: `  wcfs mv data.fs temperature temperature-2024
   wcfs mv data.fs temperature stations/temperature`,
 		DisableFlagsInUseLine: true,
@@ -30,7 +31,7 @@ and clients that use the array do not notice.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tid, err := changeNames(cmd.Context(), "mv", args[0], func(ctx context.Context, db *zwrite.DB) (zodb.Tid, error) {
+			tid, err := changeNames(cmd.Context(), "mv", args[0], func(ctx context.Context, db zwrite.Store) (zodb.Tid, error) {
 				return transfer.Move(ctx, db, args[1], args[2], message)
 			})
 			if err == nil {

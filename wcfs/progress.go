@@ -61,6 +61,13 @@ func (p *progress) Add(n int64) {
 	}
 }
 
+// Redraw shows that it is still under way.
+func (p *progress) Redraw() {
+	if p.bar != nil {
+		_ = p.bar.RenderBlank()
+	}
+}
+
 // Done takes the bar away. It may be called again.
 func (p *progress) Done() {
 	if p.bar != nil {

@@ -26,7 +26,9 @@ application, or somebody with ZODB's undo, can make another that brings it back.
 
 The data stays in the database, and earlier views show it, until the database is
 packed. A folder that is not empty is removed with -r only. What wcfs does not
-make, such as other objects of an application, is left to the application.`,
+make, such as other objects of an application, is left to the application.
+
+DATABASE may be one of a ZEO server, as for import.`,
 		Example: `  wcfs rm data.fs temperature
   wcfs rm data.fs stations -r`,
 		DisableFlagsInUseLine: true,
@@ -37,7 +39,7 @@ make, such as other objects of an application, is left to the application.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tid, err := changeNames(cmd.Context(), "rm", args[0], func(ctx context.Context, db *zwrite.DB) (zodb.Tid, error) {
+			tid, err := changeNames(cmd.Context(), "rm", args[0], func(ctx context.Context, db zwrite.Store) (zodb.Tid, error) {
 				return transfer.Remove(ctx, db, args[1], recursive, message)
 			})
 			if err == nil {
@@ -55,7 +57,7 @@ make, such as other objects of an application, is left to the application.`,
 
 // changeNames opens a database that a person named, for writing, and has change make
 // one transaction. The conditions are those of import.
-func changeNames(ctx context.Context, verb, database string, change func(context.Context, *zwrite.DB) (zodb.Tid, error)) (zodb.Tid, error) {
+func changeNames(ctx context.Context, verb, database string, change func(context.Context, zwrite.Store) (zodb.Tid, error)) (zodb.Tid, error) {
 	t, err := importTarget(database, &importFlags{append: true}) // which makes no database
 	if err != nil {
 		return 0, err
@@ -63,7 +65,7 @@ func changeNames(ctx context.Context, verb, database string, change func(context
 	if err := t.open(ctx); err != nil {
 		return 0, openFailed(ctx, verb, err)
 	}
-	tid, err := change(ctx, t.db)
+	tid, err := change(ctx, t.store())
 	if err != nil && ctx.Err() != nil {
 		err = errInterrupted
 	}

@@ -13,12 +13,14 @@ import (
 	"syscall"
 
 	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/storage/zeo"
 	"github.com/wcfs/wcfs/internal/transfer"
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
-// target is the database that is written to.
+// target is the database that is written to: a data file, or one behind a server.
 type target struct {
+	server  *serverTarget
 	path    string // of the data file
 	create  bool   // make it if it does not exist
 	hint    string // what to do if it does not exist, and is not made
@@ -30,7 +32,11 @@ type target struct {
 // importTarget returns the database that a person named. The options of a url are
 // honoured, or refused.
 func importTarget(arg string, f *importFlags) (*target, error) {
-	u, opt, err := fileURL(arg, "only files can be written")
+	server, err := parseServer(arg, f)
+	if server != nil || err != nil {
+		return &target{server: server}, err
+	}
+	u, opt, err := fileURL(arg, "only files, and databases behind a ZEO server, can be written")
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +93,9 @@ func (t *target) mayCreate(arg string, f *importFlags, asked *bool) {
 
 // checkOrder finds out whether DATABASE and NAME are given in the wrong order.
 func (t *target) checkOrder(file, name string) error {
+	if t.server != nil {
+		return nil
+	}
 	if _, err := os.Stat(t.path); !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -134,6 +143,9 @@ func (t *target) leftover(l zwrite.Leftover) {
 
 // open opens the database, or makes it.
 func (t *target) open(ctx context.Context) error {
+	if t.server != nil {
+		return t.server.open(ctx)
+	}
 	progress, end := progressOf("open " + t.path)
 	opt := zwrite.Options{Warnf: t.note, Progress: progress, Disposable: transfer.Repeatable, Leftover: t.leftover}
 	err := checkDataFile(t.path)
@@ -245,9 +257,20 @@ func checkDataFile(path string) error {
 	return nil
 }
 
+// store returns what was opened.
+func (t *target) store() zwrite.Store {
+	if t.server != nil {
+		return t.server.client
+	}
+	return t.db
+}
+
 // close closes the database and returns the error of the import. If that failed, what
 // was made for it is taken away again.
 func (t *target) close(err error) error {
+	if t.server != nil {
+		return t.server.close(err)
+	}
 	var uncertain *zwrite.UncertainError
 	if err != nil && !errors.As(err, &uncertain) {
 		if closeErr := t.db.Abandon(); closeErr != nil {
@@ -270,6 +293,10 @@ func nothingWritten(err error) error {
 	switch {
 	case errors.As(err, &uncertain):
 		return err
+	case is[*transfer.ChangedError](err):
+		return fmt.Errorf("%w; nothing was written; try again", err)
+	case is[*zeo.ServerError](err), is[*zwrite.LostError](err):
+		return fmt.Errorf("%w; nothing was written%s", err, onServer(err))
 	case noSpace(err) != "":
 		return fmt.Errorf("%w; nothing was written; %s", err, noSpace(err))
 	case errors.Is(err, context.Canceled):

@@ -19,18 +19,18 @@ import (
 // order and the other axes must be equal; what src does not say of itself is taken
 // to be. Only blocks at the end of the array are read and written.
 //
-// Errors: *catalog.NotFoundError, *InputError, *zwrite.ConflictError, the error
-// of ctx, those of zwrite. After any of them nothing was written, but see
+// Errors: *catalog.NotFoundError, *InputError, *ChangedError, the error of ctx,
+// those of zwrite. After any of them nothing was written, but see
 // zwrite.Txn.Commit.
-func Append(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (Result, error) {
+func Append(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
 	res, err := appendArray(ctx, db, src, name, opt.withDefaults(appendMessage+"%s to %s", src.Path, name))
 	if err != nil {
-		return Result{}, fmt.Errorf("append: %w", err)
+		return Result{}, fmt.Errorf("append: %w", named(name, err))
 	}
 	return res, nil
 }
 
-func appendArray(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (res Result, err error) {
+func appendArray(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
 	txn, err := db.Begin(ctx, zwrite.Meta{Description: []byte(opt.Message)})
 	if err != nil {
 		return res, err

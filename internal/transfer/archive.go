@@ -132,15 +132,15 @@ type Member struct {
 // ImportArchive writes all arrays of an archive in one transaction: as a folder, which
 // is a mapping that the root object refers to by name, of which each array is an item.
 // One is read after another, in pieces. Errors are those of Import.
-func ImportArchive(ctx context.Context, db *zwrite.DB, a *Archive, name string, opt Options) ([]Member, error) {
+func ImportArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) ([]Member, error) {
 	done, err := importArchive(ctx, db, a, name, opt.withDefaults(importMessage+"%s as %s", a.Path, name))
 	if err != nil {
-		return nil, fmt.Errorf("import: %w", err)
+		return nil, fmt.Errorf("import: %w", named(name, err))
 	}
 	return done, nil
 }
 
-func importArchive(ctx context.Context, db *zwrite.DB, a *Archive, name string, opt Options) ([]Member, error) {
+func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) ([]Member, error) {
 	if opt.BlkSize < 1 || opt.BlkSize > MaxBlkSize {
 		return nil, errBlkSize
 	}

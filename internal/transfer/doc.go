@@ -11,10 +11,11 @@
 // # All or nothing
 //
 // What Import and Append write is one transaction, however big, which package
-// zwrite writes behind the end of the data file. The input is checked as early as
+// zwrite writes behind the end of the data file, or sends to a server. The input is checked as early as
 // possible: the size of a plain file before anything is written, that of a pipe
 // when it ends, before the transaction is committed. The transaction begins before
-// the array is looked up, so that nobody can change it in between.
+// the array is looked up, so that nobody can change it in between; behind a server
+// somebody can, and then it fails with *ChangedError.
 //
 // # Cost
 //

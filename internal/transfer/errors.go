@@ -1,6 +1,11 @@
 package transfer
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wcfs/wcfs/internal/zwrite"
+)
 
 // InputError says that a file cannot be imported: what is wrong and what to do.
 type InputError struct {
@@ -46,6 +51,28 @@ func (e *FullError) Error() string {
 		names = "name"
 	}
 	return fmt.Sprintf("%s is a folder with %d %s in it; to remove it with all of them use -r", e.Name, e.N, names)
+}
+
+// ChangedError says that somebody else has changed what a name means, or what it is in,
+// while it was worked on. Nothing was written.
+type ChangedError struct {
+	Name string
+	Err  error // *zwrite.ConflictError
+}
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("somebody has changed %s, or the folder that it is in, meanwhile", e.Name)
+}
+
+func (e *ChangedError) Unwrap() error { return e.Err }
+
+// named says of a conflict which name it is about, since nobody knows oids.
+func named(name string, err error) error {
+	var conflict *zwrite.ConflictError
+	if errors.As(err, &conflict) {
+		return &ChangedError{name, err}
+	}
+	return err
 }
 
 // LeftError says that something is left to the application that made it.

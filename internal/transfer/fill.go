@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/wcfs/wcfs/internal/bigfile"
+	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
 // filler puts data into the blocks of a file.
@@ -13,8 +14,8 @@ type filler struct {
 	end      int64 // number of blocks that were there before
 	src      *Source
 	progress func(int64)
-	trouble  func() error // of what was written so far
-	blocks   int64        // that were written
+	txn      *zwrite.Txn
+	blocks   int64 // that were written
 }
 
 // run writes all data that comes to byte off of the file and further.
@@ -29,7 +30,7 @@ func (f *filler) run(ctx context.Context, off int64) error {
 		}
 	}
 	buf := make([]byte, size)
-	for ; ; blk++ {
+	for before, begin := f.txn.Mark(), f.txn.Mark(); ; blk++ {
 		n, err := f.src.next(ctx, buf[from:])
 		if err != nil {
 			return err
@@ -38,7 +39,10 @@ func (f *filler) run(ctx context.Context, off int64) error {
 			if err := f.block(ctx, blk, buf[:from+int64(n)], from); err != nil {
 				return err
 			}
-			if err := f.trouble(); err != nil {
+			// A block may be written anew when the next one comes, and not later.
+			f.txn.Settle(before, begin)
+			before, begin = begin, f.txn.Mark()
+			if err := f.txn.Err(); err != nil {
 				return err
 			}
 			f.progress(int64(n))

@@ -64,12 +64,12 @@ var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkS
 // transaction. The order of the items stays what it is. With opt.Replace a name that
 // is there is taken over, also one in a folder.
 //
-// Errors: *ExistsError, *InputError, that of CheckName, the error of ctx, those of
-// zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
-func Import(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (Result, error) {
+// Errors: *ExistsError, *InputError, *ChangedError, that of CheckName, the error of ctx,
+// those of zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
+func Import(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
 	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src.Path, name))
 	if err != nil {
-		return Result{}, fmt.Errorf("import: %w", err)
+		return Result{}, fmt.Errorf("import: %w", named(name, err))
 	}
 	return res, nil
 }
@@ -87,7 +87,7 @@ func (o Options) withDefaults(message string, path, name string) Options {
 	return o
 }
 
-func importArray(ctx context.Context, db *zwrite.DB, src *Source, name string, opt Options) (res Result, err error) {
+func importArray(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
 	if opt.BlkSize < 1 || opt.BlkSize > MaxBlkSize {
 		return res, errBlkSize
 	}
@@ -159,7 +159,7 @@ func (res *Result) write(ctx context.Context, txn *zwrite.Txn, src *Source, file
 	if w.BlkSize() > MaxBlkSize {
 		return errBlkSize
 	}
-	f := filler{w: w, src: src, progress: opt.Progress, trouble: txn.Err}
+	f := filler{w: w, src: src, progress: opt.Progress, txn: txn}
 	if f.end, err = w.Len(); err != nil {
 		return err
 	}

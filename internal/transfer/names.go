@@ -17,8 +17,8 @@ import (
 // what it was at earlier views. A folder must be empty unless it is recursive.
 //
 // Errors: *catalog.NotFoundError, *FullError, *LeftError and *zwrite.FolderError for
-// what is not given up, the error of ctx, those of zwrite.
-func Remove(ctx context.Context, db *zwrite.DB, name string, recursive bool, message string) (zodb.Tid, error) {
+// what is not given up, *ChangedError, the error of ctx, those of zwrite.
+func Remove(ctx context.Context, db zwrite.Store, name string, recursive bool, message string) (zodb.Tid, error) {
 	if message == "" {
 		message = removeMessage + name
 	}
@@ -33,7 +33,7 @@ func Remove(ctx context.Context, db *zwrite.DB, name string, recursive bool, mes
 		return p.unset()
 	})
 	if err != nil {
-		return 0, fmt.Errorf("rm: %w", err)
+		return 0, fmt.Errorf("rm: %w", named(name, err))
 	}
 	return tid, nil
 }
@@ -41,19 +41,19 @@ func Remove(ctx context.Context, db *zwrite.DB, name string, recursive bool, mes
 // Move gives what has one name another one, in one transaction with that description.
 // Errors are those of Remove, *TakenError, and that of CheckName for the last part of
 // the new name.
-func Move(ctx context.Context, db *zwrite.DB, from, to, message string) (zodb.Tid, error) {
+func Move(ctx context.Context, db zwrite.Store, from, to, message string) (zodb.Tid, error) {
 	if message == "" {
 		message = moveMessage + from + " " + to
 	}
 	tid, err := change(ctx, db, message, func(t *tree) error { return t.move(from, to) })
 	if err != nil {
-		return 0, fmt.Errorf("mv: %w", err)
+		return 0, fmt.Errorf("mv: %w", named(from+" or "+to, err))
 	}
 	return tid, nil
 }
 
 // change makes one transaction of what do does.
-func change(ctx context.Context, db *zwrite.DB, message string, do func(*tree) error) (zodb.Tid, error) {
+func change(ctx context.Context, db zwrite.Store, message string, do func(*tree) error) (zodb.Tid, error) {
 	txn, err := db.Begin(ctx, zwrite.Meta{Description: []byte(message)})
 	if err != nil {
 		return 0, err

@@ -8,68 +8,30 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
-// Commit makes the transaction visible and durable, and returns its tid. A
-// transaction without changes is written too.
-//
-// If it fails nothing is committed, with two exceptions: an *UncertainError,
-// and an error after which Begin fails because it is not known what was
-// written. Other errors: *ConflictError, ErrForeign, ErrDone, the first trouble
-// of Store, Delete or New, those of the operating system.
-func (t *Txn) Commit() (zodb.Tid, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.done {
-		return 0, fmt.Errorf("commit: %w", ErrDone)
-	}
-	defer t.finish()
-	err := t.err
+// commit implements engine.
+func (f *fileTxn) commit(t *Txn) (zodb.Tid, error) {
+	err := f.checkExpected(t.expect)
 	if err == nil {
-		err = t.checkExpected()
-	}
-	if err == nil {
-		err = t.vote()
-	}
-	if err == nil {
-		err = t.flip()
-	} else {
-		err = t.rollback(err)
+		err = f.vote(t)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("commit: %w", err)
+		return 0, f.abort(err)
 	}
-	return t.tid, nil
+	return f.tid, f.flip()
 }
 
-// Abort ends the transaction without effect. It does nothing after Commit or
-// Abort.
-func (t *Txn) Abort() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.done {
-		_ = t.rollback(nil) // that it failed is told by the next Begin
-		t.finish()
-	}
-}
-
-// finish lets the next transaction begin.
-func (t *Txn) finish() {
-	t.done = true
-	t.changes, t.order = nil, nil
-	<-t.db.turn
-}
-
-// rollback removes what was written, and returns why.
-func (t *Txn) rollback(why error) error {
-	if t.out == nil {
+// abort implements engine: it removes what was written.
+func (f *fileTxn) abort(why error) error {
+	if f.out == nil {
 		return why
 	}
-	if t.isReplaced() {
-		t.db.breakDown(ErrForeign)
+	if f.isReplaced() {
+		f.db.breakDown(ErrForeign)
 		return errors.Join(why, ErrForeign)
 	}
-	if err := t.db.f.Truncate(t.end); err != nil {
-		err = fmt.Errorf("cut off the transaction at position %d: %w", t.end, err)
-		t.db.breakDown(err)
+	if err := f.db.f.Truncate(f.end); err != nil {
+		err = fmt.Errorf("cut off the transaction at position %d: %w", f.end, err)
+		f.db.breakDown(err)
 		return errors.Join(why, err)
 	}
 	return why
@@ -78,32 +40,32 @@ func (t *Txn) rollback(why error) error {
 // isReplaced reports whether somebody who ignores the lock has put something else in
 // the place of what was written, which must not be touched then. An application that
 // opens the database cuts off what is not finished, and goes on there.
-func (t *Txn) isReplaced() bool {
+func (f *fileTxn) isReplaced() bool {
 	var b [statusOff + 1]byte
-	if size, err := t.db.f.Size(); err != nil || size < t.end+int64(len(b)) {
-		return err == nil && size < t.end
+	if size, err := f.db.f.Size(); err != nil || size < f.end+int64(len(b)) {
+		return err == nil && size < f.end
 	}
-	if _, err := t.db.f.ReadAt(b[:], t.end); err != nil {
+	if _, err := f.db.f.ReadAt(b[:], f.end); err != nil {
 		return false
 	}
-	return zodb.Tid(binary.BigEndian.Uint64(b[:])) != t.tid || b[statusOff] != statusVoted
+	return zodb.Tid(binary.BigEndian.Uint64(b[:])) != f.tid || b[statusOff] != statusVoted
 }
 
 // checkWhole returns ErrForeign unless the file ends with what was written.
-func (t *Txn) checkWhole() error {
-	size, err := t.db.f.Size()
+func (f *fileTxn) checkWhole() error {
+	size, err := f.db.f.Size()
 	if err != nil {
 		return err
 	}
-	if size != t.out.pos() || t.isReplaced() {
+	if size != f.out.pos() || f.isReplaced() {
 		return ErrForeign
 	}
 	return nil
 }
 
-func (t *Txn) checkExpected() error {
-	for oid, serial := range t.expect {
-		current, err := t.db.serial(oid)
+func (f *fileTxn) checkExpected(expect map[zodb.Oid]zodb.Tid) error {
+	for oid, serial := range expect {
+		current, err := f.db.serial(oid)
 		if err != nil {
 			return err
 		}
@@ -115,123 +77,122 @@ func (t *Txn) checkExpected() error {
 }
 
 // vote writes the whole transaction with status "c".
-func (t *Txn) vote() error {
-	written := t.out != nil
-	if err := t.write(); err != nil {
+func (f *fileTxn) vote(t *Txn) error {
+	written := f.out != nil
+	if err := f.write(t); err != nil {
 		return err
 	}
-	length := binary.BigEndian.AppendUint64(nil, uint64(t.out.pos()-t.end))
-	if err := t.out.write(length); err != nil {
+	length := binary.BigEndian.AppendUint64(nil, uint64(f.out.pos()-f.end))
+	if err := f.out.write(length); err != nil {
 		return err
 	}
-	if err := t.out.flush(); err != nil {
+	if err := f.out.flush(); err != nil {
 		return err
 	}
 	if written { // the length was not known when the header was written
-		if _, err := t.db.f.WriteAt(length, t.end+8); err != nil {
+		if _, err := f.db.f.WriteAt(length, f.end+8); err != nil {
 			return err
 		}
 	}
-	if err := t.db.f.Sync(); err != nil {
+	if err := f.db.f.Sync(); err != nil {
 		return err
 	}
-	return t.checkWhole()
+	return f.checkWhole()
 }
 
 // start writes the header. If more than what is in memory may follow, its
 // length is the shortest possible until vote sets it. Nobody trusts a header
 // with status "c" anyway.
-func (t *Txn) start() error {
-	size, err := t.db.f.Size()
+func (f *fileTxn) start(t *Txn) error {
+	size, err := f.db.f.Size()
 	if err != nil {
 		return err
 	}
-	if size != t.end {
-		t.db.breakDown(ErrForeign)
-		return fmt.Errorf("file has %d bytes instead of %d: %w", size, t.end, ErrForeign)
+	if size != f.end {
+		f.db.breakDown(ErrForeign)
+		return fmt.Errorf("file has %d bytes instead of %d: %w", size, f.end, ErrForeign)
 	}
-	t.tid = t.meta.Tid
-	if t.tid == 0 {
-		t.tid = laterTid(t.db.opt.Now(), t.db.Head())
+	f.tid = f.meta.Tid
+	if f.tid == 0 {
+		f.tid = laterTid(f.db.opt.Now(), f.db.Head())
 	}
-	if !t.tid.Valid() {
-		return fmt.Errorf("no tid can come after that of the last transaction, %s", t.db.Head())
+	if !f.tid.Valid() {
+		return fmt.Errorf("no tid can come after that of the last transaction, %s", f.db.Head())
 	}
-	t.out = &appender{f: t.db.f, off: t.end}
-	length := t.meta.headerLen()
-	for _, oid := range t.order {
-		d := dataHeader{size: uint64(t.changes[oid].size)}
+	f.out = &appender{f: f.db.f, off: f.end}
+	length := f.meta.headerLen()
+	for _, c := range t.order {
+		d := dataHeader{size: uint64(c.size)}
 		length += d.len()
 	}
-	return t.out.write(encodeTxnHeader(t.tid, length, statusVoted, &t.meta))
+	return f.out.write(encodeTxnHeader(f.tid, length, statusVoted, &f.meta))
 }
 
 // write writes what is in memory.
-func (t *Txn) write() error {
-	if t.out == nil {
-		if err := t.start(); err != nil {
+func (f *fileTxn) write(t *Txn) error {
+	if f.out == nil {
+		if err := f.start(t); err != nil {
 			return err
 		}
-	} else if t.isReplaced() {
+	} else if f.isReplaced() {
 		return ErrForeign
 	}
-	for _, oid := range t.order {
-		c := t.changes[oid]
-		pos := t.out.pos()
+	for _, c := range t.order {
+		pos := f.out.pos()
 		if pos+c.size > maxPos {
 			return fmt.Errorf("data file would become larger than %d bytes", int64(maxPos))
 		}
-		prev, _, _ := t.db.lookup(oid)
-		d := dataHeader{oid: oid, tid: t.tid, prev: prev, txn: t.end, size: uint64(c.size)}
-		if err := t.out.write(d.encode()); err != nil {
+		prev, _, _ := f.db.lookup(c.oid)
+		d := dataHeader{oid: c.oid, tid: f.tid, prev: prev, txn: f.end, size: uint64(c.size)}
+		if err := f.out.write(d.encode()); err != nil {
 			return err
 		}
-		if err := t.out.write(c.data); err != nil {
+		if err := f.out.write(c.data); err != nil {
 			return err
 		}
 		c.data, c.written = nil, pos
-		t.placed[oid] = pos
+		f.placed[c.oid] = pos
 	}
 	t.order, t.size = nil, 0
 	return nil
 }
 
 // flip sets the status, which makes the voted transaction visible.
-func (t *Txn) flip() error {
-	pos := t.end + statusOff
-	if _, err := t.db.f.WriteAt([]byte{statusComplete}, pos); err != nil {
-		return t.unflipped(err)
+func (f *fileTxn) flip() error {
+	pos := f.end + statusOff
+	if _, err := f.db.f.WriteAt([]byte{statusComplete}, pos); err != nil {
+		return f.unflipped(err)
 	}
-	if err := t.db.f.Sync(); err != nil {
-		err = &UncertainError{Tid: t.tid, Err: err}
-		t.db.breakDown(err)
+	if err := f.db.f.Sync(); err != nil {
+		err = &UncertainError{Tid: f.tid, Err: err}
+		f.db.breakDown(err)
 		return err
 	}
-	t.db.advance(t)
+	f.db.advance(f)
 	return nil
 }
 
 // unflipped follows up on an error of setting the status: if it was not set, the
 // transaction can be removed. Else somebody may have seen it already.
-func (t *Txn) unflipped(why error) error {
+func (f *fileTxn) unflipped(why error) error {
 	var status [1]byte
-	_, err := t.db.f.ReadAt(status[:], t.end+statusOff)
+	_, err := f.db.f.ReadAt(status[:], f.end+statusOff)
 	if err == nil && status[0] == statusVoted {
-		return t.rollback(why)
+		return f.abort(why)
 	}
-	err = &UncertainError{Tid: t.tid, Err: errors.Join(why, err)}
-	t.db.breakDown(err)
+	err = &UncertainError{Tid: f.tid, Err: errors.Join(why, err)}
+	f.db.breakDown(err)
 	return err
 }
 
 // advance makes a committed transaction part of db.
-func (db *DB) advance(t *Txn) {
+func (db *DB) advance(f *fileTxn) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for oid, pos := range t.placed {
+	for oid, pos := range f.placed {
 		db.index.Set(oid, pos)
 	}
-	db.index.TopPos = t.out.pos()
-	db.last = t.tid
+	db.index.TopPos = f.out.pos()
+	db.last = f.tid
 	db.unsaved = true
 }

@@ -1,10 +1,11 @@
-// Package zwrite writes FileStorage databases (Data.fs).
+// Package zwrite writes databases: FileStorage (Data.fs), and those behind a server.
 //
 // # Nouns
 //
-// A DB is a database opened for writing. A Txn is one transaction on it: it
-// collects new records of objects in memory, or beyond some size behind the end
-// of the file, and either all of them become visible by Commit, or none. Names
+// A DB is a data file opened for writing, a Client a database behind a server; each is
+// a Store. A Txn is one transaction on it: it collects new records of objects in memory,
+// or, when that is too much, behind the end of the file or at the server, and either
+// all of them become visible by Commit, or none. The engine is what differs. Names
 // are what the root object refers to the objects of applications by. The index
 // says where the newest record of each object is. A File is what the
 // operating system does for us; tests put something of their own around it.
@@ -24,9 +25,17 @@
 // transaction and maybe a tail that readers ignore and the next writer cuts off.
 // If a step before 3 fails, the file is truncated to what it was.
 //
+// # How a transaction gets to a server
+//
+// All that is loaded is as of the head at the beginning, and must be the newest revision
+// still when the server votes. Records are sent when Settle says that nothing will ask
+// for them, or at Commit. The server keeps them to itself until Finish, so what fails
+// before leaves nothing. If the session ends while it finishes, nobody knows: then a new
+// session finds out (outcome.go), or there is an *UncertainError without a tid.
+//
 // # Python 2
 //
-// The application is on Python 2 if the magic is its. Then records of an Encoder are
+// The application is on Python 2 if the magic is its, or if the server runs on it. Then records of an Encoder are
 // pickled anew when they are stored, with the protocol of what is there, and the
 // index is pickled with protocol 1.
 //
@@ -51,7 +60,8 @@
 // Within the process there is one transaction at a time: Begin waits for
 // the previous one to end. A Txn may be used by several goroutines, which makes
 // sense for Load. Everything else of a DB may be called from any goroutine.
-// DB.mu guards the index and its end, the last tid and the highest oid; it is held
+// So it is with a Client, whose connection belongs to who has the turn; the
+// context of Begin is for all of the transaction. DB.mu guards the index and its end, the last tid and the highest oid; it is held
 // for memory operations only, and taken after Txn.mu where both are.
 //
 // # Caveats

@@ -55,23 +55,47 @@ func (e *DamageError) Error() string {
 
 // ConflictError says that an object is not as it was expected to be.
 type ConflictError struct {
-	Oid      zodb.Oid
-	Expected zodb.Tid // serial that Txn.Expect was told
-	Current  zodb.Tid // serial of the newest record, 0 if there is none
+	Oid      zodb.Oid // zodb.InvalidOid if a server does not say
+	Expected zodb.Tid // serial that Txn.Expect was told, or that was loaded
+	Current  zodb.Tid // serial of the newest record, 0 if there is none or it is not known
+	Err      error    // what the server says, nil if there is none
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("conflict: object %s was changed by transaction %s; expected %s", e.Oid, e.Current, e.Expected)
+	switch {
+	case e.Err == nil:
+		return fmt.Sprintf("conflict: object %s was changed by transaction %s; expected %s", e.Oid, e.Current, e.Expected)
+	case e.Oid == zodb.InvalidOid:
+		return "conflict: an object was changed by somebody else meanwhile"
+	}
+	return fmt.Sprintf("conflict: object %s was changed by somebody else meanwhile", e.Oid)
 }
 
+func (e *ConflictError) Unwrap() error { return e.Err }
+
+// LostError says that the connection to a server was lost while nothing was committed
+// yet, so that nothing will be.
+type LostError struct{ Err error }
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("the connection to the server was lost: %s", e.Err)
+}
+
+func (e *LostError) Unwrap() error { return e.Err }
+
 // UncertainError says that a transaction is visible to readers of the file, but
-// that the operating system does not confirm that it would survive a crash.
+// that the operating system does not confirm that it would survive a crash. Without a
+// tid it is not even known whether there is the transaction: a server has not
+// confirmed it.
 type UncertainError struct {
 	Tid zodb.Tid
 	Err error
 }
 
 func (e *UncertainError) Error() string {
+	if e.Tid == 0 {
+		return fmt.Sprintf("it is not known whether the transaction was committed: %s; look with wcfs log before you try again", e.Err)
+	}
 	return fmt.Sprintf("transaction %s is committed, but may be lost in a crash: %s", e.Tid, e.Err)
 }
 

@@ -91,17 +91,14 @@ func protocolOf(data []byte) int {
 	return min(max(int(data[1]), minPython2), maxPython2)
 }
 
-// understood returns a record as the application can read it. Of what comes from
-// an Encoder none is kept as it is. The root object is, since most of it is
-// the application's.
-func (db *DB) understood(oid zodb.Oid, data []byte) []byte {
-	if db.python2 == 0 || !bytes.HasPrefix(data, []byte{opProto, maxPython2}) {
+// understood returns a record as the application can read it, which has the Python 2 that
+// writes that protocol, or Python 3 if it is 0. Of what comes from an Encoder none is kept
+// as it is. Most of a root object that was there before is the application's.
+func understood(protocol int, data []byte, isOldRoot bool) []byte {
+	if protocol == 0 || isOldRoot || !bytes.HasPrefix(data, []byte{opProto, maxPython2}) {
 		return data
 	}
-	if _, _, known := db.lookup(oid); oid == RootOid && known {
-		return data
-	}
-	if for2, err := record.Python2(data, db.python2); err == nil {
+	if for2, err := record.Python2(data, protocol); err == nil {
 		return for2
 	}
 	return data

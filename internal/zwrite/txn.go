@@ -1,13 +1,9 @@
 package zwrite
 
 import (
-	"bytes"
 	"cmp"
-	"compress/zlib"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"sync"
 
@@ -41,61 +37,80 @@ func (m *Meta) check() error {
 	return nil
 }
 
+// Store is a database that transactions are written to: a DB, or a Client.
+type Store interface {
+	// Begin begins a transaction, when the previous one has ended.
+	Begin(ctx context.Context, meta Meta) (*Txn, error)
+}
+
+var (
+	_ Store = (*DB)(nil)
+	_ Store = (*Client)(nil)
+)
+
+// engine is what a transaction does to a database. Its methods may be called from any
+// goroutine, but for write, settle, commit and rollback, which follow each other.
+type engine interface {
+	// newOid returns an oid that no object has.
+	newOid() (zodb.Oid, error)
+
+	// load returns the newest record of an object, as of the transaction, and its serial.
+	load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error)
+
+	// reload returns a record of this transaction that is not in memory any more.
+	reload(c *change) ([]byte, error)
+
+	// knows reports whether the database has an object of that oid. It may be false for
+	// one that was not loaded.
+	knows(oid zodb.Oid) bool
+
+	// understood returns a record as the application can read it.
+	understood(oid zodb.Oid, data []byte) []byte
+
+	// noted is told of a change. It may write what is in memory. t.mu is held.
+	noted(t *Txn, oid zodb.Oid) error
+
+	// settle is told that what was stored between two moments is final. It may write it.
+	settle(t *Txn, from, to Mark) error
+
+	// commit writes all that is not written, and makes it visible. Nobody uses t
+	// meanwhile. If it fails nothing is left of the transaction.
+	commit(t *Txn) (zodb.Tid, error)
+
+	// abort removes what was written, and returns why with what went wrong at that.
+	abort(why error) error
+
+	// release lets the next transaction begin.
+	release()
+}
+
 // Txn is a transaction. It ends with Commit or Abort.
 type Txn struct {
-	db   *DB
-	meta Meta
-	end  int64 // of the last transaction, where this one begins
+	eng engine
 
 	mu      sync.Mutex
 	done    bool                  // guarded by mu, as all below
 	err     error                 // the first trouble; Commit returns it
 	changes map[zodb.Oid]*change  // what becomes of objects
-	order   []zodb.Oid            // of changes, those not written first
+	order   []*change             // those not written, in the order of the first Store
+	stores  Mark                  // how many there were
 	size    int64                 // bytes of data that are in memory
 	expect  map[zodb.Oid]zodb.Tid // serials that Commit checks
-	tid     zodb.Tid              // 0 until it is needed
-	out     *appender             // nil until something was written
-	placed  map[zodb.Oid]int64    // positions of the data records written
 }
 
 var _ btree.Txn = (*Txn)(nil)
 
 // change is what a transaction makes of an object.
 type change struct {
+	oid     zodb.Oid
+	at      Mark   // when it was stored
 	data    []byte // record; nil if deleted, or written already
-	written int64  // position of the data record in the file, 0: in memory
+	written int64  // position of the data record in the file, or 1; 0: in memory
 	size    int64  // of the data, 0: the object is deleted
 }
 
-// Begin begins a transaction. It waits for the previous one of this DB to end.
-// Errors: that of ctx, ErrClosed, an error of an earlier commit that left the
-// file in an unknown state, and those of meta.
-func (db *DB) Begin(ctx context.Context, meta Meta) (*Txn, error) {
-	if err := meta.check(); err != nil {
-		return nil, fmt.Errorf("begin: %w", err)
-	}
-	select {
-	case db.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("begin: wait for the transaction in progress: %w", ctx.Err())
-	}
-	err := db.usable()
-	if last := db.Head(); err == nil && meta.Tid != 0 && (meta.Tid <= last || !meta.Tid.Valid()) {
-		err = fmt.Errorf("tid %s cannot come after that of the last transaction, %s", meta.Tid, last)
-	}
-	if err != nil {
-		<-db.turn
-		return nil, fmt.Errorf("begin: %w", err)
-	}
-	return &Txn{
-		db:      db,
-		meta:    meta,
-		end:     db.index.TopPos,
-		changes: make(map[zodb.Oid]*change),
-		expect:  make(map[zodb.Oid]zodb.Tid),
-		placed:  make(map[zodb.Oid]int64),
-	}, nil
+func newTxn(eng engine) *Txn {
+	return &Txn{eng: eng, changes: make(map[zodb.Oid]*change), expect: make(map[zodb.Oid]zodb.Tid)}
 }
 
 // fail notes the first trouble. t.mu is held.
@@ -113,27 +128,17 @@ func (t *Txn) Err() error {
 	return t.err
 }
 
-// New returns the oid for a new object: one more than the highest there is. An
-// oid is not handed out again, unless the database is closed before something
-// was stored with it.
+// New returns the oid for a new object, which is not handed out again. That of a file is
+// one more than the highest there is, and is handed out again if the database is closed
+// before something was stored with it.
 func (t *Txn) New() zodb.Oid {
-	oid, ok := t.db.newOid()
-	if !ok {
+	oid, err := t.eng.newOid()
+	if err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.fail(errors.New("there are no more oids"))
+		t.fail(err)
 	}
 	return oid
-}
-
-func (db *DB) newOid() (oid zodb.Oid, ok bool) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.lastOid >= zodb.InvalidOid-1 {
-		return zodb.InvalidOid, false
-	}
-	db.lastOid++
-	return db.lastOid, true
 }
 
 // Store makes data the record of the object, which need not exist. data must
@@ -151,8 +156,8 @@ func (t *Txn) Store(oid zodb.Oid, data []byte) {
 	case oid == zodb.InvalidOid:
 		t.fail(fmt.Errorf("store %s: not an oid", oid))
 	default:
-		data = t.db.understood(oid, data)
-		t.put(oid, &change{data: data, size: int64(len(data))})
+		data = t.eng.understood(oid, data)
+		t.put(&change{oid: oid, data: data, size: int64(len(data))})
 	}
 }
 
@@ -161,32 +166,53 @@ func (t *Txn) Store(oid zodb.Oid, data []byte) {
 func (t *Txn) Delete(oid zodb.Oid) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, _, known := t.db.lookup(oid)
 	switch {
 	case t.err != nil:
 	case t.done:
 		panic("BUG: zwrite: Delete in a transaction that is over")
-	case !known && t.changes[oid] == nil:
+	case t.changes[oid] == nil && !t.eng.knows(oid):
 		t.fail(fmt.Errorf("delete: %w", &zodb.NoObjectError{Oid: oid}))
 	default:
-		t.put(oid, &change{})
+		t.put(&change{oid: oid})
 	}
 }
 
 // put notes a change, and writes what is in memory when it is too much.
-func (t *Txn) put(oid zodb.Oid, c *change) {
-	t.db.reserve(oid)
-	if old := t.changes[oid]; old != nil && old.written == 0 {
+func (t *Txn) put(c *change) {
+	c.at = t.stores
+	t.stores++
+	if old := t.changes[c.oid]; old != nil && old.written == 0 {
 		t.size -= old.size
+		t.size += c.size
+		*old = *c
 	} else {
-		t.order = append(t.order, oid)
+		t.order = append(t.order, c)
+		t.changes[c.oid] = c
+		t.size += c.size
 	}
-	t.changes[oid] = c
-	t.size += c.size
-	if t.size > t.db.opt.Buffer {
-		if err := t.write(); err != nil {
-			t.fail(err)
-		}
+	if err := t.eng.noted(t, c.oid); err != nil {
+		t.fail(err)
+	}
+}
+
+// Mark is a moment in a transaction, to be told to Settle.
+type Mark int
+
+// Mark returns the moment after what was stored so far.
+func (t *Txn) Mark() Mark {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stores
+}
+
+// Settle says that what was stored between two moments will not be loaded any more, and
+// not be stored again. So memory may be given up for which a Client has no other place.
+// Errors are told by Err and Commit.
+func (t *Txn) Settle(from, to Mark) {
+	if err := t.eng.settle(t, from, to); err != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.fail(err)
 	}
 }
 
@@ -205,7 +231,7 @@ func (t *Txn) Expect(oid zodb.Oid, serial zodb.Tid) {
 //
 // Errors: the first trouble of Store, Delete or New, *zodb.NoObjectError and
 // *zodb.NoDataError if the object does not exist, *DamageError, ErrDone, those of the
-// operating system.
+// operating system, those of remote.Writer.
 func (t *Txn) Load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
 	data, serial, err = t.load(oid)
 	if err != nil {
@@ -223,104 +249,66 @@ func (t *Txn) load(oid zodb.Oid) ([]byte, zodb.Tid, error) {
 	c := t.changes[oid]
 	if c == nil {
 		t.mu.Unlock()
-		return t.db.load(oid)
+		return t.eng.load(oid)
 	}
 	defer t.mu.Unlock()
 	switch {
 	case c.size == 0:
-		return nil, 0, &zodb.NoDataError{Oid: oid, DeletedAt: t.tid}
+		return nil, 0, &zodb.NoDataError{Oid: oid}
 	case c.written == 0:
 		return c.data, 0, nil
 	}
-	if err := t.out.flush(); err != nil {
-		return nil, 0, err
-	}
-	data := make([]byte, c.size)
-	_, err := t.db.f.ReadAt(data, c.written+dataHeaderLen)
+	data, err := t.eng.reload(c)
 	return data, 0, err
 }
 
-// reserve has New give higher oids than oid.
-func (db *DB) reserve(oid zodb.Oid) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.lastOid = max(db.lastOid, oid)
-}
-
-// lookup returns the position of the newest record of oid, and the end of the
-// last transaction.
-func (db *DB) lookup(oid zodb.Oid) (pos, end int64, ok bool) {
-	db.mu.RLock()
-	defer db.mu.RUnlock()
-	pos, ok = db.index.Get(oid)
-	return pos, db.index.TopPos, ok
-}
-
-// serial returns the tid of the newest record of oid, 0 if there is none.
-func (db *DB) serial(oid zodb.Oid) (zodb.Tid, error) {
-	pos, end, ok := db.lookup(oid)
-	if !ok {
-		return 0, nil
+// Commit makes the transaction visible and durable, and returns its tid. A
+// transaction without changes is written too.
+//
+// If it fails nothing is committed, with two exceptions: an *UncertainError,
+// and an error after which Begin fails because it is not known what was
+// written. Other errors: *ConflictError, ErrForeign, ErrDone, the first trouble
+// of Store, Delete or New, those of the operating system, those of remote.Writer,
+// *LostError.
+func (t *Txn) Commit() (zodb.Tid, error) {
+	err, ours := t.over()
+	if !ours {
+		return 0, fmt.Errorf("commit: %w", ErrDone)
 	}
-	d, err := db.scanner().record(pos, end)
-	return d.tid, err
-}
-
-// scanner returns one for single records.
-func (db *DB) scanner() *scanner { return &scanner{path: db.path, r: db.f} }
-
-// load returns the newest record of oid.
-func (db *DB) load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
-	pos, end, ok := db.lookup(oid)
-	if !ok {
-		return nil, 0, &zodb.NoObjectError{Oid: oid}
-	}
-	s := db.scanner()
-	d, err := s.record(pos, end)
-	if err == nil && d.oid != oid {
-		err = s.damaged(pos, "data record is of object %s, not of %s", d.oid, oid)
+	defer t.end()
+	var tid zodb.Tid
+	if err == nil {
+		tid, err = t.eng.commit(t)
+	} else {
+		err = t.eng.abort(err)
 	}
 	if err != nil {
-		return nil, 0, err
+		return 0, fmt.Errorf("commit: %w", err)
 	}
-	serial = d.tid
-	for d.size == 0 {
-		back, err := s.back(&d)
-		if err != nil {
-			return nil, 0, err
-		}
-		if back == 0 {
-			return nil, 0, &zodb.NoDataError{Oid: oid, DeletedAt: serial}
-		}
-		if d, err = s.record(back, d.txn); err != nil {
-			return nil, 0, err
-		}
-	}
-	data = make([]byte, d.size)
-	if _, err := db.f.ReadAt(data, d.pos+dataHeaderLen); err != nil {
-		return nil, 0, err
-	}
-	if len(data) > 2 && data[0] == '.' && data[1] == 'z' {
-		data, err = unpack(data[2:])
-		if err != nil {
-			return nil, 0, s.damaged(d.pos, "cannot be decompressed: %s", err)
-		}
-	}
-	return data, serial, nil
+	return tid, nil
 }
 
-// maxUnpacked bounds what a compressed record may grow to.
-const maxUnpacked = 256 << 20
+// Abort ends the transaction without effect. It does nothing after Commit or
+// Abort.
+func (t *Txn) Abort() {
+	if err, ours := t.over(); ours {
+		_ = t.eng.abort(err) // that it failed is told by the next Begin
+		t.end()
+	}
+}
 
-// unpack undoes the compression of zc.zlibstorage.
-func unpack(packed []byte) ([]byte, error) {
-	z, err := zlib.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
-	if err == nil && (len(data) == 0 || len(data) > maxUnpacked) {
-		err = fmt.Errorf("it has %d bytes or more", len(data))
-	}
-	return data, err
+// over has everybody else find the transaction over. Only the first caller may end it.
+func (t *Txn) over() (trouble error, ours bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ours, t.done = !t.done, true
+	return t.err, ours
+}
+
+// end lets the next transaction begin.
+func (t *Txn) end() {
+	t.mu.Lock()
+	t.changes, t.order = nil, nil
+	t.mu.Unlock()
+	t.eng.release()
 }

@@ -9,6 +9,8 @@
 // told of and that are not published yet. An outage begins when a session ends and is
 // over when all that was missed is published.
 //
+// A Writer is a session that commits. It belongs to who writes, and to no Storage.
+//
 // # Sessions
 //
 // The supervisor is the goroutine that does everything that changes the state of a

@@ -67,7 +67,7 @@ func TestValuesSurviveBothCodecs(t *testing.T) {
 	for _, c := range []codec{codecZ{}, codecM{}} {
 		m, err := c.decode(c.append(nil, message{id: 1 << 30, flag: flagOneWay, name: "m", value: value}))
 		require.NoError(t, err)
-		require.Equal(t, message{1 << 30, flagOneWay, "m", value}, m)
+		require.Equal(t, message{id: 1 << 30, flag: flagOneWay, name: "m", value: value}, m)
 	}
 }
 

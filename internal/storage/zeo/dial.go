@@ -23,20 +23,32 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interv
 // Its errors are those of its context, or a *storage.OpenError that says of each address
 // what is wrong: storage.Unreachable if it may help to try again later.
 func Dial(cfg Config) remote.Dial {
-	return func(ctx context.Context, commits remote.Commits) (remote.Session, zodb.Tid, error) {
-		var failed []*storage.OpenError
-		for _, addr := range cfg.Addrs {
-			s, last, err := dialOne(ctx, &cfg, addr, commits)
+	return func(ctx context.Context, commits remote.Commits) (s remote.Session, last zodb.Tid, err error) {
+		err = dialAny(ctx, &cfg, func(addr Addr) error {
+			session, at, err := dialOne(ctx, &cfg, addr, commits)
 			if err == nil {
-				return s, last, nil
+				s, last = session, at
 			}
-			if ctxErr := ctx.Err(); ctxErr != nil {
-				return nil, 0, ctxErr
-			}
-			failed = append(failed, explain(err, &cfg, addr))
-		}
-		return nil, 0, merge(failed, cfg.URL())
+			return err
+		})
+		return s, last, err
 	}
+}
+
+// dialAny has dial connect to one address after the other until that works.
+func dialAny(ctx context.Context, cfg *Config, dial func(addr Addr) error) error {
+	var failed []*storage.OpenError
+	for _, addr := range cfg.Addrs {
+		err := dial(addr)
+		if err == nil {
+			return nil
+		}
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			return ctxErr
+		}
+		failed = append(failed, explain(err, cfg, addr))
+	}
+	return merge(failed, cfg.URL())
 }
 
 // merge makes one error of those of all addresses. It helps to try again if it may help
@@ -65,7 +77,7 @@ func dialOne(ctx context.Context, cfg *Config, addr Addr, commits remote.Commits
 		return nil, 0, err
 	}
 	s := newSession(conn, raw, c, cfg.MaxMessage, commits)
-	last, err = s.register(ctx, cfg)
+	last, err = s.register(ctx, cfg, true)
 	if err != nil {
 		s.Close()
 		return nil, 0, err
@@ -139,10 +151,10 @@ func (e *tlsError) Unwrap() error { return e.err }
 
 // register chooses the storage and returns its last transaction. What is committed from
 // then on comes as notifications.
-func (s *session) register(ctx context.Context, cfg *Config) (zodb.Tid, error) {
+func (s *session) register(ctx context.Context, cfg *Config, readOnly bool) (zodb.Tid, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, errNoAnswer)
 	defer cancel()
-	r, err := s.call(ctx, "register", cfg.Storage, true)
+	r, err := s.call(ctx, "register", cfg.Storage, readOnly)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -195,6 +207,10 @@ func explainRegister(exc *ServerError, cfg *Config, addr Addr) *storage.OpenErro
 	if strings.Contains(exc.Text, "unknown storage") {
 		return wrong(storage.NotADatabase, exc, fmt.Sprintf("the server at %s has no storage %q", addr, cfg.Storage),
 			"name one of those in its configuration, as in ?storage=NAME; without that it is "+DefaultStorage)
+	}
+	if exc.Class == readOnlyError {
+		return wrong(storage.Unreachable, remote.ErrReadOnly, fmt.Sprintf("the server at %s only lets read from storage %q", addr, cfg.Storage),
+			"name a server that takes commits")
 	}
 	return wrong(storage.NotADatabase, exc, fmt.Sprintf("the server at %s refuses to serve storage %q: %s", addr, cfg.Storage, exc), "the log of the server may say why")
 }

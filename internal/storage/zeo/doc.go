@@ -18,11 +18,19 @@
 // commit; a reply may overtake them. Anything that the protocol does not have ends the
 // session: whoever speaks like that cannot be relied on.
 //
+// # Committing
+//
+// DialWriter gives a remote.Writer: a session that was registered to write. A server
+// handles requests in their order, and has no answer for those that store. So a call
+// between them tells how far it is, and what it has not taken is bounded (window). An
+// error of such a request ends the connection; all others come with the vote.
+//
 // # Half a connection
 //
 // A server that is gone without a word is noticed within 30 s: one that has been quiet
 // for 10 s is asked for a sign, and every byte is one. So a big reply over a slow line is
 // none, while a server that was stopped is as good as gone.
+// A writer waits for longer: a server does nothing else while it takes a big commit.
 //
 // # Bounds
 //

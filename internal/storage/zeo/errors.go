@@ -3,6 +3,9 @@ package zeo
 import (
 	"fmt"
 	"strings"
+	"syscall"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/pickle"
 )
@@ -21,6 +24,17 @@ func protocolErrorf(format string, args ...any) error {
 type ServerError struct {
 	Class string // module.Class
 	Text  string // its arguments or attributes, shortened
+
+	oid   zodb.Oid      // that it is about, zodb.InvalidOid if it does not say
+	errno syscall.Errno // of the operating system, 0 if it is not from there
+}
+
+// Unwrap returns the error of the operating system that the server has met.
+func (e *ServerError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
 }
 
 func (e *ServerError) Error() string {
@@ -30,7 +44,11 @@ func (e *ServerError) Error() string {
 	return fmt.Sprintf("the server answers %s: %s", e.Class, e.Text)
 }
 
-const posKeyError = "ZODB.POSException.POSKeyError"
+// Classes of exceptions that somebody decides by.
+const (
+	posKeyError   = "ZODB.POSException.POSKeyError"
+	readOnlyError = "ZODB.POSException.ReadOnlyError"
+)
 
 // exception understands the value of a reply that tells an exception.
 func exception(value any) (*ServerError, error) {
@@ -42,7 +60,49 @@ func exception(value any) (*ServerError, error) {
 	if !ok {
 		return nil, protocolErrorf("an exception without the name of its class")
 	}
-	return &ServerError{Class: shorten(strings.Clone(class)), Text: shorten(describe(pair[1], 2))}, nil
+	e := &ServerError{Class: shorten(strings.Clone(class)), Text: strings.TrimSuffix(shorten(describe(pair[1], 2)), ".")}
+	e.oid, e.errno = subject(e.Class, pair[1])
+	return e, nil
+}
+
+// subject finds out what an exception is about: which object, or which error of the
+// operating system.
+func subject(class string, payload any) (oid zodb.Oid, errno syscall.Errno) {
+	oid = zodb.InvalidOid
+	if dict, ok := payload.(*pickle.Dict); ok {
+		for _, item := range dict.Items {
+			if name, _ := pickle.Text(item.Key); name == "oid" {
+				if got, ok := oidOf(item.Value); ok {
+					oid = got
+				}
+			}
+		}
+	}
+	args, _ := items(payload)
+	switch {
+	case class == posKeyError && len(args) > 0:
+		if got, ok := oidOf(args[0]); ok {
+			oid = got
+		}
+	case strings.HasSuffix(class, ".FileStorageQuotaError"):
+		errno = syscall.EDQUOT
+	case isOSError(class) && len(args) > 0:
+		// Servers may run elsewhere, but these numbers are the same on every Unix.
+		if n, ok := args[0].(int64); ok && (n == int64(syscall.ENOSPC) || n == int64(syscall.EFBIG)) {
+			errno = syscall.Errno(n)
+		} else if ok && n == int64(syscall.EDQUOT) {
+			errno = syscall.EDQUOT
+		}
+	}
+	return oid, errno
+}
+
+func isOSError(class string) bool {
+	switch class {
+	case "builtins.OSError", "exceptions.OSError", "exceptions.IOError":
+		return true
+	}
+	return false
 }
 
 // maxText bounds what is shown of anything that a server says, in bytes.

@@ -35,9 +35,11 @@ type session struct {
 	limit   int64 // bytes of a message
 	commits remote.Commits
 
-	calls *callTable
-	out   *outbox
-	heard atomic.Bool // something has come since the last tick
+	calls   *callTable
+	out     *outbox
+	heard   atomic.Bool  // something has come since the last tick
+	quiet   atomic.Int32 // ticks without a byte after which the server is gone, 0: never
+	python2 atomic.Bool  // the server runs on Python 2
 
 	done    chan struct{} // closed when the session has ended
 	end     sync.Once
@@ -52,6 +54,13 @@ func newSession(conn, raw net.Conn, c codec, limit int64, commits remote.Commits
 		calls: newCallTable(), out: newOutbox(),
 		done: make(chan struct{}),
 	}
+	s.quiet.Store(quietLimit)
+	s.start()
+	return s
+}
+
+// start begins to read, to write and to watch.
+func (s *session) start() {
 	s.running.Go(func() { s.fail(s.read()) })
 	s.running.Go(func() {
 		if err := s.out.writeTo(s.conn, s.done); err != nil {
@@ -59,7 +68,6 @@ func newSession(conn, raw net.Conn, c codec, limit int64, commits remote.Commits
 		}
 	})
 	s.running.Go(s.watch)
-	return s
 }
 
 // Done implements remote.Session.
@@ -233,6 +241,9 @@ func (s *session) takeReply(m message, frame *storage.Buf) error {
 	default:
 		return protocolErrorf("a reply with flag %d", m.flag)
 	}
+	if m.native {
+		s.python2.Store(true)
+	}
 	if !s.calls.answer(m.id, r) {
 		return protocolErrorf("a reply to call %d, which nobody has made", m.id)
 	}
@@ -277,11 +288,11 @@ func (s *session) watch() {
 		if quiet++; s.heard.Swap(false) {
 			quiet = 0
 		}
-		switch quiet {
-		case quietPing:
+		if quiet == quietPing {
 			s.request(&call{got: make(chan reply, 1), abandoned: true}, "ping")
-		case quietLimit:
-			s.fail(fmt.Errorf("the server has not answered for %s; it, its host or the network may be gone or stopped", quietLimit*tick))
+		}
+		if limit := int(s.quiet.Load()); limit > 0 && quiet >= limit {
+			s.fail(fmt.Errorf("the server has not answered for %s; it, its host or the network may be gone or stopped", time.Duration(quiet)*tick))
 			return
 		}
 	}

@@ -22,8 +22,13 @@ import (
 // Names of options are those of zodburi. What only concerns the cache and the blobs of a
 // Python client is ignored, since applications hand over the url that they use
 // themselves. The error is a *storage.OpenError with reason BadURL.
-func Parse(u storage.URL) (Config, error) {
-	p := parser{url: u, cfg: Config{
+func Parse(u storage.URL) (Config, error) { return parseURL(u, false) }
+
+// ParseForWriting is Parse for who commits. It differs in what read_only may say.
+func ParseForWriting(u storage.URL) (Config, error) { return parseURL(u, true) }
+
+func parseURL(u storage.URL, writing bool) (Config, error) {
+	p := parser{url: u, writing: writing, cfg: Config{
 		Storage: DefaultStorage, ConnectTimeout: DefaultConnectTimeout, MaxMessage: DefaultMaxMessage,
 	}}
 	err := p.place()
@@ -42,9 +47,10 @@ func Parse(u storage.URL) (Config, error) {
 }
 
 type parser struct {
-	url  storage.URL
-	cfg  Config
-	wait *bool
+	url     storage.URL
+	writing bool
+	cfg     Config
+	wait    *bool
 
 	inPath string // storage as the path says it
 	unix   string
@@ -147,7 +153,11 @@ func (p *parser) option(name, value string) (err error) {
 
 func (p *parser) readOnly(name, value string) error {
 	yes, err := p.bool(name, value)
-	if err == nil && !*yes {
+	switch {
+	case err != nil:
+	case *yes && p.writing:
+		err = p.bad("leave it out to write", "option %q forbids to write to it", name)
+	case !*yes && !p.writing:
 		err = p.bad("remove it; the database is only read here", "option %q says that the database is to be written", name)
 	}
 	return err

@@ -14,6 +14,10 @@ type message struct {
 	flag  int64 // of requests: 0 call, 1 one-way; of replies: 0 result, 2 exception
 	name  string
 	value any // arguments, or the result
+
+	// native says that the name is a str of Python 2, which is a byte string here. Only
+	// what Python 2 writes has that.
+	native bool
 }
 
 // Flags.
@@ -60,6 +64,7 @@ func toMessage(v any) (m message, err error) {
 	if m.name, ok = pickle.Text(parts[2]); !ok {
 		return m, protocolErrorf("a message without a name")
 	}
+	_, m.native = parts[2].(pickle.Bytes)
 	m.value = parts[3]
 	return m, nil
 }

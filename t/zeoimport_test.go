@@ -1,0 +1,475 @@
+package t
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/ndarray"
+)
+
+// rawFile writes a file with n random bytes, and returns its path and the bytes.
+func rawFile(t testing.TB, n int) (path string, data []byte) {
+	t.Helper()
+	path, data = filepath.Join(t.TempDir(), "raw"), make([]byte, n)
+	rnd := rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)})
+	_, _ = rnd.Read(data)
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	return path, data
+}
+
+// must runs wcfs, which must succeed.
+func must(t testing.TB, args ...string) (stdout string) {
+	t.Helper()
+	code, stdout, stderr := wcfs(t, args...)
+	require.Zero(t, code, "%v: %s", args, stderr)
+	return stdout
+}
+
+// requireNames checks what names there are, as wcfs sees it.
+func requireNames(t testing.TB, zurl string, names ...string) {
+	t.Helper()
+	var listed struct{ Entries []struct{ Name string } }
+	require.NoError(t, json.Unmarshal([]byte(must(t, "ls", "--json", zurl)), &listed))
+	var got []string
+	for _, entry := range listed.Entries {
+		got = append(got, entry.Name)
+	}
+	require.ElementsMatch(t, names, got)
+}
+
+// TestDatabasesOfServersAreWrittenLikeFiles: what wcfs imports through a ZEO server is
+// what applications and wcfs read.
+func TestDatabasesOfServersAreWrittenLikeFiles(t *testing.T) {
+	t.Parallel()
+	eachZEO(t, func(t *testing.T, z *zeod) {
+		zurl, app := z.url(""), z.application()
+		raw, data := rawFile(t, 3<<20)
+		check := func(name string, want []byte) {
+			t.Helper()
+			require.True(t, bytes.Equal(want, app.array(name)), "the application reads other data of %s", name)
+			require.True(t, bytes.Equal(want, []byte(must(t, "cat", zurl, name))), "wcfs reads other data of %s", name)
+		}
+		must(t, "import", raw, zurl, "big", "--raw")
+		check("big", data)
+		must(t, "import", raw, zurl, "chunks", "--dtype", "<i4", "--block-format", "ZBlk1", "--blksize", "64K")
+		check("chunks", data)
+
+		twice := append(data[:len(data):len(data)], data...)
+		must(t, "import", raw, zurl, "big", "--raw", "--append")
+		check("big", twice)
+		must(t, "import", raw, zurl, "chunks", "--raw", "--append")
+		check("chunks", twice)
+
+		npz := filepath.Join(t.TempDir(), "two.npz")
+		members := writeNPZ(t, npz, "x", "y")
+		must(t, "import", npz, zurl, "folder")
+		check("folder/x", members["x"])
+		check("folder/y", members["y"])
+
+		must(t, "mv", zurl, "chunks", "folder/moved")
+		check("folder/moved", twice)
+		must(t, "rm", zurl, "folder/x")
+		require.NotEmpty(t, app.do("set", "mine")) // the application goes on
+		must(t, "import", raw, zurl, "big", "--raw", "--replace")
+		check("big", data)
+		requireNames(t, zurl, "big", "folder/y", "folder/moved")
+		require.Equal(t, "big folder mine", app.do("names"))
+
+		code, _, stderr := wcfs(t, "import", raw, zurl, "big", "--raw")
+		require.Equal(t, 13, code, stderr)
+		code, _, stderr = wcfs(t, "rm", zurl, "mine")
+		require.Zero(t, code, stderr) // an empty folder
+		log, err := os.ReadFile(z.path("log"))
+		require.NoError(t, err)
+		for line := range strings.Lines(string(log)) {
+			if !strings.Contains(line, " Disconnected ") { // whoever has heard enough does that
+				require.NotContains(t, line, " ERROR ")
+			}
+		}
+	})
+}
+
+// writeNPZ writes an archive of arrays and returns their data.
+func writeNPZ(t testing.TB, path string, names ...string) map[string][]byte {
+	t.Helper()
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	z := zip.NewWriter(f)
+	all := make(map[string][]byte)
+	uint8s, err := ndarray.ParseDType("uint8")
+	require.NoError(t, err)
+	for i, name := range names {
+		_, data := rawFile(t, 3000+i)
+		header, err := (&ndarray.Header{DType: uint8s, Shape: []int64{int64(len(data))}, Order: ndarray.RowMajor}).Encode()
+		require.NoError(t, err)
+		w, err := z.Create(name + ".npy")
+		require.NoError(t, err)
+		_, err = w.Write(append(header, data...))
+		require.NoError(t, err)
+		all[name] = data
+	}
+	require.NoError(t, z.Close())
+	return all
+}
+
+// requireRefusal runs wcfs, which must fail with that code and a line that has these
+// texts, and leave the database of the server as it was.
+func (z *zeod) requireRefusal(code int, args []string, texts ...string) {
+	z.t.Helper()
+	zurl := z.url("")
+	before := must(z.t, "log", zurl)
+	got, stdout, stderr := wcfs(z.t, args...)
+	require.Equal(z.t, code, got, stdout+stderr)
+	require.Equal(z.t, 1, strings.Count(stderr, "\n"), stderr)
+	for _, text := range texts {
+		require.Contains(z.t, stderr, text)
+	}
+	require.Equal(z.t, before, must(z.t, "log", zurl))
+}
+
+func TestReadOnlyServersAreNotWritten(t *testing.T) {
+	t.Parallel()
+	eachZEO(t, func(t *testing.T, z *zeod) {
+		raw, _ := rawFile(t, 1000)
+		must(t, "import", raw, z.url(""), "a", "--raw")
+		for _, readOnly := range []struct{ server, storage string }{{"read-only true", ""}, {"", "read-only true"}} {
+			z.kill()
+			server, storage := z.server, z.storage
+			z.server, z.storage = server+"\n"+readOnly.server, readOnly.storage
+			z.start()
+			for _, args := range [][]string{{"import", raw, z.url(""), "b", "--raw"}, {"import", raw, z.url(""), "a", "--raw", "--append"}, {"rm", z.url(""), "a"}, {"mv", z.url(""), "a", "b"}} {
+				z.requireRefusal(6, args, `only lets read from storage "1"; name a server that takes commits`)
+			}
+			z.server, z.storage = server, storage
+		}
+	})
+}
+
+func TestFullDiskOfAServerLeavesNothing(t *testing.T) {
+	t.Parallel()
+	small, _ := rawFile(t, 3<<20)
+	t.Run("quota", func(t *testing.T) {
+		t.Parallel()
+		for _, version := range []string{"5", "6"} {
+			z := startZEO(t, version, "", "quota 4MB")
+			must(t, "import", small, z.url(""), "a", "--raw")
+			z.requireRefusal(14, []string{"import", small, z.url(""), "b", "--raw"}, "quota has been exceeded; nothing was written; ", "make room, or raise it")
+			must(t, "rm", z.url(""), "a") // it goes on
+		}
+	})
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		for _, version := range []string{"5", "6"} {
+			z := startZEO(t, version, "", "")
+			must(t, "import", small, z.url(""), "a", "--raw")
+			require.NoError(t, unix.Prlimit(z.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 5 << 20, Max: 5 << 20}, nil))
+			// The data fits where the server keeps it at first, and not into the file.
+			z.requireRefusal(14, []string{"import", small, z.url(""), "b", "--raw"}, "OSError: 27, File too large; nothing was written")
+			big, _ := rawFile(t, 20<<20)
+			z.requireRefusal(6, []string{"import", big, z.url(""), "b", "--raw"},
+				"the connection to the server was lost: ", "; nothing was written; the log of the server may say why")
+			z.kill() // FileStorage cannot go on: it keeps what it could not write
+			z.start()
+			must(t, "rm", z.url(""), "a")
+		}
+	})
+}
+
+// TestWhoeverCommitsMeanwhileWins, and is not overwritten: neither what an import stores
+// nor what it only relies on may have changed. BTrees are merged by servers, but not here.
+func TestWhoeverCommitsMeanwhileWins(t *testing.T) {
+	t.Parallel()
+	for name, server := range map[string]string{"server": "", "client": "client-conflict-resolution true"} {
+		for _, version := range []string{"5", "6"} {
+			t.Run(version+name, func(t *testing.T) {
+				t.Parallel()
+				z := startZEO(t, version, server, "")
+				zurl, app := z.url(""), z.application()
+				raw, data := rawFile(t, 100_000)
+				must(t, "import", raw, zurl, "a", "--raw")
+				meanwhile := func(do func(), args ...string) {
+					t.Helper()
+					r := z.relay(once("vote", func() bool { do(); return true }), nil)
+					for i := range args {
+						if args[i] == "DB" {
+							args[i] = z.url(r.socket)
+						}
+					}
+					code, stdout, stderr := wcfs(t, args...)
+					require.Equal(t, 16, code, stdout+stderr)
+					require.Regexp(t, "^wcfs: (import|append|rm|mv): somebody has changed a", stderr)
+					require.Contains(t, stderr, "meanwhile; nothing was written; try again\n")
+				}
+				meanwhile(func() { app.do("set", "other") }, "import", raw, "DB", "a2", "--raw")
+				meanwhile(func() { app.do("set", "other2") }, "rm", "DB", "a")
+				meanwhile(func() { app.do("set", "other3") }, "mv", "DB", "a", "b")
+				meanwhile(func() { app.do("touch", "a") }, "import", raw, "DB", "a", "--raw", "--append")
+				meanwhile(func() { app.do("set", "other4") }, "import", raw, "DB", "a", "--raw", "--append")
+				meanwhile(func() { must(t, "rm", zurl, "a") }, "import", raw, "DB", "a", "--raw", "--append")
+				must(t, "import", raw, zurl, "a", "--raw")
+				meanwhile(func() { must(t, "import", raw, zurl, "a", "--raw", "--append") }, "import", raw, "DB", "a", "--raw", "--append")
+				require.Equal(t, append(data[:len(data):len(data)], data...), app.array("a"))
+				require.Equal(t, "a other other2 other3 other4", app.do("names"))
+			})
+		}
+	}
+	t.Run("tree", func(t *testing.T) {
+		t.Parallel()
+		z := startZEO(t, "6", "", "")
+		zurl, app := z.url(""), z.application()
+		npz := filepath.Join(t.TempDir(), "many.npz")
+		var names []string
+		for i := range 251 {
+			names = append(names, fmt.Sprintf("m%03d", i))
+		}
+		writeNPZ(t, npz, names...)
+		must(t, "import", npz, zurl, "folder")
+		r := z.relay(once("vote", func() bool { must(t, "mv", zurl, "folder/m250", "folder/m252"); return true }), nil)
+		code, _, stderr := wcfs(t, "mv", z.url(r.socket), "folder/m249", "folder/m253")
+		require.Equal(t, 16, code, stderr)
+		requireNames(t, zurl, append(prefixed("folder/", names[:250]), "folder/m252")...)
+		_ = app
+	})
+}
+
+func prefixed(prefix string, names []string) (all []string) {
+	for _, name := range names {
+		all = append(all, prefix+name)
+	}
+	return all
+}
+
+// TestLostServersLeaveAllOrNothing, and it is told which.
+func TestLostServersLeaveAllOrNothing(t *testing.T) {
+	t.Parallel()
+	raw, data := rawFile(t, 5<<20)
+	for _, version := range []string{"5", "6"} {
+		for _, c := range []struct {
+			name    string
+			request string // that is cut off when it comes
+			reply   string // whose reply is cut off
+			kill    bool   // and the server killed
+			done    bool   // the transaction is there
+		}{
+			{"killed while it is sent", "storea", "", true, false},
+			{"lost while it is sent", "storea", "", false, false},
+			{"killed before the vote", "vote", "", true, false},
+			{"lost before the vote", "vote", "", false, false},
+			{"killed between vote and finish", "tpc_finish", "", true, false},
+			{"lost between vote and finish", "tpc_finish", "", false, false},
+			{"killed after finish", "", "tpc_finish", true, true},
+			{"lost after finish", "", "tpc_finish", false, true},
+		} {
+			t.Run(version+" "+c.name, func(t *testing.T) {
+				t.Parallel()
+				z := startZEO(t, version, "", "")
+				zurl := z.url("")
+				must(t, "import", raw, zurl, "a", "--raw")
+				cut := func() bool {
+					if c.kill {
+						z.kill()
+						z.start()
+					}
+					return false
+				}
+				asked := make(chan struct{})
+				request := once(c.request, cut)
+				if c.reply != "" {
+					request = once(c.reply, func() bool { close(asked); return true })
+				}
+				reply := once(".reply", cut)
+				r := z.relay(request, func(method string) bool {
+					select {
+					case <-asked:
+						return reply(method)
+					default:
+						return true
+					}
+				})
+				code, stdout, stderr := wcfs(t, "import", raw, z.url(r.socket), "a", "--raw", "--append", "--json")
+				got := []byte(must(t, "cat", zurl, "a"))
+				if !c.done {
+					require.Equal(t, 6, code, stdout+stderr)
+					require.Contains(t, stderr, "wcfs: append: ")
+					require.Contains(t, stderr, "the connection to the server was lost: ")
+					require.Contains(t, stderr, "; nothing was written; ")
+					require.True(t, bytes.Equal(data, got))
+					must(t, "import", raw, zurl, "a", "--raw", "--append") // nobody holds a lock
+					return
+				}
+				require.Zero(t, code, stderr)
+				var done imported
+				require.NoError(t, json.Unmarshal([]byte(stdout), &done))
+				require.Contains(t, must(t, "log", zurl), done.Tid+"  ")
+				require.True(t, bytes.Equal(append(data[:len(data):len(data)], data...), got))
+			})
+		}
+	}
+}
+
+// running is a wcfs that is under way.
+type running struct {
+	cmd    *exec.Cmd
+	stdout bytes.Buffer
+	stderr bytes.Buffer
+}
+
+// begin starts wcfs and does not wait for its end.
+func begin(t testing.TB, args ...string) *running {
+	t.Helper()
+	r := &running{cmd: exec.Command(binary, args...)}
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, start(r.cmd))
+	return r
+}
+
+// end waits for its end and returns its exit code.
+func (r *running) end() int {
+	timer := time.AfterFunc(2*patience, func() { _ = r.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = r.cmd.Wait()
+	return r.cmd.ProcessState.ExitCode()
+}
+
+// TestInterruptedImportIntoAServerLeavesNothing: while it sends, while it waits for the
+// commit of somebody else, and not a lock.
+func TestInterruptedImportIntoAServerLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"5", "6"} {
+		for _, method := range []string{"storea", "vote"} {
+			t.Run(version+method, func(t *testing.T) {
+				t.Parallel()
+				z := startZEO(t, version, "", "")
+				zurl, app := z.url(""), z.application()
+				raw, _ := rawFile(t, 30<<20)
+				must(t, "import", raw, zurl, "a", "--raw")
+				before := must(t, "log", zurl)
+				require.Equal(t, "held", app.do("hold"))
+				came, aborted := make(chan struct{}), make(chan struct{})
+				first, abort := once(method, func() bool { close(came); return true }), once("tpc_abort", func() bool { close(aborted); return true })
+				r := z.relay(func(m string) bool { return first(m) && abort(m) }, nil)
+				run := begin(t, "import", raw, z.url(r.socket), "b", "--raw")
+				<-came
+				require.NoError(t, run.cmd.Process.Signal(syscall.SIGINT))
+				require.Equal(t, 1, run.end())
+				require.Equal(t, "wcfs: import: interrupted; nothing was written\n", run.stderr.String())
+				<-aborted
+				require.Equal(t, before, must(t, "log", zurl))
+
+				// One that is not interrupted goes on when the other one is done.
+				came = make(chan struct{})
+				r = z.relay(once("vote", func() bool { close(came); return true }), nil)
+				run = begin(t, "import", raw, z.url(r.socket), "b", "--raw")
+				<-came
+				require.Equal(t, "released", app.do("release"))
+				require.Zero(t, run.end(), run.stderr.String())
+				requireNames(t, zurl, "a", "b")
+			})
+		}
+	}
+}
+
+// TestServerThatIsBusyForLongIsWaitedFor: it may be with the vote.
+func TestServerThatIsBusyForLongIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	z := startZEO(t, "6", "", "")
+	raw, _ := rawFile(t, 1<<20)
+	process := z.cmd.Process
+	for _, method := range []string{"vote", "tpc_finish"} {
+		stopped := make(chan struct{})
+		r := z.relay(once(method, func() bool { _ = process.Signal(syscall.SIGSTOP); close(stopped); return true }), nil)
+		run := begin(t, "import", raw, z.url(r.socket), method, "--raw")
+		<-stopped
+		time.Sleep(31 * time.Second) // longer than who only reads may wait
+		require.NoError(t, process.Signal(syscall.SIGCONT))
+		require.Zero(t, run.end(), run.stderr.String())
+	}
+	requireNames(t, z.url(""), "vote", "tpc_finish")
+}
+
+// TestImportIntoAServerTakesLittleMemory, however fast the data comes.
+func TestImportIntoAServerTakesLittleMemory(t *testing.T) {
+	t.Parallel()
+	z := startZEO(t, "6", "", "")
+	raw, data := rawFile(t, 100<<20)
+	var run *running
+	var status []byte
+	begun := make(chan struct{})
+	r := z.relay(once("tpc_finish", func() bool {
+		<-begun
+		status, _ = os.ReadFile(fmt.Sprintf("/proc/%d/status", run.cmd.Process.Pid))
+		return true
+	}), nil)
+	run = begin(t, "import", raw, z.url(r.socket), "a", "--raw")
+	close(begun)
+	require.Zero(t, run.end(), run.stderr.String())
+	_, peak, _ := strings.Cut(string(status), "\nVmHWM:")
+	kib, err := strconv.Atoi(strings.Fields(peak)[0])
+	require.NoError(t, err)
+	t.Logf("%d KiB", kib)
+	require.Less(t, kib, 80<<10)
+	cat := begin(t, "cat", z.url(""), "a")
+	require.Zero(t, cat.end(), cat.stderr.String())
+	require.True(t, bytes.Equal(data, cat.stdout.Bytes()))
+}
+
+// TestAppendsOfManyAreAllThereOnce: each is tried again until it is.
+func TestAppendsOfManyAreAllThereOnce(t *testing.T) {
+	t.Parallel()
+	const workers, rounds, size = 3, 4, 1000
+	z := startZEO(t, "6", "msgpack true", "")
+	zurl, dir := z.url(""), t.TempDir()
+	piece := func(worker, round int) []byte {
+		return bytes.Repeat([]byte{byte('a' + worker*rounds + round)}, size)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "empty"), []byte("0"), 0o600))
+	must(t, "import", filepath.Join(dir, "empty"), zurl, "a", "--raw")
+	var all sync.WaitGroup
+	for worker := range workers {
+		all.Go(func() {
+			for round := range rounds {
+				path := filepath.Join(dir, fmt.Sprint(worker, round))
+				if err := os.WriteFile(path, piece(worker, round), 0o600); err != nil {
+					t.Error(err)
+				}
+				for code := 16; code == 16; {
+					var stderr string
+					code, _, stderr = wcfs(t, "import", path, zurl, "a", "--raw", "--append")
+					if code != 0 && code != 16 {
+						t.Errorf("exit code %d: %s", code, stderr)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	got := must(t, "cat", zurl, "a")[1:]
+	require.Len(t, got, workers*rounds*size)
+	seen := make(map[string]bool)
+	for i := 0; i < len(got); i += size {
+		require.False(t, seen[got[i:i+size]])
+		seen[got[i:i+size]] = true
+	}
+	for worker := range workers {
+		for round := range rounds {
+			require.True(t, seen[string(piece(worker, round))])
+		}
+	}
+}
