@@ -72,8 +72,8 @@ func sharedWith(t *testing.T, gid int) (s *Server, f *LiveFile) {
 	l := NewLive(t)
 	f = l.NewFile(4096)
 	f.Commit(Blocks{0: "a1", 1: "b1"})
-	require.NoError(t, os.Chown(l.Path, 0, gid))
-	require.NoError(t, os.Chmod(l.Path, 0o640))
+	require.NoError(t, os.Chown(l.File(), 0, gid))
+	require.NoError(t, os.Chmod(l.File(), 0o640))
 	s = l.Start("--allow-other", "-pintimeout", "10s")
 	letPass(t, s.Dir)
 	return s, f

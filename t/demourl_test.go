@@ -32,7 +32,7 @@ func NewOver(l *Live) *Over {
 	l.t.Helper()
 	dir := l.t.TempDir()
 	o := &Over{l: l, Base: filepath.Join(dir, "base.fs"), Delta: filepath.Join(dir, "delta.fs"), last: l.Head()}
-	copyFile(l.t, l.Path, o.Base)
+	copyFile(l.t, l.File(), o.Base)
 	o.delta = storagetest.NewFSWriter(o.Delta)
 	l.t.Cleanup(o.delta.Close)
 	o.ZURL = "demo:(file://" + o.Base + ")/(file://" + o.Delta + ")"
@@ -43,7 +43,7 @@ func NewOver(l *Live) *Over {
 // what they were in the base, there are only deletions, as an undo leaves them.
 func (o *Over) Copy(undone ...zodb.Oid) zodb.Tid {
 	o.l.t.Helper()
-	u, err := storage.ParseURL("file://" + o.l.Path)
+	u, err := storage.ParseURL("file://" + o.l.File())
 	require.NoError(o.l.t, err)
 	ctx := context.Background()
 	live, head, err := fs1.Open(ctx, u, storage.Options{})
@@ -125,9 +125,9 @@ func TestCommandsSeeADatabaseOverAnotherOneAsOneFile(t *testing.T) {
 	dir := t.TempDir()
 	array := filepath.Join(dir, "array.raw")
 	require.NoError(t, os.WriteFile(array, []byte(strings.Repeat("numbers!", 4000)), 0o644))
-	l := &Live{t: t, Path: filepath.Join(dir, "Data.fs")}
+	l := &Live{t: t, ZURL: "file://" + filepath.Join(dir, "Data.fs")}
 	imports := func(name string, options ...string) zodb.Tid {
-		done := importJSON(t, append([]string{array, l.Path, name, "--dtype", "<f8"}, options...)...)
+		done := importJSON(t, append([]string{array, l.File(), name, "--dtype", "<f8"}, options...)...)
 		id, _ := storage.ParseID(done.Tid)
 		return zodb.Tid(id)
 	}
@@ -147,7 +147,7 @@ func TestCommandsSeeADatabaseOverAnotherOneAsOneFile(t *testing.T) {
 			code, out, words := wcfs(t, slices.Concat(args[:slices.Index(args, "DB")], []string{database}, args[slices.Index(args, "DB")+1:])...)
 			return code, strings.ReplaceAll(out+words, database, "DB")
 		}
-		wantCode, want := run(l.Path)
+		wantCode, want := run(l.File())
 		code, out := run(o.ZURL)
 		require.Zero(t, wantCode, want)
 		require.Equal(t, want, out, "%s", args)

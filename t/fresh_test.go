@@ -50,7 +50,7 @@ func (c freshness) run(t *testing.T, env []string) {
 		v.base += 1 << 8
 	}
 	commit(1)
-	s := Launch(t, Config{Options: []string{"-debug"}, ZURL: "file://" + l.Path, Env: env})
+	s := Launch(t, Config{Options: []string{"-debug"}, ZURL: l.ZURL, Env: env})
 	var helpers []*Helper
 	for _, how := range c.how {
 		h := StartHelper(t, "fresh", how, s.Path("head/at"), f.Path(s, "head"), fmt.Sprint(c.blksize),

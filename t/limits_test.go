@@ -41,7 +41,7 @@ func TestLinksAreBoundedByDescriptors(t *testing.T) {
 	const files = 160 // half of them for links, a quarter of those for one process
 	l := NewLive(t)
 	sc := &scene{t: t, l: l, f: l.NewFile(64 << 10)}
-	sc.s = Launch(t, Config{ZURL: "file://" + l.Path, Under: []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files)}})
+	sc.s = Launch(t, Config{ZURL: l.ZURL, Under: []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files)}})
 	sc.at = append(sc.at, l.Head())
 	at1 := sc.commit(0, 1)
 	var hogs []*Helper

@@ -2,6 +2,7 @@ package t
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 	"github.com/wcfs/wcfs/internal/bigfile"
 	"github.com/wcfs/wcfs/internal/btree"
 	"github.com/wcfs/wcfs/internal/record"
+	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/storage/zeo"
 	"github.com/wcfs/wcfs/internal/zwrite"
 )
 
@@ -23,8 +26,8 @@ import (
 // model of what every object was at every transaction.
 type Live struct {
 	t    testing.TB
-	DB   *zwrite.DB
-	Path string
+	DB   zwrite.Store
+	ZURL string
 	Tids []zodb.Tid // of all transactions
 
 	objects map[zodb.Oid][]liveRev
@@ -46,25 +49,65 @@ type (
 	liveBlk   string // without the zeros at its end
 )
 
+// liveOn says where databases are that are written to while they are served: the tests
+// that make no difference between them hold for each.
+var liveOn = flag.String("on", "file", "where live databases are: in a file, or behind a server of zeo")
+
 // NewLive makes an empty database. It is not synced to disk: that would only
 // take time.
 func NewLive(t testing.TB) *Live {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "live.fs")
-	db, err := zwrite.Create(context.Background(), path, zwrite.Options{NoSync: true})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	l := &Live{t: t, DB: db, Path: path, objects: make(map[zodb.Oid][]liveRev)}
+	l := &Live{t: t, objects: make(map[zodb.Oid][]liveRev)}
+	switch *liveOn {
+	case "file":
+		l.inFile()
+	case "zeo":
+		l.onServer()
+	default:
+		t.Fatalf("-on %s: it is file or zeo", *liveOn)
+	}
 	l.Commit(func(tx *LiveTx) {
 		tx.txn.Store(zwrite.RootOid, []byte("\x80\x03cpersistent.mapping\nPersistentMapping\n.\x80\x03}."))
 	})
 	return l
 }
 
+func (l *Live) inFile() {
+	l.t.Helper()
+	path := filepath.Join(l.t.TempDir(), "live.fs")
+	db, err := zwrite.Create(context.Background(), path, zwrite.Options{NoSync: true})
+	require.NoError(l.t, err)
+	l.t.Cleanup(func() { require.NoError(l.t, db.Close()) })
+	l.DB, l.ZURL = db, "file://"+path
+}
+
+func (l *Live) onServer() {
+	l.t.Helper()
+	l.ZURL = startZEO(l.t, "6", "msgpack true", "").url("")
+	u, err := storage.ParseURL(l.ZURL)
+	require.NoError(l.t, err)
+	cfg, err := zeo.ParseForWriting(u)
+	require.NoError(l.t, err)
+	db, err := zwrite.Connect(context.Background(), zeo.DialWriter(cfg), zwrite.ClientOptions{})
+	require.NoError(l.t, err)
+	l.t.Cleanup(func() { require.NoError(l.t, db.Close()) })
+	l.DB = db
+}
+
+// File returns the path of the database. The test is about files.
+func (l *Live) File() string {
+	l.t.Helper()
+	path, ok := strings.CutPrefix(l.ZURL, "file://")
+	if !ok {
+		l.t.Skip("this is about a file")
+	}
+	return path
+}
+
 // Start serves the database, with .wcfs/debug/.
 func (l *Live) Start(options ...string) *Server {
 	l.t.Helper()
-	return StartOn(l.t, l.Path, append([]string{"-debug"}, options...)...)
+	return Launch(l.t, Config{Options: append([]string{"-debug"}, options...), ZURL: l.ZURL})
 }
 
 // Head returns the last transaction.
@@ -105,6 +148,9 @@ func (l *Live) Commit(change func(tx *LiveTx)) zodb.Tid {
 // CommitAs is Commit with a given tid, which is made from the clock if it is 0.
 func (l *Live) CommitAs(tid zodb.Tid, change func(tx *LiveTx)) zodb.Tid {
 	l.t.Helper()
+	if tid != 0 {
+		l.File() // servers choose tids
+	}
 	txn, err := l.DB.Begin(context.Background(), zwrite.Meta{Tid: tid})
 	require.NoError(l.t, err)
 	defer txn.Abort()

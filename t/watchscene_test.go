@@ -48,7 +48,7 @@ func (l *Live) serve(procs int, options ...string) *Server {
 	if procs > 0 {
 		env = append(env, fmt.Sprintf("GOMAXPROCS=%d", procs))
 	}
-	return Launch(l.t, Config{Options: options, ZURL: "file://" + l.Path, Env: env})
+	return Launch(l.t, Config{Options: options, ZURL: l.ZURL, Env: env})
 }
 
 // forAllProcs runs a test with servers of 1 and 2 threads for Go code, and of as
