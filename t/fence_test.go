@@ -223,7 +223,7 @@ func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 			for i := len(broken) / 2; i < len(broken); i++ {
 				broken[i] = byte(rnd.IntN(256))
 			}
-			tx.txn.Store(oid, append(broken, 0xff))
+			tx.store(oid, append(broken, 0xff))
 		})
 		s.WaitAt(bad)
 		eio := 0
@@ -251,7 +251,7 @@ func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 		// Later commits to others and to the same file are followed.
 		s.WaitAt(other.Commit(Blocks{0: "o" + c.what}))
 		require.Equal(t, "o"+c.what, mo.Block(0))
-		mended := l.Commit(func(tx *LiveTx) { tx.txn.Store(oid, good) })
+		mended := l.Commit(func(tx *LiveTx) { tx.store(oid, good) })
 		s.WaitAt(mended)
 		f.CheckFd(fd, mended)
 		f.Check(s, "head", mended)

@@ -168,6 +168,19 @@ func (l *Live) CommitAs(tid zodb.Tid, change func(tx *LiveTx)) zodb.Tid {
 	return tid
 }
 
+// store stores a record, whatever it was before.
+func (tx *LiveTx) store(oid zodb.Oid, data []byte) {
+	tx.load(oid)
+	tx.txn.Store(oid, data)
+}
+
+// load loads an object if it exists.
+func (tx *LiveTx) load(oid zodb.Oid) {
+	if _, _, err := tx.txn.Load(oid); err != nil && !storage.IsNoData(err) {
+		require.NoError(tx.l.t, err)
+	}
+}
+
 // object returns an object as the transaction sees it.
 func (tx *LiveTx) object(oid zodb.Oid) any {
 	if value, ok := tx.changes[oid]; ok {
@@ -201,12 +214,13 @@ func (tx *LiveTx) NewTable() zodb.Oid {
 
 // SetFile stores the ZBigFile object.
 func (tx *LiveTx) SetFile(f *LiveFile, blksize int64, table zodb.Oid) {
-	tx.txn.Store(f.Oid, bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: table}))
+	tx.store(f.Oid, bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: table}))
 	tx.changes[f.Oid] = liveFile{blksize, table}
 }
 
 // DeleteFile deletes the ZBigFile object.
 func (tx *LiveTx) DeleteFile(f *LiveFile) {
+	tx.load(f.Oid)
 	tx.txn.Delete(f.Oid)
 	tx.changes[f.Oid] = nil
 }
@@ -242,7 +256,7 @@ func (tx *LiveTx) Write(f *LiveFile, blk int64, data string) {
 		zblk = tx.txn.New()
 		tx.Link(f, blk, zblk)
 	}
-	tx.txn.Store(zblk, bigfile.EncodeBlock([]byte(data)))
+	tx.store(zblk, bigfile.EncodeBlock([]byte(data)))
 	tx.changes[zblk] = liveBlk(strings.TrimRight(data, "\x00"))
 }
 

@@ -141,7 +141,8 @@ func (t *Txn) New() zodb.Oid {
 	return oid
 }
 
-// Store makes data the record of the object, which need not exist. data must
+// Store makes data the record of the object, which need not exist. On a server one that
+// does must have been loaded: else it counts as changed by somebody else. data must
 // not be empty, and not be modified after that. If the application has Python 2 what
 // a record.Encoder made is pickled anew for it. Errors are told by Commit.
 func (t *Txn) Store(oid zodb.Oid, data []byte) {
