@@ -64,7 +64,7 @@ func dialOne(ctx context.Context, cfg *Config, addr Addr, commits remote.Commits
 	if err != nil {
 		return nil, 0, err
 	}
-	s := newSession(conn, raw, c, cfg.MaxMessage, commits)
+	s := newSession(conn, raw, c, cfg, commits)
 	last, err = s.register(ctx, cfg)
 	if err != nil {
 		s.Close()

@@ -140,9 +140,10 @@ func ignore(zodb.Tid, []zodb.Oid) {}
 
 // writer is an application that commits to a server.
 type writer struct {
-	t   testing.TB
-	in  *json.Encoder
-	out *bufio.Scanner
+	t       testing.TB
+	process *process
+	in      *json.Encoder
+	out     *bufio.Scanner
 }
 
 func (s *server) writer() *writer {
@@ -162,7 +163,7 @@ func (s *server) writer() *writer {
 		}
 		process.kill()
 	})
-	w := &writer{s.t, json.NewEncoder(conn), bufio.NewScanner(conn)}
+	w := &writer{s.t, process, json.NewEncoder(conn), bufio.NewScanner(conn)}
 	w.online(s)
 	return w
 }

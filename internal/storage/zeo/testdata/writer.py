@@ -5,6 +5,7 @@ commit to: a server, or, while that is down, its file.
 """
 import base64
 import json
+import time
 
 from ZEO.ClientStorage import ClientStorage
 from ZODB.Connection import TransactionMetaData
@@ -62,7 +63,10 @@ class Writer:
         return oid
 
     def pack(self, cmd):
-        self.storage.pack(None, referencesf)
+        if isinstance(self.storage, FileStorage):
+            self.storage.pack(time.time(), referencesf, gc=False)
+        else:
+            self.storage.pack()
 
 
 def bytes_of(cmd, name):
