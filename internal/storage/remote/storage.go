@@ -76,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (_ *Storage, at0 zodb.Tid, err error)
 		s.cancel()
 		return nil, 0, err
 	}
-	s.head, s.conn = c.last, c
+	s.head, s.conn, v.solid = c.last, c, c.last
 	s.running.Go(func() { v.run(c) })
 	return s, c.last, nil
 }
