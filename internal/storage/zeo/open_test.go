@@ -55,14 +55,14 @@ func TestOpenTellsWhatIsWrong(t *testing.T) {
 		{webHost, "?ssl=1", storage.NotADatabase, "what answers at HOST is a web server (HTTP), no ZEO server; correct the port"},
 		{garbage, "", storage.NotADatabase, "what answers at HOST is no ZEO server: it begins with \"garb\"; correct the address or the port"},
 		{garbage, "?ssl=1", storage.NotADatabase, "what answers at HOST does not encrypt: it begins with \"garba\"; correct the address or the port, or leave out the options that begin with ssl"},
-		{silent, "", storage.Unreachable, "HOST accepts connections but says nothing for 200ms, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
-		{silent, "?ssl=1", storage.Unreachable, "HOST accepts connections but says nothing for 200ms, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
+		{silent, "", storage.Unreachable, "HOST accepts connections but says nothing for 1s, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
+		{silent, "?ssl=1", storage.Unreachable, "HOST accepts connections but says nothing for 1s, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
 		{nobody, "?" + secret, storage.Unreachable, "nobody listens at HOST; start the ZEO server there, or correct the address"},
 		{silent, "?" + secret, storage.BadURL, "the certificates to trust (ssl_ca) cannot be read: no such file or directory; correct the option, or the file"},
 	} {
 		t.Run(tt.text+tt.options, func(t *testing.T) {
 			t.Parallel()
-			options := tt.options + map[bool]string{true: "?", false: "&"}[tt.options == ""] + "connect_timeout=0.2"
+			options := tt.options + map[bool]string{true: "?", false: "&"}[tt.options == ""] + "connect_timeout=1"
 			_, _, err := Open(context.Background(), urlOf(t, "zeo://"+tt.host+options), storage.Options{})
 			requireOpenError(t, err, tt.reason, "")
 			require.EqualError(t, err, "open zeo://"+tt.host+": "+strings.ReplaceAll(tt.text, "HOST", tt.host))
