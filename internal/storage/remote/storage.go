@@ -214,8 +214,8 @@ func (s *Storage) regain() (took time.Duration, outage bool) {
 func (s *Storage) giveUp(why *storage.DownError) {
 	s.lose(why)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.down = why
+	s.queue.End(why) // before anybody knows, who may Close
 	s.signal()
-	s.mu.Unlock()
-	s.queue.End(why)
 }
