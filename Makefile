@@ -38,7 +38,7 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh go
 	@t/setup.sh
 
-test: testsetup build bin/venv lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
+test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 15000
@@ -58,6 +58,11 @@ soak: testsetup bin/venv ## run the random tests for long: first real clients an
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
 	@t/setup.sh python
 	@t/witness/venv.sh $@
+	@touch $@
+
+bin/venv-zeo%: internal/storage/zeo/testdata/requirements-%.txt internal/storage/zeo/testdata/venv.sh # the Pythons of storage/zeo
+	@t/setup.sh python
+	@internal/storage/zeo/testdata/venv.sh $@ $<
 	@touch $@
 
 lint: ## what must hold of every file

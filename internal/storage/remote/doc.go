@@ -21,10 +21,13 @@
 //
 // A session is used for nothing until it is known to be of the same history:
 //
-//   - Its last transaction must not be below head (WentBackError).
-//   - It must have the transaction of head. A pack may have removed that; then some of
-//     the records that were seen must be there as they were, and none may be another
-//     (AnotherDatabaseError). A record that is not there says nothing.
+//   - Its last transaction must not be below the last one that changed anything
+//     (WentBackError). Head may be above: a FileStorage that was killed while it wrote a
+//     transaction names that one as its last until it is opened once more.
+//   - It must have that transaction, and up to head nothing else, now and later. A pack may
+//     have removed it; then some of the records that were seen must be there as they were,
+//     and none may be another (AnotherDatabaseError). A record that is not there says
+//     nothing.
 //
 // These end the storage, and so does a server that is asked three times what was missed
 // and cannot tell (HistoryLostError): the stream never goes on over a gap.

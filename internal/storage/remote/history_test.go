@@ -26,6 +26,52 @@ func history(more ...storagetest.Txn) *storagetest.Model {
 	return db
 }
 
+// A FileStorage that was killed while it wrote a transaction names that one as its last,
+// until it is opened the next time, though it has cut it off.
+func TestTransactionsThatChangedNothingMayBeLost(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.open()
+		r.sv.replace(history(), 30)
+		r.comeBack()
+		r.wantEvents("30:[]")
+		r.sv.replace(history(), 20)
+		r.comeBack()
+		if reach, head := r.s.Reach(), r.s.Head(); !reach.Up || head != 30 {
+			r.Fatalf("head %s, %+v", head, reach)
+		}
+		r.sv.commit(40, 1)
+		synctest.Wait()
+		r.wantEvents("40:[1]")
+	})
+}
+
+// Nothing may take the place of what was lost: that view was served.
+func TestNothingTakesThePlaceOfWhatWasLost(t *testing.T) {
+	for name, commit := range map[string]func(r *rig){
+		"meanwhile": func(r *rig) { r.sv.replace(history(writes(25, 1)), 25); r.comeBack() },
+		"and more":  func(r *rig) { r.sv.replace(history(writes(25, 1), writes(40, 2)), 40); r.comeBack() },
+		"later": func(r *rig) {
+			r.sv.replace(history(), 20)
+			r.comeBack()
+			r.sv.commit(25, 1)
+			synctest.Wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(r *rig) {
+				r.open()
+				r.sv.replace(history(), 30)
+				r.comeBack()
+				r.wantEvents("30:[]")
+				commit(r)
+				if why := wantDown[*storage.AnotherDatabaseError](r); why.Head != 30 {
+					r.Errorf("%+v", why)
+				}
+			})
+		})
+	}
+}
+
 func TestDatabaseThatWentBackIsRefused(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.open()

@@ -216,6 +216,12 @@ func (m *model) finish() {
 	if m.replaces == 0 || m.s.Head() < 5 {
 		return
 	}
+	// What has changed nothing may be lost.
+	for m.replaces == 1 && len(m.full.Txns[len(m.full.Txns)-1].Records) == 0 {
+		m.commit(m.rnd)
+	}
+	for m.sync() && m.s.Head() < m.full.Head() {
+	}
 	db := storagetest.NewModel()
 	for _, t := range m.full.Txns[:len(m.full.Txns)-1] {
 		if m.replaces == 2 { // its tids and its records are others

@@ -15,7 +15,7 @@ import (
 // resume goes on with c where the session before it ended.
 func (v *supervisor) resume(c *conn) error {
 	head := v.Head()
-	if c.last < head {
+	if c.last < v.solid {
 		return v.down(&storage.WentBackError{Head: head, Last: c.last})
 	}
 	// A database that ends with the transaction of head has it.
@@ -39,12 +39,26 @@ func (v *supervisor) resume(c *conn) error {
 	return nil
 }
 
-// checkHistory finds out whether the database has the history that was served.
+// checkHistory finds out whether the database has the history that was served: the last
+// transaction that changed anything, and none since then that did.
 func (v *supervisor) checkHistory(c *conn, head zodb.Tid) error {
 	found := false
-	err := v.transactions(c, head, head, func(*storage.Txn) { found = true })
-	if err != nil || found {
+	var other zodb.Tid
+	err := v.transactions(c, v.solid, head, func(t *storage.Txn) {
+		switch {
+		case t.Tid == v.solid:
+			found = true
+		case len(t.Oids) > 0 && other == 0:
+			other = t.Tid
+		}
+	})
+	switch {
+	case err != nil:
 		return err
+	case other != 0:
+		return v.down(&storage.AnotherDatabaseError{Head: head, Why: fmt.Sprintf("it has a transaction @%s, which was not there", other)})
+	case found || v.solid == 0:
+		return nil
 	}
 	return v.checkRecords(c, head)
 }
@@ -83,7 +97,7 @@ func (v *supervisor) checkRecords(c *conn, head zodb.Tid) error {
 
 // catchUp publishes what is missing up to where the session began.
 func (v *supervisor) catchUp(c *conn, head zodb.Tid) error {
-	if c.last == head {
+	if c.last <= head {
 		return nil
 	}
 	err := v.transactions(c, head+1, c.last, func(t *storage.Txn) {
@@ -109,7 +123,11 @@ func (v *supervisor) deliver(c *conn) error {
 			return err
 		}
 		for _, t := range commits {
-			if t.tid <= v.Head() {
+			switch head := v.Head(); {
+			case t.tid > head:
+			case t.tid > c.last: // it is new, and not what was served as of then
+				return v.down(&storage.AnotherDatabaseError{Head: head, Why: fmt.Sprintf("it has a new transaction @%s before that", t.tid)})
+			default:
 				continue
 			}
 			if len(t.oids) == 0 {

@@ -76,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (_ *Storage, at0 zodb.Tid, err error)
 		s.cancel()
 		return nil, 0, err
 	}
-	s.head, s.conn = c.last, c
+	s.head, s.conn, v.solid = c.last, c, c.last
 	s.running.Go(func() { v.run(c) })
 	return s, c.last, nil
 }
@@ -214,8 +214,8 @@ func (s *Storage) regain() (took time.Duration, outage bool) {
 func (s *Storage) giveUp(why *storage.DownError) {
 	s.lose(why)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.down = why
+	s.queue.End(why) // before anybody knows, who may Close
 	s.signal()
-	s.mu.Unlock()
-	s.queue.End(why)
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
 	"github.com/wcfs/wcfs/internal/storage"
 )
 
@@ -24,6 +26,7 @@ const (
 type supervisor struct {
 	*Storage
 	dialed  time.Time // when the last attempt to connect began
+	solid   zodb.Tid  // last transaction that is known to have changed anything, or at0
 	missed  int       // transactions published in this outage
 	refused int       // sessions in a row that lived and could not tell transactions
 }
@@ -56,6 +59,14 @@ const maxWait = 100 * 365 * 24 * time.Hour
 func isUnreachable(err error) bool {
 	var openErr *storage.OpenError
 	return errors.As(err, &openErr) && openErr.Reason == storage.Unreachable
+}
+
+// publish makes a transaction visible. oids belongs to it.
+func (v *supervisor) publish(tid zodb.Tid, oids []zodb.Oid) {
+	if len(oids) > 0 {
+		v.solid = tid
+	}
+	v.Storage.publish(tid, oids)
 }
 
 // run serves c and then what it connects to, until Close or until the storage is down.

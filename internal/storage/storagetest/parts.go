@@ -194,7 +194,7 @@ func testEventThenLoad(t *testing.T, b *bench) {
 
 func testSlowConsumer(t *testing.T, b *bench) {
 	stor, at0 := b.open()
-	for range 20 {
+	for range 10 {
 		b.commitRandom(50)
 		if head, err := stor.Sync(b.ctx); err != nil || head != b.model.Head() {
 			t.Fatalf("sync: %s, %v; want %s", head, err, b.model.Head())
@@ -245,12 +245,16 @@ func testIterate(t *testing.T, b *bench) {
 		t.Skip("cannot iterate")
 	}
 	views := b.model.views()
+	told := b.Extension
+	if told == nil {
+		told = func(ext []byte) []byte { return ext }
+	}
 	for range 200 {
 		tidMin, tidMax := views[b.rnd.IntN(len(views))], views[b.rnd.IntN(len(views))]
 		var want, got []string
 		for _, t := range b.model.Txns {
 			if tidMin <= t.Tid && t.Tid <= tidMax {
-				want = append(want, fmt.Sprintf("%s %q %q %q %v", t.Tid, t.User, t.Description, t.Extension, t.Oids()))
+				want = append(want, fmt.Sprintf("%s %q %q %q %v", t.Tid, t.User, t.Description, told(t.Extension), t.Oids()))
 			}
 		}
 		err := it.Iterate(b.ctx, tidMin, tidMax, func(t *storage.Txn) error {

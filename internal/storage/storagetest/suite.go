@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/storage"
@@ -28,6 +30,10 @@ type Fixture struct {
 
 	// Shows returns what is seen of a transaction that is committed as t, nil: just that.
 	Shows func(t Txn) Txn
+
+	// Extension is what iteration tells of the Extension of a transaction, nil: the same.
+	// There are protocols that hand over not the pickle but what is in it.
+	Extension func(ext []byte) []byte
 }
 
 // Run runs the suite. The names of the tests are the promises.
@@ -51,7 +57,7 @@ func Run(t *testing.T, newFixture func(t testing.TB) Fixture) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			defer cancel()
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
@@ -164,11 +170,16 @@ func LoadChecked(ctx context.Context, stor storage.Loader, m *Model, xid zodb.Xi
 
 // views returns all views at which something may be different.
 func (m *Model) views() []zodb.Tid {
-	views := []zodb.Tid{0, 1, m.Head() + 1, zodb.TidMax, zodb.InvalidTid}
+	views := m.bounds()
 	for _, t := range m.Txns {
 		views = append(views, t.Tid-1, t.Tid, t.Tid+1)
 	}
 	return views
+}
+
+// bounds returns the views where there may be something special.
+func (m *Model) bounds() []zodb.Tid {
+	return []zodb.Tid{0, 1, m.Head() + 1, zodb.TidMax, zodb.InvalidTid}
 }
 
 // unknownOids are never in a generated history.
@@ -186,15 +197,33 @@ func (b *bench) checkSample(stor storage.Storage) {
 	}
 }
 
-// checkMatrix checks every object, and some that never were, at every view.
+// checkMatrix checks every object, and some that never were, at every transaction and at
+// the bounds; and what a transaction changes right before and behind it, too. Loads are
+// many at a time, since each may take a way to a server and back.
 func (b *bench) checkMatrix(stor storage.Storage) {
 	b.Helper()
-	oids := append(b.model.Oids(), unknownOids...)
-	for _, at := range b.model.views() {
-		for _, oid := range oids {
-			if err := CheckLoad(b.ctx, stor, b.model, zodb.Xid{At: at, Oid: oid}); err != nil {
-				b.Fatal(err)
+	var g errgroup.Group
+	g.SetLimit(16)
+	check := func(at zodb.Tid, oids []zodb.Oid) {
+		g.Go(func() error {
+			for _, oid := range oids {
+				if err := CheckLoad(b.ctx, stor, b.model, zodb.Xid{At: at, Oid: oid}); err != nil {
+					return err
+				}
 			}
-		}
+			return nil
+		})
+	}
+	all := append(b.model.Oids(), unknownOids...)
+	for _, at := range b.model.bounds() {
+		check(at, all)
+	}
+	for _, t := range b.model.Txns {
+		check(t.Tid-1, t.Oids())
+		check(t.Tid, all)
+		check(t.Tid+1, t.Oids())
+	}
+	if err := g.Wait(); err != nil {
+		b.Fatal(err)
 	}
 }

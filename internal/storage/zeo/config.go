@@ -38,6 +38,8 @@ type Config struct {
 
 	// MaxMessage is how big a message may be, in bytes.
 	MaxMessage int64
+
+	tick time.Duration // of the watchdog, 0: the usual one
 }
 
 // Addr is an address as package net has it: network tcp or unix.

@@ -76,7 +76,7 @@ func dialOne(ctx context.Context, cfg *Config, addr Addr, commits remote.Commits
 	if err != nil {
 		return nil, 0, err
 	}
-	s := newSession(conn, raw, c, cfg.MaxMessage, commits)
+	s := newSession(conn, raw, c, cfg, commits)
 	last, err = s.register(ctx, cfg, true)
 	if err != nil {
 		s.Close()
@@ -89,19 +89,20 @@ func dialOne(ctx context.Context, cfg *Config, addr Addr, commits remote.Commits
 func greet(ctx context.Context, cfg *Config, addr Addr) (conn, raw net.Conn, c codec, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, errSilent)
 	defer cancel()
-	raw, err = connect(ctx, addr)
+	// The result raw is no name for it: what sets the deadline may come after the return.
+	dialed, err := connect(ctx, addr)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
-	conn, c, err = talk(ctx, cfg, addr, raw)
+	stop := context.AfterFunc(ctx, func() { dialed.SetDeadline(time.Unix(1, 0)) })
+	conn, c, err = talk(ctx, cfg, addr, dialed)
 	if !stop() && err == nil { // the deadline stays, or is about to be set
 		err = context.Cause(ctx)
 	}
 	if err == nil {
-		return conn, raw, c, nil
+		return conn, dialed, c, nil
 	}
-	raw.Close()
+	dialed.Close()
 	if ctx.Err() != nil { // the error is only that of the deadline
 		err = context.Cause(ctx)
 	}

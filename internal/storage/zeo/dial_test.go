@@ -134,6 +134,21 @@ func TestAddressesAreTriedInTurn(t *testing.T) {
 	require.ErrorContains(t, err, "there is no socket")
 }
 
+// What a server says may come in the very moment in which its time is over.
+func TestAnswersAtTheDeadline(t *testing.T) {
+	addr := listen(t, func(conn net.Conn) {
+		time.Sleep(time.Millisecond)
+		_, _ = io.WriteString(conn, "garbage")
+	})
+	cfg := quick(addr)
+	cfg.TLS = &TLS{AnyName: true} // nobody looks then what a silent server may be
+	for i := range 1000 {
+		cfg.ConnectTimeout = time.Millisecond + time.Duration(i%100)*5*time.Microsecond
+		_, _, err := Dial(cfg)(t.Context(), ignore)
+		require.Error(t, err)
+	}
+}
+
 func TestDialEndsWithItsContext(t *testing.T) {
 	for name, script := range map[string]func(net.Conn){"at hello": says(""), "at register": says(frame("Z5"))} {
 		t.Run(name, func(t *testing.T) {

@@ -34,7 +34,7 @@ func eachCodec(t *testing.T, test func(t *testing.T, c codec)) {
 // newFake returns a session and the server's end of it.
 func newFake(t testing.TB, c codec, told told) (*session, *fake) {
 	ours, theirs := net.Pipe()
-	s := newSession(ours, ours, c, 1<<20, told.put)
+	s := newSession(ours, ours, c, &Config{MaxMessage: 1 << 20}, told.put)
 	t.Cleanup(func() {
 		require.NoError(t, s.Close())
 		theirs.Close()

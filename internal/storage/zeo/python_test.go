@@ -5,11 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,47 +21,25 @@ import (
 	"github.com/wcfs/wcfs/internal/storage/storagetest"
 )
 
-// pythons are the Pythons with ZEO, by its version. They are made when needed.
-type pythons struct {
-	mu  sync.Mutex
-	dir map[string]string
-}
-
-var made = pythons{dir: make(map[string]string)}
-
-// python returns the Python with a version of ZEO.
-func python(t testing.TB, version string) string {
-	made.mu.Lock()
-	defer made.mu.Unlock()
-	if made.dir[version] == "" {
-		if _, err := exec.LookPath("python3"); err != nil {
-			t.Skip("there is no python3, which the real ZEO server needs; on Debian: sudo apt-get install python3-venv")
-		}
-		dir, err := filepath.Abs("../../../bin/venv-zeo" + version)
-		require.NoError(t, err)
-		out, err := exec.Command("testdata/venv.sh", dir, "testdata/requirements-"+version+".txt").CombinedOutput()
-		require.NoError(t, err, "make a Python with ZEO %s: %s", version, out)
-		made.dir[version] = dir
-	}
-	return filepath.Join(made.dir[version], "bin/python")
-}
-
 // server is a real ZEO server.
 type server struct {
 	t      testing.TB
-	python string
+	python *host
 	dir    string
 	conf   string // of its <zeo> section
 	addr   Addr
 	tls    *TLS // how to connect
-	cmd    *exec.Cmd
+	run    *process
 }
 
 // eachServer runs a test with every real server and encoding.
 func eachServer(t *testing.T, test func(t *testing.T, s *server)) {
 	for _, version := range []string{"5", "6"} {
 		for _, encoding := range []string{"Z", "M"} {
-			t.Run(version+encoding, func(t *testing.T) { test(t, newServer(t, version, encoding, "")) })
+			t.Run(version+encoding, func(t *testing.T) {
+				t.Parallel() // much of it is waiting
+				test(t, newServer(t, version, encoding, ""))
+			})
 		}
 	}
 }
@@ -92,35 +68,39 @@ func (s *server) start() {
 	conf := filepath.Join(s.dir, "conf")
 	text := fmt.Sprintf("<zeo>\n%s\n</zeo>\n<filestorage 1>\npath %s/data.fs\npack-gc false\n</filestorage>\n", s.conf, s.dir)
 	require.NoError(s.t, os.WriteFile(conf, []byte(text), 0o666))
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
-	require.NoError(s.t, err)
-	defer log.Close()
-	s.cmd = exec.Command(s.python, "-m", "ZEO.runzeo", "-C", conf)
-	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // should the test be ended
-	require.NoError(s.t, s.cmd.Start())
+	s.run = s.python.run(s.t, map[string]string{"server": conf, "log": filepath.Join(s.dir, "log")})
 	require.Eventually(s.t, func() bool {
 		c, _, err := Dial(s.config())(context.Background(), ignore)
 		if err == nil {
 			c.Close()
 		}
 		return err == nil
-	}, time.Minute, 20*time.Millisecond, "the server does not start")
+	}, time.Minute, 5*time.Millisecond, "the server does not start")
 }
 
 func (s *server) kill() {
-	if s.cmd == nil || s.cmd.Process == nil {
+	if s.run == nil {
 		return
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	s.run.kill()
+	s.run = nil
 	os.Remove(s.addr.Address)
 }
 
-func (s *server) signal(sig syscall.Signal) { require.NoError(s.t, s.cmd.Process.Signal(sig)) }
+func (s *server) signal(sig syscall.Signal) { s.run.signal(sig) }
+
+// file is the database.
+func (s *server) file() string { return filepath.Join(s.dir, "data.fs") }
 
 func (s *server) config() Config {
 	return Config{Addrs: []Addr{s.addr}, Storage: "1", TLS: s.tls, ConnectTimeout: 30 * time.Second, MaxMessage: DefaultMaxMessage}
+}
+
+// url names the database as a user does.
+func (s *server) url(t testing.TB) storage.URL {
+	u, err := storage.ParseURL("zeo://localhost/?unix=" + s.addr.Address)
+	require.NoError(t, err)
+	return u
 }
 
 // commit is one that was told.
@@ -160,48 +140,64 @@ func ignore(zodb.Tid, []zodb.Oid) {}
 
 // writer is an application that commits to a server.
 type writer struct {
-	t   testing.TB
-	in  *json.Encoder
-	out *bufio.Scanner
+	t       testing.TB
+	process *process
+	in      *json.Encoder
+	out     *bufio.Scanner
 }
 
 func (s *server) writer() *writer {
-	cmd := exec.Command(s.python, "testdata/writer.py", s.addr.Address)
-	stderr := &strings.Builder{}
-	cmd.Stderr = stderr
-	in, err := cmd.StdinPipe()
+	dir := s.t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	require.NoError(s.t, err)
-	out, err := cmd.StdoutPipe()
+	defer l.Close()
+	log := filepath.Join(dir, "log")
+	process := s.python.run(s.t, map[string]string{"writer": l.Addr().String(), "log": log})
+	conn, err := l.Accept()
 	require.NoError(s.t, err)
-	require.NoError(s.t, cmd.Start())
 	s.t.Cleanup(func() {
-		in.Close()
+		conn.Close()
 		if s.t.Failed() {
-			_ = cmd.Process.Kill()
+			text, _ := os.ReadFile(log)
+			s.t.Logf("writer: %s", text)
 		}
-		_ = cmd.Wait()
-		if s.t.Failed() {
-			s.t.Logf("writer: %s", stderr)
-		}
+		process.kill()
 	})
-	return &writer{s.t, json.NewEncoder(in), bufio.NewScanner(out)}
+	w := &writer{s.t, process, json.NewEncoder(conn), bufio.NewScanner(conn)}
+	w.online(s)
+	return w
 }
+
+// online has the writer commit to the server, offline to its file.
+func (w *writer) online(s *server) {
+	w.do(order{Do: "work", Server: s.addr.Address, Storage: "1"})
+}
+
+func (w *writer) offline(s *server) { w.do(order{Do: "work", File: s.file()}) }
+
+// idle has the writer let go of both.
+func (w *writer) idle() { w.do(order{Do: "work"}) }
 
 // order is what the writer is to do.
 type order struct {
-	Do          string  `json:"do"`
-	Tid         string  `json:"tid,omitempty"`
-	User        []byte  `json:"user"`
-	Description []byte  `json:"description"`
-	Extension   []byte  `json:"extension"`
-	Records     []entry `json:"records"`
-	Undo        string  `json:"undo,omitempty"`
+	Do          string   `json:"do"`
+	Server      string   `json:"server,omitempty"`
+	Storage     string   `json:"storage,omitempty"`
+	File        string   `json:"file,omitempty"`
+	Tid         string   `json:"tid,omitempty"`
+	User        []byte   `json:"user"`
+	Description []byte   `json:"description"`
+	Extension   []byte   `json:"extension"`
+	Records     []entry  `json:"records"`
+	Undo        string   `json:"undo,omitempty"`   // a transaction
+	Undone      []string `json:"undone,omitempty"` // what it has changed
 }
 
 type entry struct {
 	Oid     string  `json:"oid"`
-	Data    *[]byte `json:"data"` // nil: delete
-	Restore bool    `json:"restore"`
+	Data    *[]byte `json:"data"`             // nil: delete
+	Restore bool    `json:"restore"`          // as copies of databases do
+	SameAs  string  `json:"sameas,omitempty"` // share the data of this revision
 }
 
 func put(oid zodb.Oid, data string) entry {
@@ -213,13 +209,20 @@ func remove(oid zodb.Oid) entry { return entry{Oid: oid.String()} }
 
 func (w *writer) do(o order) zodb.Tid {
 	w.t.Helper()
+	tid, refused := w.try(o)
+	require.Empty(w.t, refused)
+	return tid
+}
+
+// try returns what the writer says if it cannot.
+func (w *writer) try(o order) (tid zodb.Tid, refused string) {
+	w.t.Helper()
 	require.NoError(w.t, w.in.Encode(o))
 	require.True(w.t, w.out.Scan(), "the writer has ended")
 	var answer struct{ Tid, Error string }
 	require.NoError(w.t, json.Unmarshal(w.out.Bytes(), &answer))
-	require.Empty(w.t, answer.Error)
-	tid, _ := storage.ParseID(answer.Tid)
-	return zodb.Tid(tid)
+	id, _ := storage.ParseID(answer.Tid)
+	return zodb.Tid(id), answer.Error
 }
 
 func (w *writer) commit(records ...entry) zodb.Tid {
@@ -227,16 +230,37 @@ func (w *writer) commit(records ...entry) zodb.Tid {
 	return w.do(order{Do: "commit", Records: records})
 }
 
-// commitTxn commits a transaction of a model, with its tid.
+// commitTxn commits a transaction of a model, with its tid. What is the same as before is
+// written as an undo writes it.
 func (w *writer) commitTxn(txn storagetest.Txn) {
 	w.t.Helper()
 	o := order{Do: "commit", Tid: txn.Tid.String(), User: txn.User, Description: txn.Description, Extension: txn.Extension}
 	for _, r := range txn.Records {
-		if r.Data == nil {
+		switch e := put(r.Oid, string(r.Data)); {
+		case r.Data == nil:
 			o.Records = append(o.Records, remove(r.Oid))
-			continue
+		case r.SameAs != 0:
+			e.Restore, e.SameAs = true, r.SameAs.String()
+			fallthrough
+		default:
+			o.Records = append(o.Records, e)
 		}
-		o.Records = append(o.Records, put(r.Oid, string(r.Data)))
 	}
 	require.Equal(w.t, txn.Tid, w.do(o))
+}
+
+// undoTxn undoes the last transaction of a model as applications do, if ZODB lets it, and
+// returns what it is.
+func (w *writer) undoTxn(m *storagetest.Model, tid zodb.Tid) (txn storagetest.Txn, ok bool) {
+	w.t.Helper()
+	last := m.Txns[len(m.Txns)-1]
+	txn.Tid = tid
+	var undone []string
+	for _, oid := range last.Oids() {
+		data, serial, _ := m.Load(zodb.Xid{At: last.Tid - 1, Oid: oid})
+		txn.Records = append(txn.Records, storagetest.Record{Oid: oid, Data: data, SameAs: serial})
+		undone = append(undone, oid.String())
+	}
+	_, refused := w.try(order{Do: "commit", Tid: tid.String(), Undo: last.Tid.String(), Undone: undone})
+	return txn, refused == ""
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,7 +26,11 @@ import (
 
 func TestMain(m *testing.M) {
 	// A library links in a logger that never ends.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
+		goleak.Cleanup(func(code int) {
+			running.end()
+			os.Exit(code)
+		}))
 }
 
 func TestServerAnswersLikeTheModel(t *testing.T) {
@@ -40,8 +44,6 @@ func TestServerAnswersLikeTheModel(t *testing.T) {
 		require.Zero(t, last)
 		for range 60 {
 			txn := model.RandomTxn(rnd, 30)
-			// The cache of a Python client does not take them.
-			txn.Records = slices.DeleteFunc(txn.Records, func(r storagetest.Record) bool { return r.Oid >= 1<<63 })
 			w.commitTxn(txn)
 			model.Commit(txn)
 			require.Equal(t, txn.Tid, told.next(t).tid)
@@ -58,8 +60,11 @@ func TestServerAnswersLikeTheModel(t *testing.T) {
 // requireNoComplaint checks that nothing was asked of the server that is wrong.
 func requireNoComplaint(t *testing.T, srv *server) {
 	t.Helper()
-	if _, text, bad := strings.Cut(srv.log(), " ERROR "); bad {
-		t.Fatalf("the server complains: %.2000s", text)
+	for _, text := range strings.Split(srv.log(), " ERROR ")[1:] {
+		// A restored record of a transaction that has two of the object has data of its own.
+		if !strings.Contains(text, "Mismatch between data and backpointer") {
+			t.Fatalf("the server complains: %.2000s", text)
+		}
 	}
 }
 
@@ -118,26 +123,31 @@ func checkTransactions(t *testing.T, s interface {
 	}
 }
 
+// What a commit has changed is asked for: the list that comes with it lacks what was
+// deleted.
 func TestServerTellsCommits(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		w := srv.writer()
 		told := newTold()
-		dial(t, srv.config(), told.put)
+		s, _ := dial(t, srv.config(), told.put)
 		expect := func(tid zodb.Tid, oids ...zodb.Oid) {
 			t.Helper()
-			got := told.next(t)
-			require.Equal(t, tid, got.tid)
-			require.Equal(t, append([]zodb.Oid{}, oids...), got.oids)
+			require.Equal(t, commit{tid, nil}, told.next(t))
+			var got []zodb.Oid
+			require.NoError(t, s.Transactions(t.Context(), tid, tid, func(txn *storage.Txn) error {
+				got = append(got, txn.Oids...)
+				return nil
+			}))
+			require.Equal(t, oids, got)
 		}
 		expect(w.commit(put(3, "c"), put(0x80818283_84858687, "x"), put(1, "a"), put(1, "aa")), 1, 3, 0x80818283_84858687)
 		expect(w.commit())
 		expect(w.commit(put(3, "d")), 3)
 		undone := w.commit(put(3, "e"), put(1, "e"))
 		expect(undone, 1, 3)
-		expect(w.do(order{Do: "commit", Undo: undone.String()}), 1, 3)
-		// What follows is why the list of a commit is not all that has changed.
-		expect(w.commit(remove(3)))
-		expect(w.commit(remove(1), put(5, "e")), 5)
+		expect(w.do(order{Do: "commit", Undo: undone.String(), Undone: []string{"1", "3"}}), 1, 3)
+		expect(w.commit(remove(3)), 3)
+		expect(w.commit(remove(1), put(5, "e")), 1, 5)
 	})
 }
 
@@ -245,7 +255,7 @@ func TestTransactionsTellWhatIsRestored(t *testing.T) {
 		told := newTold()
 		s, _ := dial(t, srv.config(), told.put)
 		w.do(order{Do: "commit", Tid: tid.String(), Records: []entry{restored}})
-		require.Equal(t, commit{tid, []zodb.Oid{}}, told.next(t))
+		require.Equal(t, commit{tid, nil}, told.next(t))
 		var oids []zodb.Oid
 		require.NoError(t, s.Transactions(t.Context(), tid, tid, func(txn *storage.Txn) error {
 			oids = append(oids, txn.Oids...)

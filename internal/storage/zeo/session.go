@@ -2,6 +2,7 @@ package zeo
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // How a connection is watched. Ticks are counted and not time, so that a process that
 // was stopped for a while first reads what has come meanwhile.
 const (
-	tick       = 5 * time.Second
+	usualTick  = 5 * time.Second
 	quietPing  = 2 // ticks without a byte after which the server is asked for a sign
 	quietLimit = 5 // ticks without a byte after which it is taken for gone
 )
@@ -32,7 +33,8 @@ type session struct {
 	conn    net.Conn // read and written; TLS maybe
 	raw     net.Conn // what conn runs over; closed to end everything at once
 	codec   codec
-	limit   int64 // bytes of a message
+	limit   int64         // bytes of a message
+	tick    time.Duration // how often is looked whether it is still there
 	commits remote.Commits
 
 	calls   *callTable
@@ -48,9 +50,9 @@ type session struct {
 }
 
 // newSession takes over a connection whose handshake is done.
-func newSession(conn, raw net.Conn, c codec, limit int64, commits remote.Commits) *session {
+func newSession(conn, raw net.Conn, c codec, cfg *Config, commits remote.Commits) *session {
 	s := &session{
-		conn: conn, raw: raw, codec: c, limit: limit, commits: commits,
+		conn: conn, raw: raw, codec: c, limit: cfg.MaxMessage, tick: cmp.Or(cfg.tick, usualTick), commits: commits,
 		calls: newCallTable(), out: newOutbox(),
 		done: make(chan struct{}),
 	}
@@ -277,7 +279,7 @@ func (s *session) takeCommit(args any) error {
 // that drop quiet ones, and ends the session if none comes: when the other host is gone,
 // when packets get lost, and when the server has stopped.
 func (s *session) watch() {
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(s.tick)
 	defer ticker.Stop()
 	for quiet := 0; ; {
 		select {
@@ -292,7 +294,7 @@ func (s *session) watch() {
 			s.request(&call{got: make(chan reply, 1), abandoned: true}, "ping")
 		}
 		if limit := int(s.quiet.Load()); limit > 0 && quiet >= limit {
-			s.fail(fmt.Errorf("the server has not answered for %s; it, its host or the network may be gone or stopped", time.Duration(quiet)*tick))
+			s.fail(fmt.Errorf("the server has not answered for %s; it, its host or the network may be gone or stopped", time.Duration(quiet)*s.tick))
 			return
 		}
 	}

@@ -1,32 +1,46 @@
-"""Commits to a ZEO server what it is told, as any application does.
+"""Commits what it is told, as any application does.
 
-    writer.py SOCKET
-
-takes a line of JSON for each transaction, and answers with one.
+A line of JSON for each transaction is answered with one. Writer.work says where to
+commit to: a server, or, while that is down, its file.
 """
 import base64
 import json
-import sys
+import time
 
 from ZEO.ClientStorage import ClientStorage
 from ZODB.Connection import TransactionMetaData
+from ZODB.FileStorage import FileStorage
+from ZODB.serialize import referencesf
 from ZODB.utils import p64, u64, z64
 
 
 class Writer:
-    def __init__(self, address):
-        self.storage = ClientStorage(address, wait_timeout=60)
+    storage = None
+
+    def __init__(self):
         self.serials = {}  # of each object
+
+    def work(self, cmd):
+        """Goes on with a server or a file, or with nothing."""
+        if self.storage is not None:
+            self.storage.close()
+            self.storage = None
+        if cmd.get("server"):
+            self.storage = ClientStorage(cmd["server"], storage=cmd["storage"], wait_timeout=60)
+            # The table of old revisions cannot hold oids from 2**63 on.
+            self.storage._cache.noncurrent = {}
+        elif cmd.get("file"):
+            self.storage = FileStorage(cmd["file"])
 
     def commit(self, cmd):
         """Objects are stored, deleted (data is null), restored or, all at once, undone."""
         meta = TransactionMetaData(bytes_of(cmd, "user"), bytes_of(cmd, "description"), bytes_of(cmd, "extension"))
-        tid = p64(int(cmd["tid"], 16)) if cmd.get("tid") else None
+        tid = id_of(cmd, "tid")
         self.storage.tpc_begin(meta, tid)
         try:
             oids = [self.record(r, tid, meta) for r in cmd.get("records") or []]
             if cmd.get("undo"):
-                undone = base64.encodebytes(p64(int(cmd["undo"], 16))).rstrip()
+                undone = base64.encodebytes(id_of(cmd, "undo")).rstrip()
                 self.storage.undo(undone, meta)
             self.storage.tpc_vote(meta)
             tid = self.storage.tpc_finish(meta)
@@ -34,14 +48,14 @@ class Writer:
             self.storage.tpc_abort(meta)
             raise
         if cmd.get("undo"):
-            oids = [oid for oid in self.serials if self.storage.getTid(oid) == tid]
+            oids = [p64(int(oid, 16)) for oid in cmd.get("undone") or []]
         self.serials.update((oid, tid) for oid in oids)
         return "%016x" % u64(tid)
 
     def record(self, r, tid, meta):
         oid = p64(int(r["oid"], 16))
         if r.get("restore"):
-            self.storage.restore(oid, tid, bytes_of(r, "data"), "", None, meta)
+            self.storage.restore(oid, tid, bytes_of(r, "data"), "", id_of(r, "sameas"), meta)
         elif r.get("data") is None and oid in self.serials:
             self.storage.deleteObject(oid, self.serials[oid], meta)
         else:
@@ -49,25 +63,27 @@ class Writer:
         return oid
 
     def pack(self, cmd):
-        from ZODB.serialize import referencesf
-        self.storage.pack(None, referencesf)
+        if isinstance(self.storage, FileStorage):
+            self.storage.pack(time.time(), referencesf, gc=False)
+        else:
+            self.storage.pack()
 
 
 def bytes_of(cmd, name):
     return base64.b64decode(cmd.get(name) or "")
 
 
-def main():
-    writer = Writer(sys.argv[1])
-    for line in sys.stdin:
+def id_of(cmd, name):
+    return p64(int(cmd[name], 16)) if cmd.get(name) else None
+
+
+def serve(lines, out):
+    writer = Writer()
+    for line in lines:
         cmd = json.loads(line)
         try:
             answer = {"tid": getattr(writer, cmd["do"])(cmd)}
         except Exception as e:
             answer = {"error": "%s: %s" % (type(e).__name__, e)}
-        print(json.dumps(answer), flush=True)
-    writer.storage.close()
-
-
-if __name__ == "__main__":
-    main()
+        print(json.dumps(answer), file=out, flush=True)
+    writer.work({})

@@ -1,0 +1,58 @@
+"""Starts ZEO servers and writers without the time that Python takes to start.
+
+A line of JSON says what: {"server": CONFIGURATION, "log": FILE}, or {"writer": SOCKET,
+"log": FILE} for one that is spoken to over a socket. The answer is the number of the
+process. All of them end with this one, and this one at the end of its input.
+"""
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+
+import ZEO.runzeo
+import ZEO.StorageServer  # noqa: F401: what a server would import now
+import ZODB.config  # noqa: F401
+
+import writer
+
+PR_SET_PDEATHSIG = 1
+
+
+def run(cmd):
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    log = os.open(cmd["log"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.chdir(os.path.dirname(cmd["log"]))
+    if cmd.get("server"):
+        ZEO.runzeo.main(["-C", cmd["server"]])
+        return
+    conn = socket.socket(socket.AF_UNIX)
+    conn.connect(cmd["writer"])
+    with conn.makefile("r") as lines, conn.makefile("w") as out:
+        writer.serve(lines, out)
+
+
+def main():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave nothing to wait for
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(0)
+            os.open(os.devnull, os.O_RDONLY)
+            try:
+                run(json.loads(line))
+            except Exception:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(0)
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    main()
