@@ -161,7 +161,7 @@ func TestCommandsSeeADatabaseOverAnotherOneAsOneFile(t *testing.T) {
 		require.Equal(t, code, got, words)
 		require.Contains(t, words, text)
 	}
-	refused(12, "only files can be written, and this is one database over another; its delta alone would not do", "import", array, o.ZURL, "x", "--raw")
+	refused(12, "can be written, and this is one database over another; its delta alone would not do", "import", array, o.ZURL, "x", "--raw")
 	refused(12, "this is one database over another", "rm", o.ZURL, "old")
 	refused(12, "only files can be checked, and this is one database over another", "check", o.ZURL)
 	refused(6, "its delta, file://"+dir+"/no.fs, no such file", "ls", "demo:(file://"+o.Base+")/(file://"+dir+"/no.fs)")

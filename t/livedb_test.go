@@ -214,6 +214,9 @@ func (tx *LiveTx) NewTable() zodb.Oid {
 
 // SetFile stores the ZBigFile object.
 func (tx *LiveTx) SetFile(f *LiveFile, blksize int64, table zodb.Oid) {
+	if revs := tx.l.objects[f.Oid]; len(revs) > 0 && revs[len(revs)-1].value == nil {
+		tx.l.File() // servers take nothing in the place of what was deleted
+	}
 	tx.store(f.Oid, bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: table}))
 	tx.changes[f.Oid] = liveFile{blksize, table}
 }

@@ -174,7 +174,7 @@ func TestRandomHistoryReadsAsTheModelAtEveryView(t *testing.T) {
 				tx.SetFile(f, size, tx.NewTable())
 				tx.Write(f, 3, text())
 			})
-		} else if rnd.IntN(60) == 0 {
+		} else if rnd.IntN(60) == 0 && *liveOn == "file" {
 			l.Commit(func(tx *LiveTx) { tx.DeleteFile(f) })
 		} else if rnd.IntN(10) == 0 {
 			f.CommitChunks(hot, text())

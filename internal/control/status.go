@@ -39,6 +39,9 @@ func Examine(ctx context.Context, prober mount.Prober, s Server) Report {
 	}
 	for _, question := range questions {
 		detail, err := question.ask(ctx, prober, &s)
+		if question.name == ofServer && detail == "" && err == nil {
+			continue // it has none
+		}
 		r.add(question.name, detail, err)
 		if err != nil {
 			s.State = stateOf(err)
@@ -73,10 +76,13 @@ var questions = []struct {
 		at, _, err := s.ask(ctx, prober)
 		return at, err
 	}},
-	{"database", func(ctx context.Context, prober mount.Prober, s *Server) (string, error) {
+	{ofServer, func(ctx context.Context, prober mount.Prober, s *Server) (string, error) {
 		return s.askDatabase(ctx, prober)
 	}},
 }
+
+// ofServer is the question for the server of the database.
+const ofServer = "database"
 
 func askDevice(ctx context.Context, prober mount.Prober, s *Server) (string, error) {
 	dev, err := prober.Stat(ctx, s.Dir)

@@ -77,6 +77,7 @@ func dialOne(ctx context.Context, cfg *Config, addr Addr, commits remote.Commits
 		return nil, 0, err
 	}
 	s := newSession(conn, raw, c, cfg, commits)
+	s.start()
 	last, err = s.register(ctx, cfg, true)
 	if err != nil {
 		s.Close()

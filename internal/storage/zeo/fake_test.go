@@ -35,6 +35,7 @@ func eachCodec(t *testing.T, test func(t *testing.T, c codec)) {
 func newFake(t testing.TB, c codec, told told) (*session, *fake) {
 	ours, theirs := net.Pipe()
 	s := newSession(ours, ours, c, &Config{MaxMessage: 1 << 20}, told.put)
+	s.start()
 	t.Cleanup(func() {
 		require.NoError(t, s.Close())
 		theirs.Close()

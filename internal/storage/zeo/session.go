@@ -49,7 +49,7 @@ type session struct {
 	running sync.WaitGroup
 }
 
-// newSession takes over a connection whose handshake is done.
+// newSession takes over a connection whose handshake is done. It is to be started.
 func newSession(conn, raw net.Conn, c codec, cfg *Config, commits remote.Commits) *session {
 	s := &session{
 		conn: conn, raw: raw, codec: c, limit: cfg.MaxMessage, tick: cmp.Or(cfg.tick, usualTick), commits: commits,
@@ -57,7 +57,6 @@ func newSession(conn, raw net.Conn, c codec, cfg *Config, commits remote.Commits
 		done: make(chan struct{}),
 	}
 	s.quiet.Store(quietLimit)
-	s.start()
 	return s
 }
 

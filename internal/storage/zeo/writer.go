@@ -81,10 +81,7 @@ func dialWriter(ctx context.Context, cfg *Config, addr Addr) (*committer, error)
 		return nil, err
 	}
 	limitHost(raw)
-	s := &session{
-		raw: raw, codec: c, limit: cfg.MaxMessage, commits: func(zodb.Tid, []zodb.Oid) {},
-		calls: newCallTable(), out: newOutbox(), done: make(chan struct{}),
-	}
+	s := newSession(conn, raw, c, cfg, func(zodb.Tid, []zodb.Oid) {})
 	s.conn = &telling{conn, &s.heard}
 	s.quiet.Store(patience)
 	s.start()
