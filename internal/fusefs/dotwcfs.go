@@ -70,11 +70,13 @@ func (n *staticFile) Open(ctx context.Context, flags uint32) (fs.FileHandle, uin
 	if writing(flags) {
 		return nil, 0, syscall.EROFS
 	}
+	// A page that could not be read since the server has died is EIO, and not the
+	// error of the connection that whoever looks for a dead server knows.
 	if n.onOpen == nil {
-		return nil, fuse.FOPEN_KEEP_CACHE, 0
+		return nil, fuse.FOPEN_DIRECT_IO, 0
 	}
 	n.onOpen(+1)
-	return openHandle{n.onOpen}, fuse.FOPEN_KEEP_CACHE, 0
+	return openHandle{n.onOpen}, fuse.FOPEN_DIRECT_IO, 0
 }
 
 // openHandle tells when it is closed. The FUSE library passes RELEASE on only
