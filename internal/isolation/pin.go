@@ -65,8 +65,8 @@ func (l *Link) Send(w *head.Watch, blk int64, urgent bool) {
 	}
 }
 
-// turn is how long a pin that a READ waits for has the attention of the client to itself.
-const turn = time.Second
+// turnTime is how long a pin that a READ waits for has the attention of the client to itself.
+const turnTime = 200 * time.Millisecond
 
 // sendUrgent sends what READs wait for, in order: the next one when the one before is
 // answered, or its turn is over. The client of wendelin.core holds the lock that its pinner
@@ -83,7 +83,7 @@ func (l *Link) sendUrgent() {
 			defer close(answered)
 			l.sendPinsOf(next.watch, next.blk)
 		})
-		over := time.NewTimer(turn)
+		over := time.NewTimer(turnTime)
 		select {
 		case <-answered:
 		case <-over.C:
@@ -190,7 +190,8 @@ func (m *message) refuse(msg string) {
 // nothing to send, or not any more; and waits for a client that does not read, but
 // not for ever.
 func (l *Link) put(w *head.Watch, blk int64) (m *message) {
-	deadline := time.Now().Add(l.engine.cfg.PinTimeout)
+	turn := time.Now()
+	deadline := turn.Add(l.engine.cfg.PinTimeout)
 	ctx, cancel := context.WithDeadline(l.ctx, deadline)
 	defer cancel()
 	for {
@@ -198,7 +199,7 @@ func (l *Link) put(w *head.Watch, blk int64) (m *message) {
 		var refused zodb.Tid
 		taking := w.Take(blk, func(rev zodb.Tid, since time.Time) bool {
 			refused = rev
-			m = l.message(w, blk, rev, since)
+			m = l.message(w, blk, rev, since, turn)
 			return m != nil
 		})
 		if taking != head.NoRoom {
@@ -225,11 +226,8 @@ func (l *Link) unread(failure *pinError) {
 
 // message puts a pin into the output, and returns nil if there is no room. It is
 // called with the lock of the file.
-func (l *Link) message(w *head.Watch, blk int64, rev zodb.Tid, since time.Time) *message {
-	if since.IsZero() {
-		since = time.Now()
-	}
-	failed := &pinError{blk: blk, rev: rev, deadline: since.Add(l.engine.cfg.PinTimeout)}
+func (l *Link) message(w *head.Watch, blk int64, rev zodb.Tid, since, turn time.Time) *message {
+	failed := &pinError{blk: blk, rev: rev, deadline: l.deadline(since, turn)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	stream := l.stream + 2
@@ -245,6 +243,24 @@ func (l *Link) message(w *head.Watch, blk int64, rev zodb.Tid, since time.Time) 
 	l.messages[stream] = m
 	l.engine.pins.Add(1)
 	return m
+}
+
+// deadline returns until when a message has to be answered that is sent now. If a READ
+// waits, since then, the client has its time from when it was the turn of the message,
+// whether it reads or not; but the READ waits for twice as long at most.
+func (l *Link) deadline(since, turn time.Time) time.Time {
+	limit := l.engine.cfg.PinTimeout
+	if since.IsZero() {
+		return time.Now().Add(limit)
+	}
+	if turn.Before(since) {
+		turn = since
+	}
+	own, last := turn.Add(limit), since.Add(2*limit)
+	if last.Before(own) {
+		return last
+	}
+	return own
 }
 
 // answerTo waits for the answer to m, and returns how the pin has failed.
