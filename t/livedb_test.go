@@ -57,19 +57,35 @@ var liveOn = flag.String("on", "file", "where live databases are: in a file, or 
 // take time.
 func NewLive(t testing.TB) *Live {
 	t.Helper()
-	l := &Live{t: t, objects: make(map[zodb.Oid][]liveRev)}
+	l := &Live{t: t}
 	switch *liveOn {
 	case "file":
 		l.inFile()
 	case "zeo":
-		l.onServer()
+		l.onServer(startZEO(t, "6", "msgpack true", ""))
 	default:
 		t.Fatalf("-on %s: it is file or zeo", *liveOn)
 	}
+	l.begin()
+	return l
+}
+
+// NewLiveOn makes an empty database behind a server.
+func NewLiveOn(z *zeod) *Live {
+	z.t.Helper()
+	l := &Live{t: z.t}
+	l.onServer(z)
+	l.begin()
+	return l
+}
+
+// begin commits the first transaction.
+func (l *Live) begin() {
+	l.t.Helper()
+	l.objects = make(map[zodb.Oid][]liveRev)
 	l.Commit(func(tx *LiveTx) {
 		tx.txn.Store(zwrite.RootOid, []byte("\x80\x03cpersistent.mapping\nPersistentMapping\n.\x80\x03}."))
 	})
-	return l
 }
 
 func (l *Live) inFile() {
@@ -81,9 +97,9 @@ func (l *Live) inFile() {
 	l.DB, l.ZURL = db, "file://"+path
 }
 
-func (l *Live) onServer() {
+func (l *Live) onServer(z *zeod) {
 	l.t.Helper()
-	l.ZURL = startZEO(l.t, "6", "msgpack true", "").url("")
+	l.ZURL = z.url("")
 	u, err := storage.ParseURL(l.ZURL)
 	require.NoError(l.t, err)
 	cfg, err := zeo.ParseForWriting(u)
