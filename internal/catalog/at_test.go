@@ -163,6 +163,9 @@ func TestShownTimesMeanTheirTransaction(t *testing.T) {
 	for range 40_000 {
 		tid := randomTid(rnd)
 		shown := FormatTime(tid)
+		if shown > FormatTime(tid+1<<32) {
+			continue // it is rounded over a day that only tids have, as the 31st of September
+		}
 		for _, text := range []string{shown, FormatRFC3339(tid), shown[:24], shown[:23], shown[:21], FormatSecond(tid), FormatSecond(tid) + "Z"} {
 			at, err := ParseAt(text, now)
 			require.NoError(t, err, "%s: %s", tid, text)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -18,8 +19,8 @@ const (
 	maxRequests = 128
 
 	// maxPins bounds the pins of a link that wait for their acknowledgement, without
-	// those that a READ waits for. More wait for their turn, without time running for
-	// them.
+	// those that a READ waits for, which may be as many again. More wait for their
+	// turn, without time running for them.
 	maxPins = 1024
 )
 
@@ -49,6 +50,9 @@ type Link struct {
 	wg     sync.WaitGroup // request workers and senders of pins
 	out    *output
 	dead   chan struct{} // closed when the client has ended
+
+	room chan struct{} // holds a token for each pin under way that a READ waits for
+	slow atomic.Bool   // the last of them was not answered within its turn
 
 	attended context.Context // ends when nothing of the link is left
 	leave    context.CancelFunc
@@ -106,6 +110,7 @@ func (e *Engine) Open(find func() (Process, error)) (*Link, error) {
 		requests: make(map[zodb.Oid][]request),
 		waiting:  make(map[zodb.Oid]func()),
 		messages: make(map[uint64]*message),
+		room:     make(chan struct{}, maxPins),
 	}
 	l.attended, l.leave = context.WithCancel(context.WithoutCancel(e.ctx))
 	if !e.enter(l) {

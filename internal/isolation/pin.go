@@ -65,30 +65,43 @@ func (l *Link) Send(w *head.Watch, blk int64, urgent bool) {
 	}
 }
 
-// turnTime is how long a pin that a READ waits for has the attention of the client to itself.
+// turnTime is how long a pin that a READ waits for has the attention of the client to
+// itself.
 const turnTime = 200 * time.Millisecond
 
 // sendUrgent sends what READs wait for, in order: the next one when the one before is
-// answered, or its turn is over. The client of wendelin.core holds the lock that its pinner
-// needs while it waits for the answer to "watch <oid> -". It can take that answer behind
-// one pin, which the pinner has then, but not behind two: nobody takes the second one.
+// answered. The client of wendelin.core holds the lock that its pinner needs while it
+// waits for the answer to "watch <oid> -". It can take that answer behind one pin, which
+// the pinner has then, but not behind two: nobody takes the second one. A client that is
+// slow is sent all, so that nobody waits for it longer than for one pin.
 func (l *Link) sendUrgent() {
 	for {
 		next, ok := l.nextUrgent()
 		if !ok {
 			return
 		}
+		l.room <- struct{}{} // an answer gives it back, or the end of the link
 		answered := make(chan struct{})
 		l.wg.Go(func() {
+			defer func() { <-l.room }()
 			defer close(answered)
 			l.sendPinsOf(next.watch, next.blk)
 		})
-		over := time.NewTimer(turnTime)
-		select {
-		case <-answered:
-		case <-over.C:
-		}
-		over.Stop()
+		l.awaitTurn(answered)
+	}
+}
+
+// awaitTurn waits until the turn of a pin is over.
+func (l *Link) awaitTurn(answered <-chan struct{}) {
+	if l.slow.Load() {
+		return
+	}
+	over := time.NewTimer(turnTime)
+	defer over.Stop()
+	select {
+	case <-answered:
+	case <-over.C:
+		l.slow.Store(true)
 	}
 }
 
@@ -159,6 +172,9 @@ func (l *Link) sendPinsOf(w *head.Watch, blk int64) {
 		l.pinned(w.File().Oid, blk, m.failed.rev, start, failure)
 		switch {
 		case failure == nil:
+			if time.Since(start) < turnTime {
+				l.slow.Store(false)
+			}
 			w.Acked(blk)
 		case l.ctx.Err() == nil: // else the link is down already, or the server stops
 			l.shutdown(downPin, "fatal: "+failure.Error(), failure)

@@ -98,26 +98,32 @@ func TestAnswerIsNotBehindTwoPins(t *testing.T) {
 	})
 }
 
-// TestPinThatIsNotAnsweredKeepsOthersForAMomentOnly.
-func TestPinThatIsNotAnsweredKeepsOthersForASecondOnly(t *testing.T) {
-	inScene(t, 3, func(s *scene) {
+// TestSlowClientIsSentAllThatREADsWaitFor, a moment after the first: nobody waits for it
+// longer than for one pin. When it is quick again it is sent one at a time.
+func TestSlowClientIsSentAllThatREADsWaitFor(t *testing.T) {
+	inScene(t, 4, func(s *scene) {
 		l := s.open(newActor(7))
 		s.say(l, "1 watch %s @%s", s.file.Oid, s.tid)
 		require.Equal(s, []string{"1 ok"}, s.hear(l))
 		s.commit(0)
 		answered := s.read(0, 3)
-		start := time.Now()
-		var late []int
-		for i := range 3 {
-			time.Sleep(time.Until(start.Add(time.Duration(i)*200*time.Millisecond + time.Millisecond)))
-			pin := s.pins(s.hear(l), 0, 1)
-			require.Len(s, pin, 1)
-			late = append(late, pin...)
-		}
-		s.ack(l, late[1:])
+		first := s.pins(s.hear(l), 0, 1)
+		require.Len(s, first, 1)
+		time.Sleep(201 * time.Millisecond)
+		others := s.pins(s.hear(l), 0, 1)
+		require.Len(s, others, 2)
+		s.ack(l, others)
 		require.Equal(s, 2, answered(), "they do not wait for the first one")
-		s.ack(l, late[:1])
+		s.ack(l, first)
 		require.Equal(s, 3, answered())
+		s.commit(1)
+		answered = s.read(4, 7)
+		for i := range 3 {
+			pin := s.pins(s.hear(l), 1, 1)
+			require.Len(s, pin, 1)
+			s.ack(l, pin)
+			require.Equal(s, i+1, answered())
+		}
 		s.say(l, "99 bye")
 	})
 }
