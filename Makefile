@@ -14,6 +14,8 @@ UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 # How long make soak runs, and what its writer leaves out; see t/witness/chaos.py.
 SOAK    ?= 2h
 WITHOUT ?=
+# The scenarios of t/ that make test runs behind a ZEO server, too.
+ON_ZEO = ^Test(GoClient|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/release.stamp=$(shell dist/stamp.sh)
 
@@ -43,6 +45,7 @@ test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 15000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m $$($(GO) list ./t/... | grep -v /witness)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t -on zeo -run '$(ON_ZEO)'
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/witness -duration 1m -without "$(WITHOUT)"
 
 testsetup: setup
