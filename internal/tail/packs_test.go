@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,58 +20,67 @@ import (
 // its errors only.
 type packedDatabase struct {
 	*database
+	packed atomic.Pointer[pack] // a load that nobody waits for any more may still look
+	mute   bool
+}
+
+// pack is what packs have left.
+type pack struct {
 	complete, newest zodb.Tid
 	reached          map[zodb.Oid]bool // by the files as of complete
-	mute             bool
 }
 
 // pack packs up to tid. The file before stays until the next one, unless at once.
 func (d *packedDatabase) pack(tid zodb.Tid, atOnce bool) {
-	complete := d.newest
-	d.newest = max(d.newest, tid)
+	old := d.packed.Load()
+	p := &pack{complete: old.newest, newest: max(old.newest, tid), reached: make(map[zodb.Oid]bool)}
 	if atOnce {
-		complete = d.newest
+		p.complete = p.newest
 	}
-	if complete == d.complete {
+	if p.complete == old.complete {
+		p.reached = old.reached
+		d.packed.Store(p)
 		return
 	}
-	d.complete, d.reached = complete, make(map[zodb.Oid]bool)
 	for _, file := range []zodb.Oid{file0, file1} {
-		d.reach(file)
+		d.reach(p, file)
 	}
+	d.packed.Store(p)
 }
 
-func (d *packedDatabase) reach(oid zodb.Oid) {
-	s := d.at(oid, d.complete)
-	if d.reached[oid] || s.kind == 0 {
+// reach adds to p.reached an object and all that it links to.
+func (d *packedDatabase) reach(p *pack, oid zodb.Oid) {
+	s := d.at(oid, p.complete)
+	if p.reached[oid] || s.kind == 0 {
 		return
 	}
-	d.reached[oid] = true
+	p.reached[oid] = true
 	if s.kind == 'F' {
-		d.reach(s.root)
+		d.reach(p, s.root)
 	}
 	for _, child := range s.children {
-		d.reach(child)
+		d.reach(p, child)
 	}
 	for _, zblk := range s.kv {
-		d.reach(zblk)
+		d.reach(p, zblk)
 	}
 }
 
 // left returns the error of what the pack has removed, or nil.
 func (d *packedDatabase) left(xid zodb.Xid) error {
-	if xid.At >= d.complete {
+	p := d.packed.Load()
+	if xid.At >= p.complete {
 		return nil
 	}
 	d.mu.Lock()
 	revs := d.revs[xid.Oid]
 	d.mu.Unlock()
-	later := len(revs) > 0 && revs[len(revs)-1].tid > d.complete
-	switch kept := d.at(xid.Oid, d.complete); {
-	case d.reached[xid.Oid] && kept.tid <= xid.At:
+	later := len(revs) > 0 && revs[len(revs)-1].tid > p.complete
+	switch kept := d.at(xid.Oid, p.complete); {
+	case p.reached[xid.Oid] && kept.tid <= xid.At:
 		return nil
-	case d.reached[xid.Oid] || later || d.mute:
-		return &storage.PackedError{Xid: xid, PackTime: d.complete}
+	case p.reached[xid.Oid] || later || d.mute:
+		return &storage.PackedError{Xid: xid, PackTime: p.complete}
 	}
 	return &zodb.NoObjectError{Oid: xid.Oid}
 }
@@ -95,7 +105,8 @@ func (d *packedDatabase) Packs() (complete, newest zodb.Tid) {
 	if d.mute {
 		return 0, 0
 	}
-	return d.complete, d.newest
+	p := d.packed.Load()
+	return p.complete, p.newest
 }
 
 // Keep implements storage.Packed.
@@ -118,6 +129,7 @@ func runPackedHistory(ctx context.Context, seed uint64, steps int) error {
 		w.step()
 	}
 	db := &packedDatabase{database: w.db, mute: w.chance(0.3)}
+	db.packed.Store(new(pack))
 	budget := []int64{1 << 20, 3000, 0}[w.rnd.IntN(3)]
 	r := &run{ctx: ctx, w: w, o: &oracle{w.db, make(map[fileAt]fullMap)}, files: make(map[zodb.Oid]*File), packs: db}
 	r.objs = NewObjects(ctx, db, w.db.head, budget)
@@ -150,11 +162,13 @@ func (r *run) floor() zodb.Tid {
 	if r.packs == nil {
 		return r.h.Floor()
 	}
-	return max(r.h.Floor(), r.packs.complete)
+	return max(r.h.Floor(), r.packs.packed.Load().complete)
 }
 
 // incomplete reports whether view is incomplete.
-func (r *run) incomplete(view zodb.Tid) bool { return r.packs != nil && view < r.packs.complete }
+func (r *run) incomplete(view zodb.Tid) bool {
+	return r.packs != nil && view < r.packs.packed.Load().complete
+}
 
 // mayBeGone reports whether err may be what is said of a view.
 func (r *run) mayBeGone(err error, view zodb.Tid) bool {
@@ -185,8 +199,9 @@ func (r *run) checkPacked(f *File) error {
 		if err != nil {
 			return err
 		}
-		if want := r.o.rev(f.Oid, blk, at); pin < want || pin > at || !r.packs.mute && pin < min(r.packs.newest, at) && at >= r.packs.newest {
-			return fmt.Errorf("file %d #%d @%d: pinned @%d; changed @%d, packed to @%d", f.Oid, blk, at, pin, want, r.packs.newest)
+		newest := r.packs.packed.Load().newest
+		if want := r.o.rev(f.Oid, blk, at); pin < want || pin > at || !r.packs.mute && pin < newest && at >= newest {
+			return fmt.Errorf("file %d #%d @%d: pinned @%d; changed @%d, packed to @%d", f.Oid, blk, at, pin, want, newest)
 		}
 		if err := r.checkOpens(f.Oid, blk, pin, at); err != nil {
 			return err
@@ -202,7 +217,7 @@ func (r *run) checkOpens(oid zodb.Oid, blk int64, rev, at zodb.Tid) error {
 		return nil
 	}
 	fail := func(err error) error {
-		return fmt.Errorf("file %d #%d @%d: revision @%d cannot be read: complete from @%d: %s", oid, blk, at, rev, r.packs.complete, err)
+		return fmt.Errorf("file %d #%d @%d: revision @%d cannot be read: complete from @%d: %s", oid, blk, at, rev, r.packs.packed.Load().complete, err)
 	}
 	src := bigfile.Direct{Direct: btree.Direct{Loader: r.packs}}
 	obj, _, err := src.File(r.ctx, zodb.Xid{At: rev, Oid: oid})
