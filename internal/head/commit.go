@@ -54,7 +54,8 @@ type change struct {
 }
 
 // Commit takes in one transaction; see the package comment for the order. It
-// returns when the transaction is published. There is one Commit at a time.
+// returns when the transaction is published, or is to be together with the next
+// one (Event.More). There is one Commit at a time.
 func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 	t := h.begin(event)
 	if err := t.diff(ctx); err != nil { // c1
@@ -77,9 +78,15 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 			return err
 		}
 	}
-	h.publish(event.Tid) // c7
+	h.passed = append(h.passed, event.Tid)
+	if !event.More {
+		h.publish(h.passed) // c7
+		h.passed = nil
+	}
 	t.report()
-	h.forget(event.Tid) // c8
+	if !event.More {
+		h.forget(event.Tid) // c8
+	}
 	h.evictor.poke()
 	h.keeper.poke()
 	return nil

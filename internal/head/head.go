@@ -27,7 +27,8 @@
 //	c5  invalidate what changed, without what is locked by parked READs: they
 //	    bring new data
 //	c6  invalidate attributes
-//	c7  publish
+//	c7  publish; it is left to the next transaction if that is there already and
+//	    this state of the database passed during an outage
 //
 // Invalidating before the switch would leave stale pages behind; storing after
 // it would bring some back; holding a lock meanwhile would hang, since the
@@ -94,6 +95,7 @@ type Head struct {
 	evictor   *evictor
 	condemned atomic.Pointer[[]*Condemned] // changed under mu
 	counts    counts
+	passed    []zodb.Tid // taken in, to be published together; of Commit
 
 	mu       sync.Mutex
 	at       zodb.Tid           // published
@@ -168,10 +170,11 @@ func (h *Head) WaitAt(ctx context.Context, at zodb.Tid) error {
 	return fmt.Errorf("wait zhead >= %s: %w", at, cmp.Or(ctx.Err(), h.ctx.Err()))
 }
 
-// publish makes tid the newest view for everybody.
-func (h *Head) publish(tid zodb.Tid) {
+// publish makes the last of tids the newest view for everybody.
+func (h *Head) publish(tids []zodb.Tid) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	tid := tids[len(tids)-1]
 	h.at, h.pending = tid, 0
 	h.waiters = slices.DeleteFunc(h.waiters, func(w waiter) bool {
 		if w.at <= tid {
@@ -181,7 +184,7 @@ func (h *Head) publish(tid zodb.Tid) {
 		return false
 	})
 	for s := range h.zhead {
-		h.tell(s, tid)
+		h.tell(s, tids)
 	}
 }
 

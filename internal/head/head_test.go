@@ -132,6 +132,43 @@ func TestWhoWaitsForAViewIsWokenOrGivesUp(t *testing.T) {
 	})
 }
 
+// TestHeadDoesNotStopAtStatesThatPassed while nothing was heard of the database. Nobody
+// who waits for one misses it, and the page cache has the newest one.
+func TestHeadDoesNotStopAtStatesThatPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, head.Config{})
+		f.readAll()
+		before := f.head.At()
+		zhead := f.head.Subscribe()
+		defer zhead.Cancel()
+		var tids []zodb.Tid
+		var waits []chan error
+		for range 3 {
+			f.Transact()
+			event, err := f.DB.NextEvent(t.Context())
+			require.NoError(t, err)
+			wait := make(chan error, 1)
+			go func() { wait <- f.head.WaitAt(t.Context(), event.Tid) }()
+			synctest.Wait()
+			tids, waits = append(tids, event.Tid), append(waits, wait)
+			require.Equal(t, before, f.head.At())
+			event.More = len(tids) < 3
+			require.NoError(t, f.head.Commit(t.Context(), event))
+		}
+		require.Equal(t, tids[2], f.head.At())
+		for i, wait := range waits {
+			require.NoError(t, <-wait)
+			tid, err := zhead.Next(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, tids[i], tid)
+		}
+		f.readAll()
+		for i, data := range f.kernel.Cached() {
+			require.Equal(t, f.Page(tids[2], i), data)
+		}
+	})
+}
+
 func TestSubscriberIsToldEveryTransactionOrDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, head.Config{})

@@ -26,14 +26,17 @@ func (h *Head) Subscribe() *Subscription {
 	return s
 }
 
-// tell queues tid for s, or drops s if it is too far behind. Requires: h.mu.
-func (h *Head) tell(s *Subscription, tid zodb.Tid) {
-	select {
-	case s.queue <- tid:
-	default:
-		h.cfg.Warnf("a reader of zhead does not read: dropped after %d transactions", subscriptionQueue)
-		delete(h.zhead, s)
-		close(s.queue)
+// tell queues tids for s, or drops s if it is too far behind. Requires: h.mu.
+func (h *Head) tell(s *Subscription, tids []zodb.Tid) {
+	for _, tid := range tids {
+		select {
+		case s.queue <- tid:
+		default:
+			h.cfg.Warnf("a reader of zhead does not read: dropped after %d transactions", subscriptionQueue)
+			delete(h.zhead, s)
+			close(s.queue)
+			return
+		}
 	}
 }
 

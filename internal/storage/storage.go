@@ -86,6 +86,7 @@ type Storage interface {
 type Event struct {
 	Tid  zodb.Tid
 	Oids []zodb.Oid // changed, created and deleted objects: ascending, unique
+	More bool       // the next event is there already: this state of the database passed long ago
 }
 
 // Iterator is implemented by storages that can list past transactions.

@@ -95,13 +95,22 @@ func (s *System) Close() {
 	s.DB.Close()
 }
 
-// Commit commits a random transaction and takes it in.
-func (s *System) Commit() (event storage.Event, err error) {
-	s.Transact()
-	if event, err = s.DB.NextEvent(s.Ctx); err != nil {
-		return event, err
+// Commit commits random transactions, most often one, and takes them in.
+func (s *System) Commit() (last storage.Event, err error) {
+	more := max(0, s.Intn(8)-5)
+	for range more + 1 {
+		s.Transact()
 	}
-	return event, s.Head.Commit(s.Ctx, event)
+	for ; more >= 0; more-- {
+		if last, err = s.DB.NextEvent(s.Ctx); err != nil {
+			return last, err
+		}
+		last.More = more > 0
+		if err = s.Head.Commit(s.Ctx, last); err != nil {
+			return last, err
+		}
+	}
+	return last, nil
 }
 
 // Pages returns how many pages the file has.

@@ -39,6 +39,9 @@
 // out. So a session may end anywhere on the way: the next one goes on from head. A session
 // that tells a transaction twice, or out of order, is closed.
 //
+// What is missing is published in groups, each but the last of a group with Event.More:
+// who reads the newest state is not shown the ones that passed during an outage.
+//
 // A commit without objects is completed by Transactions before it is published. ZEO does
 // not list objects that were deleted or restored. It waits for that, and what follows
 // waits behind it.

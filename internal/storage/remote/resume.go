@@ -95,24 +95,34 @@ func (v *supervisor) checkRecords(c *conn, head zodb.Tid) error {
 	return nil
 }
 
-// catchUp publishes what is missing up to where the session began.
+// maxGroup is how many missed transactions are published at once. Subscribers of head/
+// are told all of a group together, and are dropped when they do not take them.
+const maxGroup = 256
+
+// catchUp publishes what is missing up to where the session began, in groups.
 func (v *supervisor) catchUp(c *conn, head zodb.Tid) error {
 	if c.last <= head {
 		return nil
 	}
+	var group []storage.Event
+	publish := func() {
+		v.publish(group...)
+		v.missed += len(group)
+		group = nil
+	}
 	err := v.transactions(c, head+1, c.last, func(t *storage.Txn) {
-		v.publish(t.Tid, slices.Clone(t.Oids))
-		v.missed++
+		if len(group) == maxGroup {
+			publish()
+		}
+		group = append(group, storage.Event{Tid: t.Tid, Oids: slices.Clone(t.Oids)})
+		head = t.Tid
 		v.refused = 0 // it is a step forward
 	})
-	if err != nil {
-		return err
+	if err == nil && head < c.last { // the last one was packed away, and is a view all the same
+		group = append(group, storage.Event{Tid: c.last})
 	}
-	if v.Head() < c.last { // the last one was packed away, and is a view all the same
-		v.publish(c.last, nil)
-		v.missed++
-	}
-	return nil
+	publish() // also if the session ended on the way
+	return err
 }
 
 // deliver publishes what the session tells, until c ends.
@@ -136,7 +146,7 @@ func (v *supervisor) deliver(c *conn) error {
 					return err
 				}
 			}
-			v.publish(t.tid, t.oids)
+			v.publish(storage.Event{Tid: t.tid, Oids: t.oids})
 		}
 	}
 }

@@ -158,14 +158,20 @@ func (s *Storage) wait() <-chan struct{} {
 	return s.changed
 }
 
-// publish makes a transaction visible. oids belongs to it.
-func (s *Storage) publish(tid zodb.Tid, oids []zodb.Oid) {
-	slices.Sort(oids)
-	oids = slices.Clip(slices.Compact(oids))
-	s.seen.told(tid, oids)
+// publish makes transactions visible. They belong to it.
+func (s *Storage) publish(group []storage.Event) {
+	for i := range group {
+		event := &group[i]
+		slices.Sort(event.Oids)
+		event.Oids = slices.Clip(slices.Compact(event.Oids))
+		event.More = i+1 < len(group)
+		s.seen.told(event.Tid, event.Oids)
+	}
 	s.mu.Lock()
-	s.head = tid
-	s.queue.Put(storage.Event{Tid: tid, Oids: oids}) // does not block
+	for _, event := range group {
+		s.head = event.Tid
+		s.queue.Put(event) // does not block
+	}
 	s.signal()
 	s.mu.Unlock()
 	if n := s.backlog.Swap(0); n > 0 {

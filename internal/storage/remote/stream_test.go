@@ -84,6 +84,31 @@ func TestMissedTransactionsComeBeforeWhatTheNextSessionTells(t *testing.T) {
 	})
 }
 
+// TestMissedTransactionsComeTogether says that who is told of a state of the database
+// that passed during an outage is told so, and need not wait for the next one.
+func TestMissedTransactionsComeTogether(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.open()
+		r.leave()
+		const missed = 2*maxGroup + 1
+		for i := range missed {
+			r.sv.commit(zodb.Tid(30+i), 1)
+		}
+		r.comeBack()
+		r.sv.commit(30+missed, 1)
+		synctest.Wait()
+		for i := range missed + 1 {
+			ev, err := r.s.NextEvent(r.Context())
+			if err != nil || ev.Tid != zodb.Tid(30+i) {
+				r.Fatalf("event %v, %v; want @%d", ev, err, 30+i)
+			}
+			if last := i%maxGroup == maxGroup-1 || i >= missed-1; ev.More == last {
+				r.Fatalf("event %d of %d: More is %t", i, missed, ev.More)
+			}
+		}
+	})
+}
+
 func TestOutageIsToldByReachAndTwoLines(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.open()

@@ -61,12 +61,14 @@ func isUnreachable(err error) bool {
 	return errors.As(err, &openErr) && openErr.Reason == storage.Unreachable
 }
 
-// publish makes a transaction visible. oids belongs to it.
-func (v *supervisor) publish(tid zodb.Tid, oids []zodb.Oid) {
-	if len(oids) > 0 {
-		v.solid = tid
+// publish makes transactions visible. They belong to it.
+func (v *supervisor) publish(group ...storage.Event) {
+	for _, event := range group {
+		if len(event.Oids) > 0 {
+			v.solid = event.Tid
+		}
 	}
-	v.Storage.publish(tid, oids)
+	v.Storage.publish(group)
 }
 
 // run serves c and then what it connects to, until Close or until the storage is down.

@@ -94,6 +94,7 @@ func (s *site) next(last zodb.Tid) {
 	for len(s.got) == 0 || s.got[len(s.got)-1].Tid < last {
 		ev, err := s.stor.NextEvent(ctx)
 		require.NoError(s, err)
+		ev.More = false // the file does not tell
 		s.got = append(s.got, ev)
 	}
 }
