@@ -16,8 +16,8 @@ SOAK    ?= 2h
 WITHOUT ?=
 # The scenarios of t/ that make test runs behind a ZEO server, too.
 ON_ZEO = ^Test(GoClient|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
-VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/release/release.go)
-STAMP    = -X github.com/wcfs/wcfs/internal/release.stamp=$(shell dist/stamp.sh)
+VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
+STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
 .PHONY: all build demo run test testsetup soak bench fuzz lint setup install uninstall deb release clean help
 
@@ -42,8 +42,8 @@ setup: ## check what building and mounting need; install or name what is missing
 
 test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/isolation -run EveryLiveClient -schedules 15000
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/core/versions ./internal/core/live
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/core/isolation -run EveryLiveClient -schedules 15000
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m $$($(GO) list ./t/... | grep -v /witness)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t -on zeo -run '$(ON_ZEO)'
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/witness -duration 1m -without "$(WITHOUT)"
@@ -54,18 +54,18 @@ testsetup: setup
 soak: testsetup bin/venv ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./t -run StartRightAfterAnEnd -restarts 1000
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/transfer -kills 500 -appends 10000
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/tail -histories 100000
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/isolation -run EveryLiveClient -schedules 500000
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/core/versions -histories 100000
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000
 
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
 	@t/setup.sh python
 	@t/witness/venv.sh $@
 	@touch $@
 
-bin/venv-zeo%: internal/storage/zeo/testdata/requirements-%.txt internal/storage/zeo/testdata/venv.sh # the Pythons of storage/zeo
+bin/venv-zeo%: internal/zodb/zeo/testdata/requirements-%.txt internal/zodb/zeo/testdata/venv.sh # the Pythons of storage/zeo
 	@t/setup.sh python
-	@internal/storage/zeo/testdata/venv.sh $@ $<
+	@internal/zodb/zeo/testdata/venv.sh $@ $<
 	@touch $@
 
 lint: ## what must hold of every file

@@ -1,7 +1,7 @@
 #!/bin/sh
 # stamp.sh - prints which commit the source beside it is of, as COMMIT:TIME, with a
 # + after the commit if files were changed since. It prints nothing if that is not a
-# checkout of git of its own: an archive says it itself (internal/release).
+# checkout of git of its own: an archive says it itself (internal/serve/release).
 # stamp.sh time - prints the time alone, in seconds since 1970, of an archive as well.
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,9 +21,9 @@ if [ "${1:-}" != time ]; then
 	exit 0
 fi
 time=$(stamp)
-[ -n "$time" ] || time=$(cat internal/release/commit.txt)
+[ -n "$time" ] || time=$(cat internal/serve/release/commit.txt)
 time=${time##*:}
 case $time in
-*[!0-9]*) date -u -d "$(sed -n 's/^const Date = "\(.*\)"/\1/p' internal/release/release.go)" +%s ;;
+*[!0-9]*) date -u -d "$(sed -n 's/^const Date = "\(.*\)"/\1/p' internal/serve/release/release.go)" +%s ;;
 *) echo "$time" ;;
 esac

@@ -8,8 +8,8 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/record"
-	"github.com/wcfs/wcfs/internal/storage/storagetest"
+	"github.com/wcfs/wcfs/internal/zodb/record"
+	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
 
 // builtOid is the array in a database made by BuildDatabase.

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/storage/fs1"
-	"github.com/wcfs/wcfs/internal/storage/storagetest"
+	"github.com/wcfs/wcfs/internal/zodb/fs1"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
 
 // Over has the first transactions of a Live in one FileStorage, and those that follow in

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/btree"
+	"github.com/wcfs/wcfs/internal/zodb/btree"
 )
 
 // TestFileThatBecomesAnotherIsFenced: a commit that changes the size of blocks,

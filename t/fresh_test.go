@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/wcfs/wcfs/internal/zwrite"
+	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
 // servers are environments of the server in which timing differs.

@@ -20,7 +20,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/client"
-	"github.com/wcfs/wcfs/internal/zwrite"
+	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
 var _ = addHelper("gostress", helperGoStress)

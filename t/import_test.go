@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 // imported is what import --json says.

@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/bigfile"
-	"github.com/wcfs/wcfs/internal/btree"
-	"github.com/wcfs/wcfs/internal/record"
-	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/storage/zeo"
-	"github.com/wcfs/wcfs/internal/zwrite"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/record"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/zeo"
+	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
 // Live is a database that is written to while it is served, together with a

@@ -88,7 +88,7 @@ func TestServerIsWatchedByHTTP(t *testing.T) {
 	require.Equal(t, []string{"serving", "mount", "database", "eio_mode"}, names)
 	status, body = get(t, profiles, "/debug/pprof/goroutine?debug=1")
 	require.Equal(t, 200, status)
-	require.Contains(t, body, "internal/head")
+	require.Contains(t, body, "internal/core/live")
 	for _, c := range [][2]string{{metrics, "/debug/pprof/"}, {profiles, "/metrics"}, {metrics, "/"}} {
 		status, _ = get(t, c[0], c[1])
 		require.Equal(t, 404, status, c[1])

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/bigfile"
-	"github.com/wcfs/wcfs/internal/btree"
-	"github.com/wcfs/wcfs/internal/record"
-	"github.com/wcfs/wcfs/internal/storage/storagetest"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/record"
+	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
 
 // packed is a database that is packed while it is served: an array of nblk small

@@ -36,7 +36,7 @@ func zeoPython(t testing.TB, version string) string {
 		}
 		dir, err := filepath.Abs("../bin/venv-zeo" + version)
 		require.NoError(t, err)
-		const source = "../internal/storage/zeo/testdata/"
+		const source = "../internal/zodb/zeo/testdata/"
 		out, err := exec.Command(source+"venv.sh", dir, source+"requirements-"+version+".txt").CombinedOutput()
 		require.NoError(t, err, "make a Python with ZEO %s: %s", version, out)
 		if zeoVenvs.dir == nil {

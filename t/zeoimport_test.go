@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/wcfs/wcfs/internal/ndarray"
+	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 )
 
 // rawFile writes a file with n random bytes, and returns its path and the bytes.

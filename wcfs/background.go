@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/wcfs/wcfs/internal/control"
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 // zurlEnv is the variable that has the url of the database if there are secrets in it.

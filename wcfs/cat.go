@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
 )
 
 // catFlags are the options of cat as typed.

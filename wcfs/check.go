@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/fsck"
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/arrays/fsck"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 func newCheck() *cobra.Command {

@@ -11,11 +11,11 @@ import (
 	"github.com/golang/glog"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/storage/demostorage"
-	"github.com/wcfs/wcfs/internal/storage/fs1"
-	"github.com/wcfs/wcfs/internal/storage/zeo"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/zodb/demostorage"
+	"github.com/wcfs/wcfs/internal/zodb/fs1"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/zeo"
 )
 
 // drivers are the kinds of database that can be read.

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/wcfs/wcfs/internal/demo"
+	"github.com/wcfs/wcfs/internal/arrays/demo"
 )
 
 type demoFlags struct {

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/history"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/changes"
 )
 
 func newDiff() *cobra.Command {
@@ -72,7 +72,7 @@ func runDiff(ctx context.Context, asJSON bool, database, name string, texts [2]s
 	}
 	bar := newProgress("look through "+database, -1)
 	defer bar.Done()
-	c, err := history.Diff(ctx, watchedHistory{watched{db, bar}, db}, of.array, of.file, lo, hi)
+	c, err := changes.Diff(ctx, watchedHistory{watched{db, bar}, db}, of.array, of.file, lo, hi)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func parseView(text string, now time.Time, head zodb.Tid) (zodb.Tid, error) {
 }
 
 // printDiff prints a difference for people.
-func printDiff(c *history.Change) error {
+func printDiff(c *changes.Change) error {
 	if c.Damage != nil {
 		fmt.Fprintf(os.Stderr, "wcfs: incomplete: %s\n", oneLine(c.Damage))
 	}

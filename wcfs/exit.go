@@ -4,14 +4,14 @@ import (
 	"errors"
 	"syscall"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/control"
-	"github.com/wcfs/wcfs/internal/demo"
-	"github.com/wcfs/wcfs/internal/mount"
-	"github.com/wcfs/wcfs/internal/server"
-	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/transfer"
-	"github.com/wcfs/wcfs/internal/zwrite"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/demo"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/server"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
 // Exit codes. They are a promise to scripts: a number is never given another

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 // exportFlags are the options of export as typed.

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/wcfs/wcfs/internal/mount"
-	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/serve/mount"
 )
 
 func newImport() *cobra.Command {

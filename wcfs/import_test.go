@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/wcfs/wcfs/internal/zwrite"
+	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
 // TestUncertainImportIsNoFailedOne: what is committed but may be lost in a crash

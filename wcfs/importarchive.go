@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
 )
 
 // importArchive imports all arrays of an .npz file as the folder name.

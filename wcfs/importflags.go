@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wcfs/wcfs/internal/bigfile"
-	"github.com/wcfs/wcfs/internal/ndarray"
-	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/arrays/ndarray"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 )
 
 // importFlags are the options of import as typed.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wcfs/wcfs/internal/control"
+	"github.com/wcfs/wcfs/internal/serve/control"
 )
 
 // controlVersion is the version of the JSON that list and status print. It

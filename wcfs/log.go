@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/history"
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/changes"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 // logFlags are the options of log as typed.
@@ -118,7 +118,7 @@ func logOf(ctx context.Context, db historyDB, name string, lo, hi zodb.Tid, out 
 		return err
 	}
 	seen := false
-	err = history.Log(ctx, db, of.array, of.file, lo, hi, func(c *history.Change) error {
+	err = changes.Log(ctx, db, of.array, of.file, lo, hi, func(c *changes.Change) error {
 		seen = true
 		return out.add(newChangeLine(c))
 	})

@@ -11,9 +11,9 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/history"
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/changes"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 // logLine is one line of log.
@@ -63,7 +63,7 @@ func newTxnLine(txn *storage.Txn) logLine {
 }
 
 // newChangeLine is a line about what a transaction changed of an array or file.
-func newChangeLine(c *history.Change) logLine {
+func newChangeLine(c *changes.Change) logLine {
 	doc := newLogDoc(c.Tid, c.User, c.Description)
 	doc.changeDoc = newChangeDoc(c)
 	return logLine{tid: c.Tid, what: changeText(c), damage: c.Damage, doc: doc}
@@ -78,7 +78,7 @@ func newLogDoc(tid zodb.Tid, user, description string) logDoc {
 	}
 }
 
-func newChangeDoc(c *history.Change) *changeDoc {
+func newChangeDoc(c *changes.Change) *changeDoc {
 	doc := &changeDoc{
 		Events:  append([]string{}, c.Events.Names()...),
 		Blocks:  make([]blockDoc, 0, len(c.Blocks)),
@@ -114,9 +114,9 @@ func (l *logLine) text() string {
 // changeText tells what changed, as
 //
 //	created  blocks 3-7,9 (6)  size 4.0 MiB -> 6.0 MiB
-func changeText(c *history.Change) string {
+func changeText(c *changes.Change) string {
 	var parts []string
-	if events := c.Events &^ history.Damaged; events != 0 { // the line is marked
+	if events := c.Events &^ changes.Damaged; events != 0 { // the line is marked
 		parts = append(parts, events.String())
 	}
 	switch {
@@ -132,7 +132,7 @@ func changeText(c *history.Change) string {
 }
 
 // resizeText tells the size before and after.
-func resizeText(c *history.Change) string {
+func resizeText(c *changes.Change) string {
 	if c.OldSize == c.NewSize {
 		return "size " + sizeText(c.NewSize)
 	}
@@ -140,7 +140,7 @@ func resizeText(c *history.Change) string {
 }
 
 // rangesText returns "3-7,9". Of many it shows the first ones.
-func rangesText(ranges []history.Range) string {
+func rangesText(ranges []changes.Range) string {
 	const limit = 8
 	var words []string
 	for i, r := range ranges {
@@ -153,7 +153,7 @@ func rangesText(ranges []history.Range) string {
 	return strings.Join(words, ",")
 }
 
-func rangeText(r history.Range) string {
+func rangeText(r changes.Range) string {
 	if r.Lo == r.Hi {
 		return strconv.FormatInt(r.Lo, 10)
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/spf13/cobra"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/catalog"
-	"github.com/wcfs/wcfs/internal/ndarray"
-	"github.com/wcfs/wcfs/internal/record"
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/ndarray"
+	"github.com/wcfs/wcfs/internal/zodb/record"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 func newLs() *cobra.Command {

@@ -22,7 +22,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wcfs/wcfs/internal/mount"
+	"github.com/wcfs/wcfs/internal/serve/mount"
 )
 
 func main() { os.Exit(run(os.Args[0], os.Args[1:])) }

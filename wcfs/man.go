@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/wcfs/wcfs/internal/release"
+	"github.com/wcfs/wcfs/internal/serve/release"
 )
 
 // newMan returns the hidden command that writes the manual pages. They come

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/wcfs/wcfs/internal/control"
+	"github.com/wcfs/wcfs/internal/serve/control"
 )
 
 // mountHelperName is what mount(8) calls for filesystems of type wcfs; see

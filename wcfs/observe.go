@@ -8,7 +8,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
-	"github.com/wcfs/wcfs/internal/server"
+	"github.com/wcfs/wcfs/internal/serve/server"
 )
 
 // observeFlags say where to watch a server from, besides .wcfs/.

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
 )
 
 // fileExistsError refuses to replace a file. It counts as a name that is taken.

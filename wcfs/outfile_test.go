@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/wcfs/wcfs/internal/transfer"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
 )
 
 // TestWriteFileReplacesNothing: a file that is there already is noticed before the

@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/wcfs/wcfs/internal/control"
-	"github.com/wcfs/wcfs/internal/mount"
-	"github.com/wcfs/wcfs/internal/server"
-	"github.com/wcfs/wcfs/internal/storage"
+	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/server"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 // Flags that are not for users.

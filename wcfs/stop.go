@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wcfs/wcfs/internal/control"
+	"github.com/wcfs/wcfs/internal/serve/control"
 )
 
 // minStop is the shortest time in which stopping makes sense.

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/storage/zeo"
-	"github.com/wcfs/wcfs/internal/transfer"
-	"github.com/wcfs/wcfs/internal/zwrite"
+	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/zeo"
+	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
 // target is the database that is written to: a data file, or one behind a server.

@@ -8,9 +8,9 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/wcfs/wcfs/internal/storage"
-	"github.com/wcfs/wcfs/internal/storage/zeo"
-	"github.com/wcfs/wcfs/internal/zwrite"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/zeo"
+	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
 // serverTarget is a database behind a server that is written to.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wcfs/wcfs/internal/release"
+	"github.com/wcfs/wcfs/internal/serve/release"
 )
 
 // version describes the build. Scripts read its first line: wcfs X.Y.Z.

@@ -1,0 +1,295 @@
+package isolation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/core/live"
+)
+
+const (
+	// maxRequests bounds the requests of a link that are in progress or wait.
+	maxRequests = 128
+
+	// maxPins bounds the pins of a link that wait for their acknowledgement, without
+	// those that a READ waits for, which may be as many again. More wait for their
+	// turn, without time running for them.
+	maxPins = 1024
+)
+
+// ErrDown is the answer of a link that is shut down.
+var ErrDown = errors.New("link is down")
+
+// downReason says why a link is shut down.
+type downReason int
+
+const (
+	downBye      downReason = iota // the client said so
+	downEOF                        // the client closed without saying so
+	downDied                       // the client has ended
+	downProtocol                   // the client broke the protocol
+	downPin                        // a pin was not acknowledged
+	downLost                       // what a watch shows is gone
+	downStopped                    // the server stops
+)
+
+// Link is one open of head/watch.
+type Link struct {
+	engine *Engine
+	id     uint64
+	proc   Process
+	ctx    context.Context // ends when the link is down
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // request workers and senders of pins
+	out    *output
+	dead   chan struct{} // closed when the client has ended
+
+	room chan struct{} // holds a token for each pin under way that a READ waits for
+	slow atomic.Bool   // the last of them was not answered within its turn
+
+	attended context.Context // ends when nothing of the link is left
+	leave    context.CancelFunc
+
+	mu       sync.Mutex
+	input    []byte                   // of a line that is not complete
+	watches  map[zodb.Oid]*live.Watch // set up, or being set up
+	removed  map[zodb.Oid]*live.Watch // removed; messages of them may be under way
+	requests map[zodb.Oid][]request   // waiting for their turn, by file; an entry means that a worker runs
+	nreq     int                      // requests in progress or waiting
+	waiting  map[zodb.Oid]func()      // of requests that wait for their view: ends that
+	messages map[uint64]*message      // pins waiting for their acknowledgement, by stream
+	stream   uint64                   // of the last pin
+	forgiven uint64                   // answers to pins up to here may come and mean nothing
+	urgent   []wanted                 // not taken by a sender yet, in order; READs wait for them
+	hurrying bool                     // urgent has its sender
+	wanted   []wanted                 // the others
+	senders  int                      // of wanted, at most maxPins
+	down     bool
+	reason   downReason
+	failure  *pinError // of the first pin that failed
+}
+
+// request is a watch request with its stream.
+type request struct {
+	stream uint64
+	watchRequest
+}
+
+// ErrTooManyLinks refuses a link more than the server has descriptors for.
+var ErrTooManyLinks = errors.New("too many links are open")
+
+// Open returns a new link of the client that find finds, whom it takes over. A
+// client that has a large part of all links gets no more of them, so that there
+// are some for others.
+func (e *Engine) Open(find func() (Process, error)) (*Link, error) {
+	if err := e.reserve(); err != nil {
+		return nil, err
+	}
+	proc, err := find()
+	if err != nil {
+		e.unreserve()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(e.ctx)
+	l := &Link{
+		engine:   e,
+		proc:     proc,
+		ctx:      ctx,
+		cancel:   cancel,
+		out:      newOutput(),
+		dead:     make(chan struct{}),
+		watches:  make(map[zodb.Oid]*live.Watch),
+		removed:  make(map[zodb.Oid]*live.Watch),
+		requests: make(map[zodb.Oid][]request),
+		waiting:  make(map[zodb.Oid]func()),
+		messages: make(map[uint64]*message),
+		room:     make(chan struct{}, maxPins),
+	}
+	l.attended, l.leave = context.WithCancel(context.WithoutCancel(e.ctx))
+	if !e.enter(l) {
+		e.unreserve()
+		proc.Close()
+		return nil, fmt.Errorf("pid%d: %w: this process has %d of %d", proc.Pid(), ErrTooManyLinks, e.cfg.MaxLinks/perClient, e.cfg.MaxLinks)
+	}
+	e.wg.Go(l.attend)
+	return l, nil
+}
+
+// attend takes the link down when the client ends: its descriptor of the link may
+// be open elsewhere, and a thread of it may be in a page fault that waits for this.
+func (l *Link) attend() {
+	if l.proc.Wait(l.attended) == nil {
+		close(l.dead)
+		l.shutdown(downDied, "", nil)
+		<-l.attended.Done()
+	}
+	l.proc.Close()
+}
+
+// Write takes bytes from the client. It never blocks.
+func (l *Link) Write(data []byte) error {
+	l.mu.Lock()
+	if l.down {
+		defer l.mu.Unlock()
+		if l.mustEndClient() {
+			return nil // the client is told nothing that it could run away from
+		}
+		return ErrDown
+	}
+	rest := append(l.input, data...)
+	var lines []string
+	for {
+		n := bytes.IndexByte(rest, '\n') + 1
+		if n == 0 || n > maxLine {
+			break
+		}
+		lines = append(lines, string(rest[:n]))
+		rest = rest[n:]
+	}
+	tooLong := len(rest) > maxLine
+	l.input = append(l.input[:0:0], rest[:min(len(rest), maxLine)]...)
+	l.mu.Unlock()
+	for _, line := range lines {
+		if l.ctx.Err() != nil {
+			return nil // whatever follows is not wanted any more
+		}
+		l.handle(line)
+	}
+	if tooLong && l.ctx.Err() == nil {
+		l.protocolError(fmt.Errorf("invalid frame: the line is longer than %d bytes", maxLine))
+	}
+	return nil
+}
+
+// Read returns bytes for the client, and io.EOF when the link is down and all
+// was read. It waits for some.
+func (l *Link) Read(ctx context.Context, dest []byte) (int, error) {
+	n, err := l.out.take(ctx, dest)
+	if n == 0 && err == nil && len(dest) > 0 {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// Release notes that nobody has the link open any more.
+func (l *Link) Release() { l.shutdown(downEOF, "", nil) }
+
+// handle does what one line says.
+func (l *Link) handle(line string) {
+	f, err := parseFrame(line)
+	switch {
+	case err != nil:
+		l.protocolError(err)
+	case f.stream%2 == 0:
+		l.acknowledge(f)
+	case f.msg == "bye":
+		l.shutdown(downBye, "", nil)
+	default:
+		l.request(f)
+	}
+}
+
+// acknowledge hands the reply to a pin to who sent it. A pin that is refused stays
+// open: whatever the client does next, it has not done what the pin says.
+func (l *Link) acknowledge(f frame) {
+	l.mu.Lock()
+	m := l.messages[f.stream]
+	open := m != nil && !m.refused
+	switch {
+	case open && f.msg == "ack":
+		delete(l.messages, f.stream)
+	case open:
+		m.refuse(f.msg)
+	}
+	forgiven := m == nil && 0 < f.stream && f.stream <= l.forgiven
+	l.mu.Unlock()
+	switch {
+	case open:
+		m.reply <- f.msg
+	case !forgiven:
+		l.protocolError(fmt.Errorf("%d: reply on unexpected stream", f.stream))
+	}
+}
+
+// protocolError shuts the link down because of what the client said.
+func (l *Link) protocolError(err error) {
+	l.engine.tell(l.engine.cfg.Warnf, "wlink %d: pid%d: %s", l.id, l.proc.Pid(), err)
+	l.shutdown(downProtocol, "error: "+err.Error(), nil)
+}
+
+// send sends a reply or a control message. A client that does not read for too
+// long is cut off.
+func (l *Link) send(f frame) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.engine.cfg.PinTimeout)
+	defer cancel()
+	if err := l.out.put(ctx, f.line()); err != nil && l.ctx.Err() == nil {
+		l.protocolError(fmt.Errorf("client does not read: %w", err))
+	}
+}
+
+// shutdown takes the link down, for the first reason that is given, and starts
+// what has to follow. control is the last message to the client, if not empty.
+// Nobody waits for the client to read it. The client sees the end of the link once
+// it is known whether it has to be ended, and then only after that.
+func (l *Link) shutdown(reason downReason, control string, failure *pinError) {
+	l.mu.Lock()
+	if l.down {
+		l.mu.Unlock()
+		return
+	}
+	l.down, l.reason, l.failure = true, reason, failure
+	if failure == nil {
+		l.failure = l.oldestMessage()
+	}
+	l.mu.Unlock()
+	last := ""
+	if control != "" {
+		last = frame{0, control}.line()
+	}
+	l.out.say(last)
+	if !l.mustEndClient() {
+		l.out.end()
+	}
+	l.cancel()
+	l.engine.wg.Go(l.end)
+}
+
+// mustEndClient reports whether the client may see wrong data. It is asked when the
+// link is down.
+func (l *Link) mustEndClient() bool {
+	return l.failure != nil && l.reason != downBye && l.reason != downStopped
+}
+
+// end waits until nothing of the link runs, ends the client if it has to be, and
+// only then lets READs go on without it.
+func (l *Link) end() {
+	defer l.leave()
+	l.wg.Wait()
+	if l.reason == downEOF {
+		l.engine.tell(l.engine.cfg.Infof, "wlink %d: pid%d: closed without bye", l.id, l.proc.Pid())
+	}
+	if !l.mustEndClient() || l.engine.endClient(l) {
+		for _, w := range l.watchList() {
+			w.Drop()
+		}
+	} // else data stays held back until the server has ended
+	l.out.end()
+	l.engine.leave(l)
+}
+
+// watchList returns the watches.
+func (l *Link) watchList() (all []*live.Watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.watches {
+		all = append(all, w)
+	}
+	return all
+}

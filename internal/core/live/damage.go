@@ -1,0 +1,140 @@
+package live
+
+import (
+	"context"
+	"errors"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+)
+
+// changedAt returns the revision of a block at the newest view. Where damage hides it the
+// block counts as changed there: every client pins it.
+func (f *File) changedAt(ctx context.Context, blk int64, view zodb.Tid) (zodb.Tid, error) {
+	rev, err := f.BlkRevAt(ctx, blk, view)
+	if f.isDamaged(err, view) {
+		return view, nil
+	}
+	return rev.Tid, err
+}
+
+// pinAt is PinRev for a client that watches view at. A block that is damaged there is
+// pinned to the view itself: the client gets EIO if it looks, and nobody else does.
+func (f *File) pinAt(ctx context.Context, blk int64, at zodb.Tid) (zodb.Tid, error) {
+	rev, err := f.PinRev(ctx, blk, at)
+	if f.isDamaged(err, at) {
+		return at, nil
+	}
+	return rev, err
+}
+
+// isDamaged reports whether err is about something damaged at a view, and not about what
+// a pack has removed.
+func (f *File) isDamaged(err error, at zodb.Tid) bool {
+	var damaged *storage.CorruptError
+	return errors.As(err, &damaged) && f.head.history.Incomplete(f.Oid, at) == nil
+}
+
+// spare has the clients of older views pin the blocks of a READ that fails with err
+// since what head shows is damaged: they do not have to see it, and would get SIGBUS.
+// A client for which it is the same is left alone: a page fault does not believe the
+// first error, and reads again with the memory map of its process locked (filemap_fault
+// of Linux), so that a pin could not be acknowledged.
+// It returns the error of the READ.
+func (a *attempt) spare(ctx context.Context, err error) error {
+	var damaged *storage.CorruptError
+	if !errors.As(err, &damaged) {
+		return err
+	}
+	for moved := true; moved; {
+		var failed error
+		if moved, failed = a.awaitPinned(ctx, a.pinOlder(ctx)); failed != nil {
+			return failed
+		}
+	}
+	if a.isOutdated() {
+		return nil // the block changed while clients were waited for: it is loaded again
+	}
+	return err
+}
+
+// pinOlder has the clients of older views pin the blocks of the READ.
+func (a *attempt) pinOlder(ctx context.Context) (pinned []concern) {
+	older, view := a.older()
+	for _, c := range older {
+		newest, err := a.file.BlkRevAt(ctx, c.blk, view)
+		if err == nil && newest.Tid <= c.at {
+			continue // the block is no better at the view of the client
+		}
+		rev, err := a.file.PinRev(ctx, c.blk, c.at)
+		if err != nil {
+			continue // the client gets an error in any case
+		}
+		a.file.Lock()
+		if !c.watch.removed && c.watch.at == c.at {
+			c.watch.need(c.blk, rev)
+		}
+		a.file.Unlock()
+		pinned = append(pinned, c)
+	}
+	return pinned
+}
+
+// awaitPinned waits until no client maps what was pinned from head. It returns at once
+// if one has moved to another view, which may want something else.
+func (a *attempt) awaitPinned(ctx context.Context, pinned []concern) (moved bool, err error) {
+	for {
+		held, moved, wake := a.lookAt(pinned)
+		switch {
+		case moved || !held:
+			return moved, nil
+		case a.read.isReadAhead():
+			return false, errReadAhead
+		}
+		if err := a.park(ctx, wake); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (a *attempt) lookAt(pinned []concern) (held, moved bool, wake <-chan struct{}) {
+	f := a.file
+	f.Lock()
+	defer f.Unlock()
+	for _, c := range pinned {
+		switch w := c.watch; {
+		case w.removed:
+		case w.at != c.at:
+			moved = true
+		case w.established && w.mayMapHead(c.blk):
+			held = true
+		}
+	}
+	return held, moved, f.wake
+}
+
+func (a *attempt) isOutdated() bool {
+	for i, ld := range a.loads {
+		if ld != nil && a.outdated(i) {
+			return true
+		}
+	}
+	return a.loads == nil // let go while the READ was parked
+}
+
+// older lists the watches of older views than the newest, for all blocks of the READ.
+func (a *attempt) older() (all []concern, view zodb.Tid) {
+	f := a.file
+	f.Lock()
+	defer f.Unlock()
+	view = f.View()
+	for _, e := range a.read.extents {
+		for w := range f.watches {
+			if w.at < view {
+				all = append(all, concern{w, e.Blk, w.at})
+			}
+		}
+	}
+	return all, view
+}

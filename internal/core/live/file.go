@@ -1,0 +1,170 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/core/versions"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/btree"
+)
+
+// Kernel is the kernel's page cache and attributes of one file.
+type Kernel interface {
+	bigfile.PageCache
+
+	// Invalidate drops the pages of [off, off+n). It blocks while a READ of
+	// one of them is unanswered.
+	Invalidate(off, n int64) error
+
+	// InvalidateAttr makes the kernel ask for size and times again.
+	InvalidateAttr() error
+
+	// Extend makes the kernel take the file for at least size bytes long. It makes
+	// the last of them zero, in a page that does not get more content by that, and
+	// blocks while a READ of that page is unanswered.
+	Extend(size int64) error
+
+	// Retrieve copies what is cached at off into dest and returns how much it
+	// is. Pages that are being read count as not cached.
+	Retrieve(off int64, dest []byte) (n int, err error)
+
+	// Gone makes the kernel look the file up anew.
+	Gone() error
+}
+
+// File is one ZBigFile at the newest view.
+type File struct {
+	*versions.File // its lock is the lock of all of File
+
+	head  *Head
+	loads *bigfile.Loads[blkView, *loaded]
+	ahead *bigfile.Ahead[blkView, *loaded]
+
+	// What follows is guarded by the lock.
+	kernel  Kernel                  // nil: the kernel does not know the file yet
+	rev     zodb.Tid                // last transaction that was seen to touch the file
+	fenced  error                   // not nil: the object is another file now
+	reads   map[int64][]*read       // registered READs by block
+	stores  map[int64]chan struct{} // blocks whose rest is being stored; closed when it is
+	noStore bool                    // a commit is under way
+	watches map[*Watch]struct{}     // those that are not removed
+	wake    chan struct{}           // closed and made anew when the state of a watch changes
+	leaving map[int64]*span         // blocks being dropped from the page cache, unless read: by whom last
+	cutting bool                    // a commit is making the file shorter: see shrink.go
+	closing *closing                // of the commit that waits for pins; READs wait for its switch: see early.go
+	shown   int64                   // size that the kernel is told; see resize.go
+	growing bool                    // that is the one after the switch of a commit
+
+	// announcing says that the kernel is being told a larger size. Meanwhile nobody
+	// else is told any, and no READ keeps pages behind the end locked for long.
+	announcing bool
+
+	answered []answered // READs of the last moments, while there are watches
+}
+
+// blkView is a block as of a view.
+type blkView struct {
+	blk  int64
+	view zodb.Tid
+}
+
+// loaded is a loaded block and the way to it.
+type loaded struct {
+	*bigfile.Block
+	walk *versions.Walk
+}
+
+func newFile(h *Head, tf *versions.File, rev zodb.Tid) *File {
+	f := &File{
+		File:    tf,
+		head:    h,
+		rev:     rev,
+		shown:   tf.Size(),
+		reads:   make(map[int64][]*read),
+		stores:  make(map[int64]chan struct{}),
+		leaving: make(map[int64]*span),
+		watches: make(map[*Watch]struct{}),
+		wake:    make(chan struct{}),
+	}
+	f.loads = bigfile.NewLoads(h.loader, f.load)
+	f.ahead = bigfile.NewAhead(f.loads)
+	return f
+}
+
+// Attach tells how to reach the kernel about f. It must be called before the
+// kernel learns of the file.
+func (f *File) Attach(kernel Kernel) {
+	f.Lock()
+	defer f.Unlock()
+	f.kernel = kernel
+}
+
+// Attr is what stat tells of a file.
+type Attr struct {
+	Size    int64 // bytes, a multiple of BlkSize
+	BlkSize int64 // bytes
+	Rev     zodb.Tid
+}
+
+// Attr returns the attributes. It waits while the kernel is being told a size.
+func (f *File) Attr(ctx context.Context) (a Attr) {
+	get := func() bool {
+		a = Attr{Size: f.shown, BlkSize: f.Obj().BlkSize, Rev: f.rev}
+		return !f.announcing
+	}
+	if f.await(ctx, get) != nil {
+		f.Lock()
+		defer f.Unlock()
+		get() // of a file that is fenced, or of a server that ends
+	}
+	return a
+}
+
+func (f *File) blkSize() int64 {
+	f.Lock()
+	defer f.Unlock()
+	return f.Obj().BlkSize
+}
+
+var errAnotherFile = errors.New("the object is another file now; look it up again")
+
+// Fenced returns why f must not be served any longer, or nil.
+func (f *File) Fenced() error {
+	f.Lock()
+	defer f.Unlock()
+	return f.fenced
+}
+
+// load loads a block as of a view, with the way to it. A hole has no data.
+func (f *File) load(ctx context.Context, key blkView) (*loaded, error) {
+	walk, err := f.head.history.Walk(ctx, f.Oid, key.blk, key.view)
+	if err != nil {
+		return nil, err
+	}
+	if walk.Obj == nil {
+		return nil, fmt.Errorf("%w (@%s)", errAnotherFile, key.view)
+	}
+	if err := btree.MissingError(walk.Path, key.view); err != nil {
+		return nil, err
+	}
+	f.head.loader.Count(bigfile.FromDatabase)
+	if !walk.OK {
+		return &loaded{&bigfile.Block{}, walk}, nil
+	}
+	block, err := bigfile.LoadBlock(ctx, f.head.store, walk.ZBlk, key.view, walk.Obj.BlkSize)
+	if err != nil {
+		return nil, err
+	}
+	return &loaded{block, walk}, nil
+}
+
+// pages widens [lo, hi) to whole pages.
+func pages(lo, hi int64) span {
+	page := int64(os.Getpagesize())
+	return span{lo / page * page, (hi + page - 1) / page * page}
+}

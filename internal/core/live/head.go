@@ -1,0 +1,250 @@
+// Package head serves files as they are at the newest view, and follows every
+// commit. It is a pure engine: the page cache of the kernel, loads and time
+// stand behind small interfaces, and all of it runs in tests without a mount.
+//
+// # Nouns
+//
+// Head is the newest view. A File is one ZBigFile in it. A READ is registered
+// with its file from its arrival until its reply is written; it is parked until
+// it is replying. A commit switches the view of every file, drops what changed
+// from the page cache, and then publishes its tid: from then on At tells it.
+//
+// # The promise
+//
+// Once At tells T, no page of any file holds content older than T, and
+// attributes are those of T. A READ waits for a commit only while that waits for
+// clients to pin what the READ is of (early.go), or makes the file long enough for it;
+// and a commit waits for no READ except one whose reply is being written.
+//
+// # Order of a commit
+//
+//	c1  from here on nothing is stored for READs; then find out what changed
+//	c2  wait until stores of what changed are done: they have old data
+//	c3  preserve old content of what changed, while the page cache is all old; have
+//	    watchers pin what a file loses, and what was read a moment ago
+//	c4  tell the kernel of files that become longer; then switch the view of every
+//	    file: READs load new data, also those that are parked with old data (gate.go)
+//	c5  invalidate what changed, without what is locked by parked READs: they
+//	    bring new data
+//	c6  invalidate attributes
+//	c7  publish; it is left to the next transaction if that is there already and
+//	    this state of the database passed during an outage
+//
+// Invalidating before the switch would leave stale pages behind; storing after
+// it would bring some back; holding a lock meanwhile would hang, since the
+// kernel makes an invalidation wait for READs of the same pages.
+//
+// # Locking
+//
+// Lock order: Head.mu > the lock of a File (tail.File) > locks of package tail.
+// All are held for map operations only.
+package live
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/core/versions"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+)
+
+// Config bounds what a Head keeps and how long it waits.
+type Config struct {
+	MaxServed     int                              // blocks that the page cache may have; beyond, the coldest are dropped from it
+	PreserveBytes int64                            // old content kept for @rev files
+	PreserveTime  time.Duration                    // how long it is kept at most; 0: as long as the history of its views
+	ParkedBytes   int64                            // of blocks that READs keep in memory while they wait for clients
+	Retry         time.Duration                    // how long a commit that cannot be understood is tried again
+	StuckAfter    time.Duration                    // an invalidation that takes longer means that the mount hangs
+	KeepHistory   time.Duration                    // history is kept at least this long
+	MaxHistory    int                              // and not longer for watches when it has so many changes of objects; 0: no bound
+	KeepFloor     time.Duration                    // revisions are told exactly at least this far back; moves in steps of it
+	Preserved     func(oid zodb.Oid, rev zodb.Tid) // called when old content of blocks with that revision came up; may be nil
+	Committed     func(c Committed)                // called after a commit was published; must not block; may be nil
+	Warnf         func(format string, args ...any)
+
+	// IsDying reports whether a thread that has got a signal will not return to
+	// its program. It is called without locks, and may be nil: then none is known
+	// to.
+	IsDying func(thread int) bool
+
+	// Faulting returns the threads of a process that may be in a page fault, each with
+	// a mark that is another one when that fault is over. It may be nil: then nobody is
+	// looked at.
+	Faulting func(pid int) map[int]uint64
+}
+
+// Head is the newest view.
+type Head struct {
+	ctx       context.Context
+	cfg       Config
+	objs      *versions.Objects
+	history   *versions.History
+	store     storage.Loader
+	loader    *bigfile.Loader
+	preserved *Preserved
+	keeper    *keeper
+	evictor   *evictor
+	condemned atomic.Pointer[[]*Condemned] // changed under mu
+	counts    counts
+	passed    []zodb.Tid // taken in, to be published together; of Commit
+
+	mu       sync.Mutex
+	at       zodb.Tid           // published
+	view     zodb.Tid           // of files that are opened now; at, or the tid of the commit under way
+	pending  zodb.Tid           // tid of the commit under way, until it is published; or 0
+	commit   *versions.Commit   // under way, before its files are switched; or nil
+	fresh    []*File            // opened during commit
+	files    map[zodb.Oid]*File // those that are not fenced
+	waiters  []waiter           // for At
+	kept     zodb.Tid           // history is there from here on
+	reserved map[zodb.Tid]int   // views whose history somebody needs, with how many
+	zhead    map[*Subscription]struct{}
+}
+
+// waiter waits until At is at least at.
+type waiter struct {
+	at   zodb.Tid
+	done chan struct{}
+}
+
+// New returns the view at, which must be the head of objs. It serves until ctx
+// ends. Loads run in loader.
+func New(ctx context.Context, at zodb.Tid, objs *versions.Objects, store storage.Loader, loader *bigfile.Loader, cfg Config) *Head {
+	h := &Head{
+		ctx:       ctx,
+		cfg:       cfg,
+		objs:      objs,
+		history:   versions.NewHistory(objs, store, at),
+		store:     store,
+		loader:    loader,
+		preserved: newPreserved(cfg.PreserveBytes),
+		at:        at,
+		view:      at,
+		kept:      at,
+		reserved:  make(map[zodb.Tid]int),
+		files:     make(map[zodb.Oid]*File),
+		zhead:     make(map[*Subscription]struct{}),
+	}
+	h.condemned.Store(&[]*Condemned{})
+	h.keepViews(at)
+	h.evictor = newEvictor(h)
+	h.keeper = newKeeper(h)
+	return h
+}
+
+// At returns the tid of the newest view that is published.
+func (h *Head) At() zodb.Tid {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at
+}
+
+// WaitAt waits until At is at least at.
+func (h *Head) WaitAt(ctx context.Context, at zodb.Tid) error {
+	h.mu.Lock()
+	if h.at >= at {
+		h.mu.Unlock()
+		return nil
+	}
+	w := waiter{at, make(chan struct{})}
+	h.waiters = append(h.waiters, w)
+	h.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+	case <-h.ctx.Done():
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiters = slices.DeleteFunc(h.waiters, func(o waiter) bool { return o.done == w.done })
+	return fmt.Errorf("wait zhead >= %s: %w", at, cmp.Or(ctx.Err(), h.ctx.Err()))
+}
+
+// publish makes the last of tids the newest view for everybody.
+func (h *Head) publish(tids []zodb.Tid) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	tid := tids[len(tids)-1]
+	h.at, h.pending = tid, 0
+	h.waiters = slices.DeleteFunc(h.waiters, func(w waiter) bool {
+		if w.at <= tid {
+			close(w.done)
+			return true
+		}
+		return false
+	})
+	for s := range h.zhead {
+		h.tell(s, tids)
+	}
+}
+
+// Open returns file oid. Errors are those of storage.Loader, and
+// *bigfile.NotBigFileError when the object is something else.
+func (h *Head) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
+	for {
+		h.mu.Lock()
+		f, view := h.files[oid], h.view
+		h.mu.Unlock()
+		if f != nil {
+			return f, nil
+		}
+		tf, rev, err := h.history.OpenFile(ctx, oid, view)
+		if err != nil {
+			return nil, fmt.Errorf("bigfopen %s @%s: %w", oid, view, err)
+		}
+		if f := h.enter(tf, rev, view); f != nil {
+			return f, nil
+		}
+	}
+}
+
+// enter makes a file that was opened at view known, and returns it or the one
+// that somebody else opened meanwhile. It returns nil if the view has moved on.
+func (h *Head) enter(tf *versions.File, rev, view zodb.Tid) *File {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := h.files[tf.Oid]; f != nil {
+		return f
+	}
+	if h.view != view {
+		return nil
+	}
+	f := newFile(h, tf, rev)
+	tf.Enter()
+	h.files[tf.Oid] = f
+	if h.commit != nil {
+		f.Lock()
+		h.commit.Prepare(tf)
+		f.noStore = true
+		f.Unlock()
+		h.fresh = append(h.fresh, f)
+	}
+	return f
+}
+
+// Files returns how many files are known.
+func (h *Head) Files() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.files)
+}
+
+// Preserved returns the old content that is kept for past views.
+func (h *Head) Preserved() *Preserved { return h.preserved }
+
+// Close waits until everything that Head runs has ended. The context of New
+// must have ended.
+func (h *Head) Close() {
+	h.evictor.wait()
+	h.keeper.wait()
+}

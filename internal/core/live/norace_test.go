@@ -1,0 +1,6 @@
+//go:build !race
+
+package live_test
+
+// defaultSchedules is how many random schedules are run.
+const defaultSchedules = 5000

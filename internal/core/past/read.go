@@ -1,0 +1,58 @@
+package past
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+)
+
+// loads is the blocks of a file in memory, by block number.
+type loads = bigfile.Loads[int64, *bigfile.Block]
+
+// Read answers a READ of up to n bytes from offset off; there is nothing at or
+// beyond the end of the file. It loads the touched blocks in parallel.
+//
+// The first READ of a block that asks for a part only also puts the rest into
+// the page cache, from another goroutine. Nobody else waits for that.
+func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n int) (*bigfile.Reply, error) {
+	if off >= f.size || n <= 0 {
+		return &bigfile.Reply{}, nil
+	}
+	n = int(min(int64(n), f.size-off))
+	extents := bigfile.Extents(off, n, f.obj.BlkSize)
+	pending := make([]*bigfile.Load[int64, *bigfile.Block], len(extents))
+	first := make([]bool, len(extents))
+	for i, e := range extents {
+		pending[i], first[i] = f.loads.Acquire(e.Blk)
+	}
+	f.ahead.Read(extents, f.window)
+	reply := &bigfile.Reply{}
+	var fills []*bigfile.Fill
+	for i, e := range extents {
+		block, err := pending[i].Wait(ctx)
+		if err != nil {
+			for _, ld := range pending[i:] {
+				ld.Release()
+			}
+			release(fills)
+			reply.Release()
+			return nil, fmt.Errorf("readblk #%d: %w", e.Blk, err)
+		}
+		if first[i] && bigfile.Fillable(e, f.obj.BlkSize) {
+			pending[i].Retain()
+			fills = append(fills, &bigfile.Fill{Extent: e, Data: block.Data, BlkSize: f.obj.BlkSize, Owner: pending[i]})
+		}
+		reply.Add(pending[i], block.Data, e)
+	}
+	f.view.loader.RunFills(cache, fills, func() {})
+	reply.Flatten()
+	return reply, nil
+}
+
+// release drops fills that are not stored.
+func release(fills []*bigfile.Fill) {
+	for _, fill := range fills {
+		fill.Owner.Release()
+	}
+}

@@ -1,6 +1,0 @@
-//go:build race
-
-package head_test
-
-// defaultSchedules is how many random schedules are run: the race detector is slow.
-const defaultSchedules = 1500

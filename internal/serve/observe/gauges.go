@@ -1,0 +1,159 @@
+package observe
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/core/isolation"
+	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+)
+
+// State is what is asked when somebody looks. All fields must be set that are not said to
+// be nil.
+type State struct {
+	Head    func() live.Stats
+	Clients func() isolation.Stats
+	Loads   func() bigfile.LoaderStats
+	Views   func() int      // @<tid> directories
+	Newest  func() zodb.Tid // view that the database can be read at
+	Queue   func() int      // transactions that wait; nil if that is not known
+
+	Reach func() storage.Reach // of the server of the database; nil if there is none
+}
+
+// Lag returns for how long the database has had a transaction that head/ does not
+// show. Clocks may differ: it is never negative.
+func (s *State) Lag(now time.Time) time.Duration { return lag(s.Head(), s.Newest(), now) }
+
+func lag(h live.Stats, newest zodb.Tid, now time.Time) time.Duration {
+	behind := h.Pending
+	if behind == 0 && newest > h.At {
+		behind = newest
+	}
+	if behind == 0 {
+		return 0
+	}
+	return max(0, now.Sub(storage.TimeOf(behind)))
+}
+
+// Watch makes s part of the metrics.
+func (o *Observer) Watch(s State) { o.registry.MustRegister(newGauges(s)) }
+
+// gauges turns State into metrics.
+type gauges struct {
+	state State
+	of    map[string]*prometheus.Desc
+}
+
+// What follows is told of head, and so on: a name, its help, and the label if there
+// is one.
+var gaugeHelp = [...][3]string{
+	{"head_tid", "Commit time of the newest view, seconds since 1970.", ""},
+	{"head_lag_seconds", "Age of the oldest transaction that head/ does not show, 0 if it shows all.", ""},
+	{"head_reads", "READs of head/ without a reply yet.", ""},
+	{"head_reads_waiting", "READs of head/ that wait for a client.", ""},
+	{"bigfiles", "Files known below head/bigfile.", ""},
+	{"revisions", "Directories @tid.", ""},
+	{"served_blocks", "Blocks that the page cache may have.", ""},
+	{"tracked_objects", "Objects whose changes are looked for.", "kind"},
+	{"evictions_total", "Blocks dropped from the page cache since there were too many.", ""},
+	{"preserved_bytes", "Old content in memory for clients before the last commit.", ""},
+	{"tail_entries", "Transactions that are remembered.", ""},
+	{"tail_coverage_seconds", "How far the remembered transactions reach back from the newest view.", ""},
+	{"zodb_cache_hits_total", "Nodes of block tables that were in memory.", ""},
+	{"zodb_cache_misses_total", "Nodes of block tables that were not in memory.", ""},
+	{"zodb_cache_bytes", "Memory of the cached nodes of block tables.", ""},
+	{"zwatch_queue_depth", "Transactions that wait to be taken in.", ""},
+	{"storage_up", "Whether the server of the database is connected: 1 or 0.", ""},
+	{"storage_disconnected_seconds", "For how long it is not, 0 if it is.", ""},
+	{"watchlinks", "Opens of head/watch.", ""},
+	{"watches", "Watches that clients have set up.", ""},
+	{"pinned_blocks", "Blocks that clients have pinned to past views.", ""},
+	{"pins_total", "Pins that were sent to clients.", ""},
+	{"block_loads_total", "Blocks that requests got.", "source"},
+	{"block_load_errors_total", "Loads of blocks that failed.", ""},
+	{"pagecache_store_errors_total", "Rests of blocks that the page cache did not take.", ""},
+}
+
+func newGauges(s State) *gauges {
+	g := &gauges{state: s, of: make(map[string]*prometheus.Desc)}
+	for _, m := range gaugeHelp {
+		var labels []string
+		if m[2] != "" {
+			labels = []string{m[2]}
+		}
+		if m[0] != "zwatch_queue_depth" || s.Queue != nil {
+			g.of[m[0]] = prometheus.NewDesc("wcfs_"+m[0], m[1], labels, nil)
+		}
+	}
+	return g
+}
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(descs chan<- *prometheus.Desc) {
+	for _, desc := range g.of {
+		descs <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(out chan<- prometheus.Metric) {
+	gauge := func(name string, value float64, label ...string) {
+		out <- prometheus.MustNewConstMetric(g.of[name], prometheus.GaugeValue, value, label...)
+	}
+	counter := func(name string, value uint64, label ...string) {
+		out <- prometheus.MustNewConstMetric(g.of[name], prometheus.CounterValue, float64(value), label...)
+	}
+	g.collectHead(gauge, counter)
+	clients := g.state.Clients()
+	gauge("watchlinks", float64(clients.WatchLink))
+	gauge("watches", float64(clients.Watch))
+	gauge("pinned_blocks", float64(clients.PinnedBlk))
+	counter("pins_total", clients.Pin)
+	loads := g.state.Loads()
+	for from, source := range [...]string{"zodb", "preserved", "inflight", "retained"} {
+		counter("block_loads_total", loads.Blocks[from], source)
+	}
+	counter("block_load_errors_total", loads.Failed)
+	counter("pagecache_store_errors_total", loads.StoreErrors)
+	gauge("revisions", float64(g.state.Views()))
+	g.collectReach(gauge)
+	if g.state.Queue != nil {
+		gauge("zwatch_queue_depth", float64(g.state.Queue()))
+	}
+}
+
+func (g *gauges) collectReach(gauge func(string, float64, ...string)) {
+	up, away := 1.0, 0.0
+	if g.state.Reach != nil {
+		if reach := g.state.Reach(); !reach.Up {
+			up, away = 0, time.Since(reach.Since).Seconds()
+		}
+	}
+	gauge("storage_up", up)
+	gauge("storage_disconnected_seconds", away)
+}
+
+func (g *gauges) collectHead(gauge func(string, float64, ...string), counter func(string, uint64, ...string)) {
+	newest := g.state.Newest() // first: At only grows, so that what was taken in meanwhile is no lag
+	h := g.state.Head()
+	gauge("head_tid", timeOf(h.At))
+	gauge("head_lag_seconds", lag(h, newest, time.Now()).Seconds())
+	gauge("head_reads", float64(h.Reads))
+	gauge("head_reads_waiting", float64(h.Waiting))
+	gauge("bigfiles", float64(h.Files))
+	gauge("served_blocks", float64(h.Served))
+	gauge("tracked_objects", float64(h.Nodes), "node")
+	gauge("tracked_objects", float64(h.ZBlks), "block")
+	counter("evictions_total", h.Evicted)
+	gauge("preserved_bytes", float64(h.Preserved))
+	gauge("tail_entries", float64(h.History))
+	gauge("tail_coverage_seconds", max(0, timeOf(h.At)-timeOf(h.HistoryBegin)))
+	counter("zodb_cache_hits_total", h.Cache.Hits)
+	counter("zodb_cache_misses_total", h.Cache.Misses)
+	gauge("zodb_cache_bytes", float64(h.Cache.Bytes))
+}

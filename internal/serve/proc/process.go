@@ -1,0 +1,190 @@
+// Package process holds on to other processes: it tells when one has ended, and
+// signals it, without ever hitting another that got its number.
+//
+// A Handle is of a thread group, whatever thread it was asked for by. It is a
+// pidfd that does not block (Linux 5.10), which the Go runtime polls: waiting takes
+// no thread. Check tells where there are none.
+package proc
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Handle refers to one process. Its methods may be called from any goroutine,
+// until Close.
+type Handle struct {
+	pid  int
+	file *os.File
+	conn syscall.RawConn
+}
+
+// OfThread returns a handle of the process that thread id belongs to. It fails
+// with unix.ESRCH in the chain if there is none that is alive.
+func OfThread(id int) (*Handle, error) {
+	pid, err := groupOf(id)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	h := &Handle{pid: pid, file: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd:%d", pid))}
+	if h.conn, err = h.file.SyscallConn(); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	// The number could have been given to another process before it was opened:
+	// then the thread is not one of its.
+	if !h.HasThread(id) || h.ended() {
+		h.Close()
+		return nil, fmt.Errorf("open process %d of thread %d: %w", pid, id, unix.ESRCH)
+	}
+	return h, nil
+}
+
+// groupOf returns the thread group of a thread.
+func groupOf(id int) (pid int, err error) {
+	f, err := os.Open("/proc/" + strconv.Itoa(id) + "/status")
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("find the process of thread %d: %w", id, unix.ESRCH)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find the process of thread %d: %w", id, err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), "Tgid:"); ok {
+			return strconv.Atoi(strings.TrimSpace(value))
+		}
+	}
+	return 0, fmt.Errorf("find the process of thread %d: no Tgid", id)
+}
+
+// Pid returns the id of the thread group.
+func (h *Handle) Pid() int { return h.pid }
+
+// HasThread reports whether thread id belongs to the process.
+func (h *Handle) HasThread(id int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", h.pid, id))
+	return err == nil
+}
+
+// Doomed reports whether the process runs nothing of its own any more, although
+// it has not ended: each of its threads has to handle SIGKILL before it returns to
+// the program (exit_to_user_mode_loop in kernel/entry/common.c of Linux), or is
+// ending. It may stay so for long when a thread waits in the kernel.
+func (h *Handle) Doomed() bool {
+	if h.ended() {
+		return true
+	}
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", h.pid))
+	if err != nil {
+		return false
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil || !ThreadIsDying(id) {
+			return false
+		}
+	}
+	return true
+}
+
+// ThreadIsDying reports whether thread id will not return to its program: SIGKILL
+// is pending for it, or it is ending, or has ended.
+func ThreadIsDying(id int) bool { return isDying("/proc/" + strconv.Itoa(id)) }
+
+// isDying is ThreadIsDying of the thread with that directory.
+func isDying(dir string) bool {
+	stat, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	}
+	return isEnding(string(stat)) || killPending(dir+"/status")
+}
+
+// isEnding reports whether a thread with that stat is ending, or has. Of the fields
+// behind the name, which may contain anything, the first is the state and the seventh
+// the flags (proc_pid_stat(5)).
+func isEnding(stat string) bool {
+	_, after, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
+	fields := strings.Fields(after)
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	return err == nil && flags&exiting != 0 || fields[0] == "Z" || fields[0] == "X"
+}
+
+// exiting is PF_EXITING of include/linux/sched.h of Linux.
+const exiting = 0x4
+
+// killPending reports whether SIGKILL is pending for a thread. The kernel makes it
+// pending for every thread of a process that a signal ends (complete_signal in
+// kernel/signal.c).
+func killPending(status string) bool {
+	text, err := os.ReadFile(status)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "SigPnd:"); ok {
+			pending, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			return err == nil && pending&(1<<(unix.SIGKILL-1)) != 0
+		}
+	}
+	return false
+}
+
+// Signal sends a signal. It fails with unix.ESRCH if the process has ended.
+func (h *Handle) Signal(sig syscall.Signal) error {
+	var failed error
+	err := h.conn.Control(func(fd uintptr) { failed = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
+	return errors.Join(err, failed)
+}
+
+// ended reports whether the process has ended: a pidfd is readable from then on,
+// also while the process is a zombie.
+func (h *Handle) ended() (ended bool) {
+	err := h.conn.Control(func(fd uintptr) { ended = readable(fd) })
+	return err == nil && ended
+}
+
+func readable(fd uintptr) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n > 0
+}
+
+// Wait returns nil once the process has ended, and the error of ctx if that
+// ends first. There may be one Wait at a time.
+func (h *Handle) Wait(ctx context.Context) error {
+	if err := h.file.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("wait for process %d: %w", h.pid, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = h.file.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err := h.conn.Read(readable)
+	switch {
+	case err == nil || h.ended():
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("wait for process %d: %w", h.pid, err)
+}
+
+// Close gives up the handle.
+func (h *Handle) Close() { _ = h.file.Close() }

@@ -1,6 +1,0 @@
-//go:build !race
-
-package tail
-
-// raced says that the race detector is on, which makes tests slow.
-const raced = false

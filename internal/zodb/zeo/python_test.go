@@ -1,0 +1,266 @@
+package zeo
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/remote"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
+)
+
+// server is a real ZEO server.
+type server struct {
+	t      testing.TB
+	python *host
+	dir    string
+	conf   string // of its <zeo> section
+	addr   Addr
+	tls    *TLS // how to connect
+	run    *process
+}
+
+// eachServer runs a test with every real server and encoding.
+func eachServer(t *testing.T, test func(t *testing.T, s *server)) {
+	for _, version := range []string{"5", "6"} {
+		for _, encoding := range []string{"Z", "M"} {
+			t.Run(version+encoding, func(t *testing.T) {
+				t.Parallel() // much of it is waiting
+				test(t, newServer(t, version, encoding, ""))
+			})
+		}
+	}
+}
+
+// newServer starts a server with an empty FileStorage, at a socket.
+func newServer(t testing.TB, version, encoding, conf string) *server {
+	s := &server{t: t, python: python(t, version), dir: t.TempDir()}
+	s.addr = Addr{"unix", filepath.Join(s.dir, "zeo")}
+	s.conf = fmt.Sprintf("address %s\nmsgpack %v\n%s", s.addr.Address, encoding == "M", conf)
+	t.Cleanup(func() {
+		s.kill()
+		if t.Failed() {
+			t.Logf("server:\n%s", s.log())
+		}
+	})
+	s.start()
+	return s
+}
+
+func (s *server) log() string {
+	log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	return string(log)
+}
+
+func (s *server) start() {
+	conf := filepath.Join(s.dir, "conf")
+	text := fmt.Sprintf("<zeo>\n%s\n</zeo>\n<filestorage 1>\npath %s/data.fs\npack-gc false\n</filestorage>\n", s.conf, s.dir)
+	require.NoError(s.t, os.WriteFile(conf, []byte(text), 0o666))
+	s.run = s.python.run(s.t, map[string]string{"server": conf, "log": filepath.Join(s.dir, "log")})
+	require.Eventually(s.t, func() bool {
+		c, _, err := Dial(s.config())(context.Background(), ignore)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}, time.Minute, 5*time.Millisecond, "the server does not start")
+}
+
+func (s *server) kill() {
+	if s.run == nil {
+		return
+	}
+	s.run.kill()
+	s.run = nil
+	os.Remove(s.addr.Address)
+}
+
+func (s *server) signal(sig syscall.Signal) { s.run.signal(sig) }
+
+// file is the database.
+func (s *server) file() string { return filepath.Join(s.dir, "data.fs") }
+
+func (s *server) config() Config {
+	return Config{Addrs: []Addr{s.addr}, Storage: "1", TLS: s.tls, ConnectTimeout: 30 * time.Second, MaxMessage: DefaultMaxMessage}
+}
+
+// url names the database as a user does.
+func (s *server) url(t testing.TB) storage.URL {
+	u, err := storage.ParseURL("zeo://localhost/?unix=" + s.addr.Address)
+	require.NoError(t, err)
+	return u
+}
+
+// commit is one that was told.
+type commit struct {
+	tid  zodb.Tid
+	oids []zodb.Oid
+}
+
+// told collects commits.
+type told struct{ commits chan commit }
+
+func newTold() told { return told{make(chan commit, 10000)} }
+
+func (c told) put(tid zodb.Tid, oids []zodb.Oid) { c.commits <- commit{tid, oids} }
+
+func (c told) next(t testing.TB) commit {
+	t.Helper()
+	select {
+	case got := <-c.commits:
+		return got
+	case <-time.After(time.Minute):
+		t.Fatal("a commit is not told")
+		return commit{}
+	}
+}
+
+// dial opens a session, for as long as the test.
+func dial(t testing.TB, cfg Config, commits remote.Commits) (remote.Session, zodb.Tid) {
+	t.Helper()
+	s, last, err := Dial(cfg)(t.Context(), commits)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s, last
+}
+
+func ignore(zodb.Tid, []zodb.Oid) {}
+
+// writer is an application that commits to a server.
+type writer struct {
+	t       testing.TB
+	process *process
+	in      *json.Encoder
+	out     *bufio.Scanner
+}
+
+func (s *server) writer() *writer {
+	dir := s.t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	require.NoError(s.t, err)
+	defer l.Close()
+	log := filepath.Join(dir, "log")
+	process := s.python.run(s.t, map[string]string{"writer": l.Addr().String(), "log": log})
+	conn, err := l.Accept()
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() {
+		conn.Close()
+		if s.t.Failed() {
+			text, _ := os.ReadFile(log)
+			s.t.Logf("writer: %s", text)
+		}
+		process.kill()
+	})
+	w := &writer{s.t, process, json.NewEncoder(conn), bufio.NewScanner(conn)}
+	w.online(s)
+	return w
+}
+
+// online has the writer commit to the server, offline to its file.
+func (w *writer) online(s *server) {
+	w.do(order{Do: "work", Server: s.addr.Address, Storage: "1"})
+}
+
+func (w *writer) offline(s *server) { w.do(order{Do: "work", File: s.file()}) }
+
+// idle has the writer let go of both.
+func (w *writer) idle() { w.do(order{Do: "work"}) }
+
+// order is what the writer is to do.
+type order struct {
+	Do          string   `json:"do"`
+	Server      string   `json:"server,omitempty"`
+	Storage     string   `json:"storage,omitempty"`
+	File        string   `json:"file,omitempty"`
+	Tid         string   `json:"tid,omitempty"`
+	User        []byte   `json:"user"`
+	Description []byte   `json:"description"`
+	Extension   []byte   `json:"extension"`
+	Records     []entry  `json:"records"`
+	Undo        string   `json:"undo,omitempty"`   // a transaction
+	Undone      []string `json:"undone,omitempty"` // what it has changed
+}
+
+type entry struct {
+	Oid     string  `json:"oid"`
+	Data    *[]byte `json:"data"`             // nil: delete
+	Restore bool    `json:"restore"`          // as copies of databases do
+	SameAs  string  `json:"sameas,omitempty"` // share the data of this revision
+}
+
+func put(oid zodb.Oid, data string) entry {
+	b := []byte(data)
+	return entry{Oid: oid.String(), Data: &b}
+}
+
+func remove(oid zodb.Oid) entry { return entry{Oid: oid.String()} }
+
+func (w *writer) do(o order) zodb.Tid {
+	w.t.Helper()
+	tid, refused := w.try(o)
+	require.Empty(w.t, refused)
+	return tid
+}
+
+// try returns what the writer says if it cannot.
+func (w *writer) try(o order) (tid zodb.Tid, refused string) {
+	w.t.Helper()
+	require.NoError(w.t, w.in.Encode(o))
+	require.True(w.t, w.out.Scan(), "the writer has ended")
+	var answer struct{ Tid, Error string }
+	require.NoError(w.t, json.Unmarshal(w.out.Bytes(), &answer))
+	id, _ := storage.ParseID(answer.Tid)
+	return zodb.Tid(id), answer.Error
+}
+
+func (w *writer) commit(records ...entry) zodb.Tid {
+	w.t.Helper()
+	return w.do(order{Do: "commit", Records: records})
+}
+
+// commitTxn commits a transaction of a model, with its tid. What is the same as before is
+// written as an undo writes it.
+func (w *writer) commitTxn(txn storagetest.Txn) {
+	w.t.Helper()
+	o := order{Do: "commit", Tid: txn.Tid.String(), User: txn.User, Description: txn.Description, Extension: txn.Extension}
+	for _, r := range txn.Records {
+		switch e := put(r.Oid, string(r.Data)); {
+		case r.Data == nil:
+			o.Records = append(o.Records, remove(r.Oid))
+		case r.SameAs != 0:
+			e.Restore, e.SameAs = true, r.SameAs.String()
+			fallthrough
+		default:
+			o.Records = append(o.Records, e)
+		}
+	}
+	require.Equal(w.t, txn.Tid, w.do(o))
+}
+
+// undoTxn undoes the last transaction of a model as applications do, if ZODB lets it, and
+// returns what it is.
+func (w *writer) undoTxn(m *storagetest.Model, tid zodb.Tid) (txn storagetest.Txn, ok bool) {
+	w.t.Helper()
+	last := m.Txns[len(m.Txns)-1]
+	txn.Tid = tid
+	var undone []string
+	for _, oid := range last.Oids() {
+		data, serial, _ := m.Load(zodb.Xid{At: last.Tid - 1, Oid: oid})
+		txn.Records = append(txn.Records, storagetest.Record{Oid: oid, Data: data, SameAs: serial})
+		undone = append(undone, oid.String())
+	}
+	_, refused := w.try(order{Do: "commit", Tid: tid.String(), Undo: last.Tid.String(), Undone: undone})
+	return txn, refused == ""
+}
