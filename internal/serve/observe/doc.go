@@ -40,6 +40,8 @@
 //	tail_entries, tail_coverage_seconds       transactions that are remembered, and how far they reach back
 //	served_blocks, tracked_objects{kind}      blocks the page cache may have; objects they depend on
 //	preserved_bytes                           old content in memory for clients before the last commit
+//	storage_up                                1, or 0 while the server of the database is away
+//	storage_disconnected_seconds              since when; 0 if it is there
 //	storage_requests_total{driver,op,result}  calls of the database; result is ok, no_data or error
 //	storage_request_duration_seconds{driver,op}
 //	zodb_cache_hits_total, _misses_total      of the cache of BTree nodes
@@ -49,8 +51,8 @@
 // since it changed), inflight (a load under way), retained (another request has it).
 // Reads of streams, which wait for something to happen, are the op stream_read.
 //
-// There is no wcfs_up, since Prometheus has its own; no count of tail rebuilds and
-// of reconnects, since nothing is rebuilt or reconnected.
+// There is no wcfs_up, since Prometheus has its own; no count of tail rebuilds,
+// since nothing is rebuilt.
 //
 // # Ownership and locking
 //
