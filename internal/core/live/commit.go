@@ -9,7 +9,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/core/versions"
+	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -35,30 +35,33 @@ func (h *Head) Follow(ctx context.Context, events interface {
 
 // transaction is one commit being processed.
 type transaction struct {
-	head   *Head
-	commit *versions.Commit
-	tid    zodb.Tid
-	files  []*change // those that are there from the beginning
-	fresh  []*change // those that were opened meanwhile
-	start  time.Time
+	head     *Head
+	old, tid zodb.Tid
+	oids     []zodb.Oid
+	changed  map[zodb.Oid]struct{} // the same
+	files    []*change             // those that are there from the beginning
+	byOid    map[zodb.Oid]*change  // the same
+	fresh    []*change             // those that were opened meanwhile
+	start    time.Time
 }
 
 // change is what a transaction does to one file.
 type change struct {
-	file    *File
-	delta   *versions.Delta // nil: nothing that is served or registered
-	late    versions.Late
-	whole   bool  // all of the page cache is wrong
-	dropped int   // ranges of pages that were invalidated
-	end     int64 // from here on it is, since the size changed; -1: it did not
+	tx       *transaction
+	file     *File
+	delta    *delta  // nil: nothing that is served or registered
+	late     []int64 // blocks that have to be settled; until then they count as changed
+	newTable bool    // the file got another block table: all of these changed
+	dropped  int     // ranges of pages that were invalidated
+	end      int64   // from here on all pages are invalid, since the size changed; -1: it did not
 }
 
 // Commit takes in one transaction; see the package comment for the order. It
 // returns when the transaction is published, or is to be together with the next
 // one (Event.More). There is one Commit at a time.
 func (h *Head) Commit(ctx context.Context, event storage.Event) error {
-	t := h.begin(event)
-	if err := t.diff(ctx); err != nil { // c1
+	t := h.begin(event) // c1
+	if err := t.retry(ctx, func() error { return t.diff(ctx) }); err != nil {
 		return err
 	}
 	if err := t.drain(ctx); err != nil { // c2
@@ -73,8 +76,7 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 		return err
 	}
 	for _, c := range t.all() {
-		settle := func() error { return t.commit.Settle(ctx, c.file.File, c.late) }
-		if err := t.retry(ctx, settle); err != nil {
+		if err := t.retry(ctx, func() error { return c.settle(ctx) }); err != nil {
 			return err
 		}
 	}
@@ -94,35 +96,33 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 
 func (t *transaction) all() []*change { return append(t.files[:len(t.files):len(t.files)], t.fresh...) }
 
-// begin is the first part of c1: from here on blocks that are served are late,
-// and no rest of a block is stored.
+// begin is the first part of c1: views up to the transaction can be walked from here on,
+// blocks that are served are late, and no rest of a block is stored.
 func (h *Head) begin(event storage.Event) *transaction {
-	t := &transaction{head: h, tid: event.Tid, commit: h.history.Begin(event.Tid, event.Oids), start: time.Now()}
+	t := &transaction{
+		head: h, old: h.objs.Head(), tid: event.Tid, oids: event.Oids,
+		changed: make(map[zodb.Oid]struct{}, len(event.Oids)),
+		byOid:   make(map[zodb.Oid]*change),
+		start:   time.Now(),
+	}
+	for _, oid := range event.Oids {
+		t.changed[oid] = struct{}{}
+	}
+	h.objs.Append(event.Tid, event.Oids)
 	h.mu.Lock()
-	h.commit, h.pending = t.commit, t.tid
+	h.committing, h.pending = true, t.tid
 	h.fresh = nil
 	for _, f := range h.files {
-		t.files = append(t.files, &change{file: f})
+		c := &change{tx: t, file: f}
+		t.files, t.byOid[f.Oid] = append(t.files, c), c
 	}
 	h.mu.Unlock()
 	for _, c := range t.files {
-		c.file.Lock()
-		t.commit.Prepare(c.file.File)
-		c.file.noStore = true
-		c.file.Unlock()
+		c.file.mu.Lock()
+		c.file.prepare()
+		c.file.mu.Unlock()
 	}
 	return t
-}
-
-// diff is the rest of c1.
-func (t *transaction) diff(ctx context.Context) error {
-	return t.retry(ctx, func() error {
-		deltas, err := t.commit.Diff(ctx)
-		if err == nil {
-			t.assign(deltas)
-		}
-		return err
-	})
 }
 
 // retry tries again what failed because of the storage, within bounds: to take
@@ -163,22 +163,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// assign gives each file its delta.
-func (t *transaction) assign(deltas []*versions.Delta) {
-	byFile := make(map[*versions.File]*versions.Delta, len(deltas))
-	for _, d := range deltas {
-		byFile[d.File] = d
-	}
-	for _, c := range t.files {
-		c.setDelta(byFile[c.file.File])
-	}
-}
-
-func (c *change) setDelta(d *versions.Delta) {
-	c.delta = d
-	c.whole = d != nil && (d.Fence != nil || d.Broken != nil)
-}
-
 // drain is c2: it waits for stores of what changed. READs go on meanwhile, with
 // old data.
 func (t *transaction) drain(ctx context.Context) error {
@@ -200,9 +184,9 @@ func (t *transaction) drain(ctx context.Context) error {
 // storing returns the stores under way of blocks that changed.
 func (c *change) storing() (waits []chan struct{}) {
 	f := c.file
-	f.Lock()
-	defer f.Unlock()
-	if c.whole {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.delta.whole() {
 		for _, done := range f.stores {
 			waits = append(waits, done)
 		}
@@ -222,20 +206,13 @@ func (t *transaction) switchAll(ctx context.Context) error {
 	h := t.head
 	h.mu.Lock()
 	h.view = t.tid
-	h.commit = nil
+	h.committing = false
 	fresh := h.fresh
 	h.fresh = nil
 	h.mu.Unlock()
 	for _, f := range fresh {
-		c := &change{file: f}
-		err := t.retry(ctx, func() error {
-			delta, err := t.commit.DiffFresh(ctx, f.File)
-			if err == nil {
-				c.setDelta(delta)
-			}
-			return err
-		})
-		if err != nil {
+		c := &change{tx: t, file: f}
+		if err := t.retry(ctx, func() error { return c.diffFresh(ctx) }); err != nil {
 			return err
 		}
 		t.fresh = append(t.fresh, c)
@@ -251,40 +228,66 @@ func (t *transaction) switchAll(ctx context.Context) error {
 }
 
 func (t *transaction) switchFile(c *change) {
-	f := c.file
-	f.Lock()
-	was := f.Size()
-	c.late = t.commit.Switch(f.File, c.delta)
+	f, d := c.file, c.delta
+	f.mu.Lock()
+	was := f.served().Size
+	c.switchServed()
 	c.end = -1
-	if f.Size() != was {
-		c.end = min(f.Size(), was)
+	if size := f.served().Size; size != was {
+		c.end = min(size, was)
 		f.resized()
-		f.show(f.Size())
+		f.show(size)
 	}
 	f.noStore, f.cutting, f.growing = false, false, false
 	if f.closing != nil {
 		f.closing = nil
 		f.broadcast()
 	}
-	if c.delta != nil && c.delta.Touched() {
+	if d != nil && d.touched() {
 		f.rev = t.tid
 	}
-	fence := c.delta != nil && c.delta.Fence != nil
+	fence := d != nil && d.fence != nil
 	if fence {
 		// The cause is told, but not wrapped: it would say "no such object".
-		f.fenced = fmt.Errorf("%w: %s", errAnotherFile, c.delta.Fence)
-		f.Leave()
+		f.fenced = fmt.Errorf("%w: %s", errAnotherFile, d.fence)
+		t.head.indexed(func(x *served.Index) { x.Leave(f.Oid) })
 		f.broadcast()
 	}
-	f.Unlock()
+	f.mu.Unlock()
 	if fence {
-		t.head.cfg.Warnf("%s; what is open of it answers EIO from now on, others are not touched", c.delta.Fence)
+		t.head.cfg.Warnf("%s; what is open of it answers EIO from now on, others are not touched", d.fence)
 		t.head.mu.Lock()
 		delete(t.head.files, f.Oid)
 		t.head.mu.Unlock()
 	}
-	if c.delta != nil && c.delta.Broken != nil {
-		t.head.cfg.Warnf("file %s @%s: %s; its cache is dropped", f.Oid, t.tid, c.delta.Broken)
+	if d != nil && d.broken != nil {
+		t.head.cfg.Warnf("file %s @%s: %s; its cache is dropped", f.Oid, t.tid, d.broken)
+	}
+}
+
+// switchServed makes what is served of the file that of the new view.
+func (c *change) switchServed() {
+	f, d, broken := c.file, c.delta, c.tx.head.broken
+	f.mu.MustHold()
+	tail := f.head.objs.Tail()
+	if d == nil {
+		c.late = f.served().Switch(c.tx.tid, tail, nil, f.relink)
+		return
+	}
+	c.newTable = d.Obj.Table != f.served().Obj.Table
+	if d.resize {
+		delete(broken, f)
+		if d.broken != nil {
+			broken[f] = struct{}{}
+		}
+	}
+	if d.fence != nil {
+		delete(broken, f)
+	}
+	c.late = f.served().Switch(c.tx.tid, tail, &d.Delta, f.relink)
+	if d.whole() {
+		f.dropAll()
+		c.late = nil
 	}
 }
 
@@ -307,8 +310,8 @@ func (h *Head) forget(tid zodb.Tid) {
 	h.mu.Unlock()
 	h.objs.Forget(cut)
 	h.keepViews(cut)
-	if h.history.Floor() < before(tid, h.cfg.KeepFloor) {
-		h.history.SetFloor(cut)
+	if h.revs.Floor() < before(tid, h.cfg.KeepFloor) {
+		h.revs.SetFloor(cut)
 	}
 }
 

@@ -132,9 +132,7 @@ func TestNothingIsLeftOfAFileThatCannotBeServed(t *testing.T) {
 				require.EqualValues(t, 2, x.head.At())
 				require.Zero(t, x.head.Stats().Pending)
 				require.Equal(t, name == "another" || name == "deleted", asked.Load() == 1)
-				x.file.Lock()
 				served := x.file.Served()
-				x.file.Unlock()
 				require.Zero(t, served)
 			})
 		})
@@ -259,9 +257,7 @@ func TestBlockThatIsReadWhileItIsDroppedStaysServed(t *testing.T) {
 		}
 		endFirst()
 		require.False(t, <-dropped)
-		x.file.Lock()
 		served := x.file.IsServed(0)
-		x.file.Unlock()
 		require.True(t, served)
 		endSecond()
 		<-dropped

@@ -41,7 +41,7 @@ func (h *Head) setCondemned(change func([]*Condemned) []*Condemned) {
 // refuseParked refuses READs of f that wait for something.
 func (f *File) refuseParked(c *Condemned) {
 	parked := make(map[*read]struct{})
-	f.Lock()
+	f.mu.Lock()
 	for _, reads := range f.reads {
 		for _, r := range reads {
 			if !r.replying {
@@ -49,13 +49,13 @@ func (f *File) refuseParked(c *Condemned) {
 			}
 		}
 	}
-	f.Unlock()
+	f.mu.Unlock()
 	maps.DeleteFunc(parked, func(r *read, _ struct{}) bool { return !c.hasThread(r.thread) })
 	if len(parked) == 0 {
 		return
 	}
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for r := range parked {
 		r.refused = syscall.EIO
 		r.cancel()

@@ -22,7 +22,7 @@ func (f *File) changedAt(ctx context.Context, blk int64, view zodb.Tid) (zodb.Ti
 // pinAt is PinRev for a client that watches view at. A block that is damaged there is
 // pinned to the view itself: the client gets EIO if it looks, and nobody else does.
 func (f *File) pinAt(ctx context.Context, blk int64, at zodb.Tid) (zodb.Tid, error) {
-	rev, err := f.PinRev(ctx, blk, at)
+	rev, err := f.pinRev(ctx, blk, at)
 	if f.isDamaged(err, at) {
 		return at, nil
 	}
@@ -33,7 +33,7 @@ func (f *File) pinAt(ctx context.Context, blk int64, at zodb.Tid) (zodb.Tid, err
 // a pack has removed.
 func (f *File) isDamaged(err error, at zodb.Tid) bool {
 	var damaged *storage.CorruptError
-	return errors.As(err, &damaged) && f.head.history.Incomplete(f.Oid, at) == nil
+	return errors.As(err, &damaged) && f.head.revs.Incomplete(f.Oid, at) == nil
 }
 
 // spare has the clients of older views pin the blocks of a READ that fails with err
@@ -67,15 +67,15 @@ func (a *attempt) pinOlder(ctx context.Context) (pinned []concern) {
 		if err == nil && newest.Tid <= c.at {
 			continue // the block is no better at the view of the client
 		}
-		rev, err := a.file.PinRev(ctx, c.blk, c.at)
+		rev, err := a.file.pinRev(ctx, c.blk, c.at)
 		if err != nil {
 			continue // the client gets an error in any case
 		}
-		a.file.Lock()
+		a.file.mu.Lock()
 		if !c.watch.removed && c.watch.at == c.at {
 			c.watch.need(c.blk, rev)
 		}
-		a.file.Unlock()
+		a.file.mu.Unlock()
 		pinned = append(pinned, c)
 	}
 	return pinned
@@ -100,8 +100,8 @@ func (a *attempt) awaitPinned(ctx context.Context, pinned []concern) (moved bool
 
 func (a *attempt) lookAt(pinned []concern) (held, moved bool, wake <-chan struct{}) {
 	f := a.file
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, c := range pinned {
 		switch w := c.watch; {
 		case w.removed:
@@ -126,9 +126,9 @@ func (a *attempt) isOutdated() bool {
 // older lists the watches of older views than the newest, for all blocks of the READ.
 func (a *attempt) older() (all []concern, view zodb.Tid) {
 	f := a.file
-	f.Lock()
-	defer f.Unlock()
-	view = f.View()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	view = f.served().View
 	for _, e := range a.read.extents {
 		for w := range f.watches {
 			if w.at < view {

@@ -74,9 +74,9 @@ func (c *closing) has(blk int64) bool {
 	return late || found || c.whole
 }
 
-// noteAnswered notes that a READ was answered, if that may matter. Requires: lock of
-// the file.
+// noteAnswered notes that a READ was answered, if that may matter.
 func (a *attempt) noteAnswered() {
+	a.file.mu.MustHold()
 	f, now := a.file, time.Now()
 	if len(f.watches) == 0 || a.read.direct {
 		return
@@ -87,15 +87,17 @@ func (a *attempt) noteAnswered() {
 	}
 }
 
-// dropStale forgets READs that were answered long ago. Requires: lock.
+// dropStale forgets READs that were answered long ago.
 func (f *File) dropStale(now time.Time) {
+	f.mu.MustHold()
 	for len(f.answered) > 0 && now.Sub(f.answered[0].at) > freshFor {
 		f.answered = f.answered[1:]
 	}
 }
 
-// closed reports whether the READ has to wait for the switch. Requires: lock of the file.
+// closed reports whether the READ has to wait for the switch.
 func (a *attempt) closed() bool {
+	a.file.mu.MustHold()
 	f := a.file
 	if f.closing == nil || a.read.direct {
 		return false
@@ -115,7 +117,7 @@ func (t *transaction) pinEarly(ctx context.Context, changes []*change) {
 			c.file.reopen()
 		}
 		_ = t.retry(ctx, func() error {
-			if _, err := f.PinRev(ctx, e.blk, e.at); isAway(err) {
+			if _, err := f.pinRev(ctx, e.blk, e.at); isAway(err) {
 				return err
 			}
 			return nil
@@ -160,8 +162,8 @@ func (t *transaction) tryPinEarly(ctx context.Context, changes []*change) (away 
 
 // reopen takes back that READs and setups wait for the switch.
 func (f *File) reopen() {
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.cutting, f.closing = false, nil
 	f.broadcast()
 }
@@ -171,18 +173,18 @@ func (f *File) reopen() {
 // of what changes is answered if there are watches.
 func (c *change) early() (lost, fresh []early) {
 	f := c.file
-	f.Lock()
-	defer f.Unlock()
-	if c.delta == nil || c.delta.Fence != nil {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.delta == nil || c.delta.fence != nil {
 		return nil, nil
 	}
-	shorter := !c.whole && c.delta.Size < f.Size()
+	shorter := !c.delta.whole() && c.delta.Size < f.served().Size
 	f.cutting = f.cutting || shorter
 	if len(f.watches) == 0 {
 		return nil, nil
 	}
-	f.closing = &closing{changed: c.delta.Changed, whole: c.whole, late: make(map[int64]struct{})}
-	for _, blk := range f.Late() {
+	f.closing = &closing{changed: c.delta.Changed, whole: c.delta.whole(), late: make(map[int64]struct{})}
+	for _, blk := range f.served().Late() {
 		f.closing.late[blk] = struct{}{}
 	}
 	if shorter {
@@ -192,8 +194,8 @@ func (c *change) early() (lost, fresh []early) {
 }
 
 // fresh returns the blocks that are about to change and were read a moment ago.
-// Requires: lock.
 func (f *File) fresh() (blks []int64) {
+	f.mu.MustHold()
 	f.dropStale(time.Now())
 	for _, a := range f.answered {
 		if f.closing.has(a.blk) {
@@ -205,8 +207,9 @@ func (f *File) fresh() (blks []int64) {
 }
 
 // onHead lists which watches may map which of blks from head, and of what is lost also
-// those that are to: a watch that moves is told so. Requires: lock.
+// those that are to: a watch that moves is told so.
 func (f *File) onHead(blks []int64, lost bool) (all []early) {
+	f.mu.MustHold()
 	for _, blk := range blks {
 		for w := range f.watches {
 			if w.mayMapHead(blk) || lost && w.pins[blk].want == ToHead {
@@ -286,8 +289,8 @@ func (t *transaction) pin(ctx context.Context, f *File, list []early) (unknown e
 // want makes rev what the client should map, if the watch is still at the view.
 func (e early) want(rev zodb.Tid) {
 	f := e.watch.file
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch {
 	case e.watch.removed || e.watch.at != e.at:
 	case e.lost: // there may be many, and no READ waits
@@ -298,22 +301,23 @@ func (e early) want(rev zodb.Tid) {
 }
 
 // arePinned reports whether no client maps the blocks from head that is worth waiting
-// for. Requires: lock.
+// for.
 func (f *File) arePinned(list []early) bool {
+	f.mu.MustHold()
 	return !slices.ContainsFunc(list, func(e early) bool { return (e.lost || !e.watch.overdue) && e.isMapped() })
 }
 
-// isMapped reports whether the client may still map the block from head. Requires: lock
-// of the file.
+// isMapped reports whether the client may still map the block from head.
 func (e early) isMapped() bool {
+	e.watch.file.mu.MustHold()
 	w := e.watch
 	return !w.removed && w.established && w.at == e.at && w.mayMapHead(e.blk)
 }
 
 // noteOverdue notes which watches were waited for in vain.
 func (f *File) noteOverdue(list []early) {
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, e := range list {
 		e.watch.overdue = e.watch.overdue || e.isMapped()
 	}

@@ -68,11 +68,11 @@ func (e *evictor) run() {
 // have many more than they had after the last time.
 func (e *evictor) sweep() {
 	for _, f := range e.head.list() {
-		now, left := f.Registrations()
+		now, left := f.registrations()
 		if now < 2*left+minSweep {
 			continue
 		}
-		if _, err := f.Sweep(e.head.ctx); err != nil && e.head.ctx.Err() == nil {
+		if _, err := f.sweep(e.head.ctx); err != nil && e.head.ctx.Err() == nil {
 			e.head.cfg.Warnf("%s", err) // it only takes memory
 		}
 	}
@@ -81,9 +81,9 @@ func (e *evictor) sweep() {
 // Served returns how many blocks the page cache may have.
 func (h *Head) Served() (n int) {
 	for _, f := range h.list() {
-		f.Lock()
-		n += f.Served()
-		f.Unlock()
+		f.mu.Lock()
+		n += f.served().Len()
+		f.mu.Unlock()
 	}
 	return n
 }
@@ -126,14 +126,14 @@ func (e *evictor) sample() (f *File, blks []int64, used uint32) {
 	}
 	i := rand.IntN(total)
 	for _, f := range files {
-		f.Lock()
-		n := f.Served()
+		f.mu.Lock()
+		n := f.served().Len()
 		if i < n {
-			blks, used = f.Coldest(i, evictRange)
-			f.Unlock()
+			blks, used = f.served().Coldest(i, evictRange)
+			f.mu.Unlock()
 			return f, blks, used
 		}
-		f.Unlock()
+		f.mu.Unlock()
 		i -= n
 	}
 	return nil, nil, 0
@@ -144,14 +144,14 @@ func (e *evictor) sample() (f *File, blks []int64, used uint32) {
 // served without being known to be. That READ stays noted when another call drops
 // the block again.
 func (f *File) evict(blk int64) bool {
-	f.Lock()
-	kernel, blksize := f.kernel, f.Obj().BlkSize
+	f.mu.Lock()
+	kernel, blksize := f.kernel, f.served().Obj.BlkSize
 	s := pages(blk*blksize, (blk+1)*blksize)
 	busy := len(f.reads[blk]) > 0 || f.stores[blk] != nil
 	if !busy {
 		f.leaving[blk] = &s
 	}
-	f.Unlock()
+	f.mu.Unlock()
 	if busy {
 		return false
 	}
@@ -159,8 +159,8 @@ func (f *File) evict(blk int64) bool {
 	if kernel != nil {
 		err = kernel.Invalidate(s.lo, s.hi-s.lo)
 	}
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.leaving[blk] != &s {
 		return false
 	}
@@ -168,7 +168,7 @@ func (f *File) evict(blk int64) bool {
 	if err != nil {
 		return false
 	}
-	f.Drop(blk)
+	f.drop(blk)
 	f.head.counts.evicted.Add(1)
 	return true
 }

@@ -16,8 +16,8 @@ func (h *Head) EvictSome() bool { return h.evictor.evictOnce() }
 
 // Busy returns how much is registered or in memory.
 func (f *File) Busy() (reads, stores, loads int) {
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return len(f.reads), len(f.stores), f.loads.Len()
 }
 
@@ -25,7 +25,7 @@ func (f *File) Busy() (reads, stores, loads int) {
 func (h *Head) Parked() int64 { return h.counts.parked.Load() }
 
 // Floor returns from when on revisions are told exactly.
-func (h *Head) Floor() zodb.Tid { return h.history.Floor() }
+func (h *Head) Floor() zodb.Tid { return h.revs.Floor() }
 
 // Waiters returns how many wait for a view.
 func (h *Head) Waiters() int {
@@ -36,8 +36,8 @@ func (h *Head) Waiters() int {
 
 // MapsPast reports whether the client maps a block from a past view.
 func (w *Watch) MapsPast(blk int64) bool {
-	w.file.Lock()
-	defer w.file.Unlock()
+	w.file.mu.Lock()
+	defer w.file.mu.Unlock()
 	return !w.mayMapHead(blk)
 }
 
@@ -56,5 +56,33 @@ func (h *Head) PreservedFor(ctx context.Context, oid zodb.Oid, at zodb.Tid) map[
 	}
 }
 
-// Shown returns the size that the kernel is told. Requires: lock of the file.
-func (f *File) Shown() int64 { return f.shown }
+// Shown returns the size that the kernel is told.
+func (f *File) Shown() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shown
+}
+
+// View returns what f is a view of.
+func (f *File) View() zodb.Tid {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served().View
+}
+
+// Served returns how many blocks are served.
+func (f *File) Served() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served().Len()
+}
+
+// IsServed reports whether a block is served.
+func (f *File) IsServed(blk int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served().Has(blk)
+}
+
+// FirstSeed is the flag of all random tests.
+var FirstSeed = firstSeed

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"slices"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/lock"
+	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
@@ -39,13 +43,16 @@ type Kernel interface {
 
 // File is one ZBigFile at the newest view.
 type File struct {
-	*versions.File // its lock is the lock of all of File
+	Oid  zodb.Oid
+	head *Head
 
-	head  *Head
 	loads *bigfile.Loads[blkView, *loaded]
 	ahead *bigfile.Ahead[blkView, *loaded]
 
-	// What follows is guarded by the lock.
+	mu lock.Mutex
+
+	// What follows is guarded by mu.
+	blocks  *served.File            // see served
 	kernel  Kernel                  // nil: the kernel does not know the file yet
 	rev     zodb.Tid                // last transaction that was seen to touch the file
 	fenced  error                   // not nil: the object is another file now
@@ -79,28 +86,100 @@ type loaded struct {
 	walk *versions.Walk
 }
 
-func newFile(h *Head, tf *versions.File, rev zodb.Tid) *File {
+func newFile(h *Head, blocks *served.File, rev zodb.Tid) *File {
 	f := &File{
-		File:    tf,
+		Oid:     blocks.Oid,
 		head:    h,
+		blocks:  blocks,
 		rev:     rev,
-		shown:   tf.Size(),
+		shown:   blocks.Size,
 		reads:   make(map[int64][]*read),
 		stores:  make(map[int64]chan struct{}),
 		leaving: make(map[int64]*span),
 		watches: make(map[*Watch]struct{}),
 		wake:    make(chan struct{}),
 	}
+	f.mu.Init(&h.order, rankFile, nil)
 	f.loads = bigfile.NewLoads(h.loader, f.load)
 	f.ahead = bigfile.NewAhead(f.loads)
 	return f
 }
 
+// served returns what the page cache has of f, and the ZBigFile at the newest view.
+func (f *File) served() *served.File {
+	f.mu.MustHold()
+	return f.blocks
+}
+
+// object returns the ZBigFile at the newest view.
+func (f *File) object() *bigfile.File {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served().Obj
+}
+
+// prepare begins a commit.
+func (f *File) prepare() {
+	f.served().Prepare()
+	f.noStore = true
+}
+
+// depend notes that served blocks, or the size, depend on the nodes of path.
+func (f *File) depend(path []btree.Step) {
+	f.head.indexed(func(x *served.Index) { x.Register(f.Oid, path) })
+}
+
+// serve notes that a block, found by walk, may be in the page cache from now on.
+func (f *File) serve(blk int64, walk *versions.Walk, data zodb.Tid) {
+	if !f.served().Serve(blk, walk, data) {
+		return
+	}
+	f.head.indexed(func(x *served.Index) {
+		x.Register(f.Oid, walk.Path)
+		if walk.OK {
+			x.Link(walk.ZBlk, served.Use{File: f.Oid, Blk: blk})
+		}
+	})
+}
+
+// relink notes that a served block shows something else.
+func (f *File) relink(was, is served.Link) {
+	f.head.indexed(func(x *served.Index) { x.Relink(f.Oid, was, is) })
+}
+
+// drop notes that a block has left the page cache.
+func (f *File) drop(blk int64) {
+	if zblk, linked := f.served().Drop(blk); linked {
+		f.head.indexed(func(x *served.Index) { x.Unlink(zblk, served.Use{File: f.Oid, Blk: blk}) })
+	}
+}
+
+// dropAll notes that all of f has left the page cache.
+func (f *File) dropAll() {
+	f.head.indexed(func(x *served.Index) {
+		f.served().DropAll(func(zblk zodb.Oid, blk int64) { x.Unlink(zblk, served.Use{File: f.Oid, Blk: blk}) })
+	})
+}
+
+// servedIn returns the served blocks from..to.
+func (f *File) servedIn(from, to int64) []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served().In(from, to, math.MaxInt)
+}
+
+// thoseServed returns those of blks that are served.
+func (f *File) thoseServed(blks []int64) []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(blks, func(blk int64) bool { return !f.served().Has(blk) })
+}
+
 // Attach tells how to reach the kernel about f. It must be called before the
 // kernel learns of the file.
 func (f *File) Attach(kernel Kernel) {
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.kernel = kernel
 }
 
@@ -114,35 +193,31 @@ type Attr struct {
 // Attr returns the attributes. It waits while the kernel is being told a size.
 func (f *File) Attr(ctx context.Context) (a Attr) {
 	get := func() bool {
-		a = Attr{Size: f.shown, BlkSize: f.Obj().BlkSize, Rev: f.rev}
+		a = Attr{Size: f.shown, BlkSize: f.served().Obj.BlkSize, Rev: f.rev}
 		return !f.announcing
 	}
 	if f.await(ctx, get) != nil {
-		f.Lock()
-		defer f.Unlock()
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		get() // of a file that is fenced, or of a server that ends
 	}
 	return a
 }
 
-func (f *File) blkSize() int64 {
-	f.Lock()
-	defer f.Unlock()
-	return f.Obj().BlkSize
-}
+func (f *File) blkSize() int64 { return f.object().BlkSize }
 
 var errAnotherFile = errors.New("the object is another file now; look it up again")
 
 // Fenced returns why f must not be served any longer, or nil.
 func (f *File) Fenced() error {
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return f.fenced
 }
 
 // load loads a block as of a view, with the way to it. A hole has no data.
 func (f *File) load(ctx context.Context, key blkView) (*loaded, error) {
-	walk, err := f.head.history.Walk(ctx, f.Oid, key.blk, key.view)
+	walk, err := f.head.revs.Walk(ctx, f.Oid, key.blk, key.view)
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// resized reports whether the READ has to begin anew, with another end. Requires:
-// lock of the file.
+// resized reports whether the READ has to begin anew, with another end.
 func (a *attempt) resized() bool {
-	size := a.file.Size()
+	a.file.mu.MustHold()
+	size := a.file.served().Size
 	return a.read.resized || a.read.end > size || a.read.cutAt >= 0 && a.read.cutAt != size
 }
 
@@ -41,8 +41,8 @@ func (a *attempt) gate(ctx context.Context, concerns []concern) (done bool, err 
 // but something has to be loaded again.
 func (a *attempt) pass(concerns []concern) (wake <-chan struct{}, err error) {
 	f := a.file
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch {
 	case a.refused() != nil:
 		return nil, a.refused()

@@ -36,8 +36,8 @@
 //
 // # Locking
 //
-// Lock order: Head.mu > the lock of a File (tail.File) > locks of package tail.
-// All are held for map operations only.
+// Lock order: Head.mu, File.mu, Head.indexMu, then locks of core/versions. All are held
+// for map operations only.
 package live
 
 import (
@@ -45,14 +45,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/lock"
+	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -82,12 +84,19 @@ type Config struct {
 	Faulting func(pid int) map[int]uint64
 }
 
+// Ranks of the locks, in the order in which they are taken.
+const (
+	rankHead lock.Rank = iota
+	rankFile
+	rankIndex
+)
+
 // Head is the newest view.
 type Head struct {
 	ctx       context.Context
 	cfg       Config
 	objs      *versions.Objects
-	history   *versions.History
+	revs      *versions.Revisions
 	store     storage.Loader
 	loader    *bigfile.Loader
 	preserved *Preserved
@@ -95,19 +104,26 @@ type Head struct {
 	evictor   *evictor
 	condemned atomic.Pointer[[]*Condemned] // changed under mu
 	counts    counts
-	passed    []zodb.Tid // taken in, to be published together; of Commit
 
-	mu       sync.Mutex
-	at       zodb.Tid           // published
-	view     zodb.Tid           // of files that are opened now; at, or the tid of the commit under way
-	pending  zodb.Tid           // tid of the commit under way, until it is published; or 0
-	commit   *versions.Commit   // under way, before its files are switched; or nil
-	fresh    []*File            // opened during commit
-	files    map[zodb.Oid]*File // those that are not fenced
-	waiters  []waiter           // for At
-	kept     zodb.Tid           // history is there from here on
-	reserved map[zodb.Tid]int   // views whose history somebody needs, with how many
-	zhead    map[*Subscription]struct{}
+	// What follows belongs to Commit.
+	passed []zodb.Tid         // taken in, to be published together
+	broken map[*File]struct{} // their block table cannot be read
+
+	order   lock.Order
+	indexMu lock.Mutex // taken after that of a File
+	index   *served.Index
+
+	mu         lock.Mutex
+	at         zodb.Tid           // published
+	view       zodb.Tid           // of files that are opened now; at, or the tid of the commit under way
+	pending    zodb.Tid           // tid of the commit under way, until it is published; or 0
+	committing bool               // a commit is under way, and its files are not switched
+	fresh      []*File            // opened during commit
+	files      map[zodb.Oid]*File // those that are not fenced
+	waiters    []waiter           // for At
+	kept       zodb.Tid           // history is there from here on
+	reserved   map[zodb.Tid]int   // views whose history somebody needs, with how many
+	zhead      map[*Subscription]struct{}
 }
 
 // waiter waits until At is at least at.
@@ -123,7 +139,9 @@ func New(ctx context.Context, at zodb.Tid, objs *versions.Objects, store storage
 		ctx:       ctx,
 		cfg:       cfg,
 		objs:      objs,
-		history:   versions.NewHistory(objs, store, at),
+		revs:      versions.NewRevisions(objs, store, at),
+		index:     served.NewIndex(),
+		broken:    make(map[*File]struct{}),
 		store:     store,
 		loader:    loader,
 		preserved: newPreserved(cfg.PreserveBytes),
@@ -134,6 +152,8 @@ func New(ctx context.Context, at zodb.Tid, objs *versions.Objects, store storage
 		files:     make(map[zodb.Oid]*File),
 		zhead:     make(map[*Subscription]struct{}),
 	}
+	h.mu.Init(&h.order, rankHead, nil)
+	h.indexMu.Init(&h.order, rankIndex, nil)
 	h.condemned.Store(&[]*Condemned{})
 	h.keepViews(at)
 	h.evictor = newEvictor(h)
@@ -198,38 +218,59 @@ func (h *Head) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
 		if f != nil {
 			return f, nil
 		}
-		tf, rev, err := h.history.OpenFile(ctx, oid, view)
+		f, path, err := h.load(ctx, oid, view)
 		if err != nil {
 			return nil, fmt.Errorf("bigfopen %s @%s: %w", oid, view, err)
 		}
-		if f := h.enter(tf, rev, view); f != nil {
+		if f := h.enter(f, path, view); f != nil {
 			return f, nil
 		}
 	}
 }
 
+// load returns a file as of view, not entered yet, and what its size depends on.
+func (h *Head) load(ctx context.Context, oid zodb.Oid, view zodb.Tid) (*File, []btree.Step, error) {
+	obj, rev, err := h.objs.File(ctx, zodb.Xid{At: view, Oid: oid})
+	if err != nil {
+		return nil, nil, err
+	}
+	size, path, err := bigfile.Size(ctx, h.objs, obj, view)
+	if err != nil {
+		return nil, nil, fmt.Errorf("size: %w", err)
+	}
+	return newFile(h, served.New(oid, view, obj, size), rev), append(versions.FileStep(oid, rev), path...), nil
+}
+
 // enter makes a file that was opened at view known, and returns it or the one
 // that somebody else opened meanwhile. It returns nil if the view has moved on.
-func (h *Head) enter(tf *versions.File, rev, view zodb.Tid) *File {
+func (h *Head) enter(f *File, path []btree.Step, view zodb.Tid) *File {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if f := h.files[tf.Oid]; f != nil {
-		return f
+	if known := h.files[f.Oid]; known != nil {
+		return known
 	}
 	if h.view != view {
 		return nil
 	}
-	f := newFile(h, tf, rev)
-	tf.Enter()
-	h.files[tf.Oid] = f
-	if h.commit != nil {
-		f.Lock()
-		h.commit.Prepare(tf)
-		f.noStore = true
-		f.Unlock()
+	h.indexed(func(x *served.Index) {
+		x.Enter(f.Oid)
+		x.Register(f.Oid, path)
+	})
+	h.files[f.Oid] = f
+	if h.committing {
+		f.mu.Lock()
+		f.prepare()
+		f.mu.Unlock()
 		h.fresh = append(h.fresh, f)
 	}
 	return f
+}
+
+// indexed gives do the Index, which it must not keep.
+func (h *Head) indexed(do func(x *served.Index)) {
+	h.indexMu.Lock()
+	defer h.indexMu.Unlock()
+	do(h.index)
 }
 
 // Files returns how many files are known.

@@ -47,7 +47,7 @@ func (t *transaction) invalidate(ctx context.Context) error {
 			if err := kernel.InvalidateAttr(); err != nil {
 				return fmt.Errorf("invalidate attributes: %w", err)
 			}
-			if c.delta.Fence != nil {
+			if c.delta.fence != nil {
 				t.head.gone(kernel)
 			}
 		}
@@ -73,10 +73,10 @@ func (h *Head) gone(kernel Kernel) {
 
 // invalid returns what of the page cache of the file is not right any more.
 func (c *change) invalid() []span {
-	if c.whole {
+	if c.delta.whole() {
 		return []span{{0, math.MaxInt64}}
 	}
-	blks := slices.Clone(c.late.Blks)
+	blks := slices.Clone(c.late)
 	if c.delta != nil {
 		blks = append(blks, c.delta.Changed...)
 	}
@@ -164,9 +164,9 @@ func invalidateAll(kernel Kernel, ss spans) error {
 
 // withoutParked returns ss without the pages that parked READs keep locked.
 func (f *File) withoutParked(ss spans) spans {
-	f.Lock()
-	defer f.Unlock()
-	blksize := f.Obj().BlkSize
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	blksize := f.served().Obj.BlkSize
 	for _, s := range ss {
 		if (s.hi-s.lo)/blksize >= int64(len(f.reads)) {
 			return f.withoutAnyParked(ss)

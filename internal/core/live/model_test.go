@@ -20,7 +20,6 @@ import (
 
 var (
 	schedules = flag.Int("schedules", defaultSchedules, "how many random schedules to run")
-	firstSeed = flag.Uint64("seed", 0, "seed of the first random schedule")
 )
 
 // TestNoPageIsOlderThanHeadAt runs commits, READs, stores, reclaim, evictions
@@ -30,7 +29,7 @@ var (
 // is preserved has the content of the views it is for.
 func TestNoPageIsOlderThanHeadAt(t *testing.T) {
 	for i := range uint64(*schedules) {
-		seed := *firstSeed + i
+		seed := *live.FirstSeed + i
 		synctest.Test(t, func(t *testing.T) {
 			if err := runSchedule(t.Context(), seed); err != nil {
 				t.Fatalf("seed %d: %s\nrepeat (the order of goroutines is not part of the seed): "+

@@ -17,15 +17,16 @@ type concern struct {
 	at    zodb.Tid // of the watch when it was listed
 }
 
-// concerns lists the watches whose view may be before the last change of a block
-// of the READ. Requires: lock of the file.
+// concerns lists the watches whose view may be before the last change of a block of the
+// READ.
 func (a *attempt) concerns() (all []concern) {
+	a.file.mu.MustHold()
 	f := a.file
 	if len(f.watches) == 0 {
 		return nil
 	}
 	for _, e := range a.read.extents {
-		ub := f.UpperBound(e.Blk)
+		ub := f.served().UpperBound(e.Blk)
 		for w := range f.watches {
 			if w.at < ub {
 				all = append(all, concern{w, e.Blk, w.at})
@@ -62,20 +63,20 @@ func (a *attempt) pin(ctx context.Context, all []concern) error {
 		if err != nil {
 			return fmt.Errorf("readblk #%d: %w", c.blk, err)
 		}
-		f.Lock()
+		f.mu.Lock()
 		if !c.watch.removed && c.watch.at == c.at {
 			c.watch.need(c.blk, pin)
 		}
-		f.Unlock()
+		f.mu.Unlock()
 	}
 	return nil
 }
 
-// held reports whether a watch may still show the pages of the READ to a client
-// that must not see them. It is r5: a client on any pin of the block does not
-// see the page, so that a move from pin to pin is not waited for, nor an un-pin
-// that its view allows. Requires: lock of the file.
+// held reports whether a watch may still show the pages of the READ to a client that must
+// not see them. It is r5: a client on any pin of the block does not see the page, so that
+// a move from pin to pin is not waited for, nor an un-pin that its view allows.
 func (a *attempt) held(all []concern) bool {
+	a.file.mu.MustHold()
 	for _, c := range all {
 		w := c.watch
 		if w.removed || !w.established || w.at >= a.revs[c.blk] {

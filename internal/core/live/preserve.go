@@ -19,7 +19,7 @@ func (t *transaction) preserve() {
 	group.SetLimit(preserveWorkers)
 	for _, c := range t.files {
 		kernel := c.file.kernelOf()
-		if kernel == nil || c.delta == nil || c.whole {
+		if kernel == nil || c.delta == nil || c.delta.whole() {
 			continue
 		}
 		blksize := c.file.blkSize()
@@ -46,12 +46,12 @@ func (t *transaction) preserveBlock(f *File, kernel Kernel, blk, blksize int64) 
 		return
 	}
 	old := &Old{Oid: f.Oid, Blk: blk, Until: t.tid - 1, buf: buf, owner: f}
-	f.Lock()
-	if rev, ok := f.Known(blk, old.Until); ok {
+	f.mu.Lock()
+	if rev, ok := f.known(blk, old.Until); ok {
 		old.From, old.settled = rev.Tid, true
 	} else {
-		old.From = f.Since(blk)
+		old.From = f.served().Since(blk)
 	}
-	f.Unlock()
+	f.mu.Unlock()
 	t.head.preserved.add(old)
 }

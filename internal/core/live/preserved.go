@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"container/list"
 	"context"
-	"sync"
 	"time"
 
 	tbtree "github.com/tidwall/btree"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/lock"
 	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -32,7 +32,7 @@ type Preserved struct {
 	budget int64 // bytes
 	now    func() time.Time
 
-	mu        sync.Mutex // map operations only
+	mu        lock.Mutex // map operations only
 	byBlk     *tbtree.BTreeG[*Old]
 	byRev     *tbtree.BTreeG[*Old]  // those that are settled
 	unsettled *tbtree.BTreeG[*Old]  // all others
@@ -121,15 +121,17 @@ func (p *Preserved) add(old *Old) {
 	}
 }
 
-// index enters old under its revision. Requires: p.mu.
+// index enters old under its revision.
 func (p *Preserved) index(old *Old) {
+	p.mu.MustHold()
 	p.indexed++
 	old.seq = p.indexed
 	p.byRev.Set(old)
 }
 
-// drop forgets old. Requires: p.mu.
+// drop forgets old.
 func (p *Preserved) drop(old *Old) {
+	p.mu.MustHold()
 	p.byBlk.Delete(old)
 	p.byRev.Delete(old)
 	p.unsettled.Delete(old)
@@ -140,8 +142,9 @@ func (p *Preserved) drop(old *Old) {
 	old.place, old.buf = nil, nil
 }
 
-// hear takes old out of the news. Requires: p.mu.
+// hear takes old out of the news.
 func (p *Preserved) hear(old *Old) {
+	p.mu.MustHold()
 	if old.unheard != nil {
 		p.news.Remove(old.unheard)
 		old.unheard = nil
@@ -149,8 +152,8 @@ func (p *Preserved) hear(old *Old) {
 }
 
 // retain returns the content of old if view at sees it and it is still there.
-// Requires: p.mu.
 func (p *Preserved) retain(old *Old, at zodb.Tid) *storage.Buf {
+	p.mu.MustHold()
 	if old.buf == nil || at < old.From {
 		return nil
 	}

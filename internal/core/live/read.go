@@ -45,8 +45,8 @@ func (r *read) Release() {
 // unregister takes register back. It returns the kernel if that has to ask for the
 // attributes again.
 func (f *File) unregister(r *read) Kernel {
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, e := range r.extents {
 		left := slices.DeleteFunc(f.reads[e.Blk], func(o *read) bool { return o == r })
 		if len(left) == 0 {
@@ -55,7 +55,7 @@ func (f *File) unregister(r *read) Kernel {
 			f.reads[e.Blk] = left
 		}
 	}
-	if f.hasGrown() && f.show(f.Size()) {
+	if f.hasGrown() && f.show(f.served().Size) {
 		return f.kernel
 	}
 	return nil
@@ -181,12 +181,12 @@ func (a *attempt) try(ctx context.Context) (done bool, err error) {
 // commits up to the pack are there already.
 func (a *attempt) overtaken(ctx context.Context, err error) bool {
 	f := a.file
-	f.Lock()
-	view := f.View()
-	f.Unlock()
+	f.mu.Lock()
+	view := f.served().View
+	f.mu.Unlock()
 	var packed *storage.PackedError
 	var corrupt *storage.CorruptError // what is referred to, and is not there
-	if !errors.As(err, &packed) && !errors.As(err, &corrupt) || f.head.history.Incomplete(f.Oid, view) == nil {
+	if !errors.As(err, &packed) && !errors.As(err, &corrupt) || f.head.revs.Incomplete(f.Oid, view) == nil {
 		return false
 	}
 	if f.head.WaitAt(ctx, view+1) != nil {
@@ -201,22 +201,22 @@ func (a *attempt) overtaken(ctx context.Context, err error) bool {
 // It returns nil if there is nothing to read.
 func (f *File) register(req Request, cancel context.CancelFunc) (r *read, blksize int64, err error) {
 	off, n := req.Off, req.N
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fenced != nil {
 		return nil, 0, f.fenced
 	}
 	if err := f.behindEnd(req); err != nil {
 		return nil, 0, err
 	}
-	if off >= f.Size() || n <= 0 {
+	if off >= f.served().Size || n <= 0 {
 		return nil, 0, nil
 	}
 	cutAt, locked := int64(-1), pages(off, off+int64(n))
-	if int64(n) > f.Size()-off {
-		n, cutAt = int(f.Size()-off), f.Size()
+	if int64(n) > f.served().Size-off {
+		n, cutAt = int(f.served().Size-off), f.served().Size
 	}
-	blksize = f.Obj().BlkSize
+	blksize = f.served().Obj.BlkSize
 	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: locked, direct: req.Direct, thread: req.Thread, end: off + int64(n), cutAt: cutAt, cancel: cancel}
 	for _, e := range r.extents {
 		f.reads[e.Blk] = append(f.reads[e.Blk], r)
@@ -228,8 +228,8 @@ func (f *File) register(req Request, cancel context.CancelFunc) (r *read, blksiz
 
 // kernelOf returns how to reach the kernel.
 func (f *File) kernelOf() Kernel {
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return f.kernel
 }
 
@@ -280,9 +280,9 @@ func (a *attempt) acquire() {
 		a.loads, a.first, a.values = make([]*bigfile.Load[blkView, *loaded], n), make([]bool, n), make([]*loaded, n)
 	}
 	f := a.file
-	f.Lock()
-	view, end := f.View(), f.Size()/a.blksize
-	f.Unlock()
+	f.mu.Lock()
+	view, end := f.served().View, f.served().Size/a.blksize
+	f.mu.Unlock()
 	window := bigfile.Window[blkView]{BlkSize: a.blksize, End: end, Key: func(blk int64) blkView { return blkView{blk, view} }}
 	for i, e := range a.read.extents {
 		if a.loads[i] == nil {
@@ -295,9 +295,9 @@ func (a *attempt) acquire() {
 // outdated reports whether extent i was loaded at a view since which its block
 // may have changed.
 func (a *attempt) outdated(i int) bool {
-	a.file.Lock()
-	defer a.file.Unlock()
-	return a.file.fenced == nil && a.file.ChangedAfter(a.read.extents[i].Blk, a.loads[i].Key.view)
+	a.file.mu.Lock()
+	defer a.file.mu.Unlock()
+	return a.file.fenced == nil && a.file.served().ChangedAfter(a.read.extents[i].Blk, a.loads[i].Key.view)
 }
 
 // release drops what was loaded.
@@ -315,8 +315,8 @@ func (a *attempt) release() {
 // false if something has to be loaded again.
 func (a *attempt) serve() (all []concern, ok bool, err error) {
 	f := a.file
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if a.dropChanged() {
 		return nil, false, nil
 	}
@@ -327,21 +327,22 @@ func (a *attempt) serve() (all []concern, ok bool, err error) {
 		return nil, false, errResized
 	}
 	for i, e := range a.read.extents {
-		if f.closing != nil && !f.IsServed(e.Blk) {
+		if f.closing != nil && !f.served().Has(e.Blk) {
 			f.closing.late[e.Blk] = struct{}{}
 		}
-		f.Serve(e.Blk, a.values[i].walk, a.values[i].Serial)
-		f.Touch(e.Blk, f.head.evictor.now())
+		f.serve(e.Blk, a.values[i].walk, a.values[i].Serial)
+		f.served().Touch(e.Blk, f.head.evictor.now())
 	}
-	a.view = f.View()
+	a.view = f.served().View
 	return a.concerns(), true, nil
 }
 
-// dropChanged drops the loads of blocks that may have changed since, and reports
-// whether there are any. Requires: lock of the file.
+// dropChanged drops the loads of blocks that may have changed since, and reports whether
+// there are any.
 func (a *attempt) dropChanged() (any bool) {
+	a.file.mu.MustHold()
 	for i, e := range a.read.extents {
-		if ld := a.loads[i]; a.file.ChangedAfter(e.Blk, ld.Key.view) {
+		if ld := a.loads[i]; a.file.served().ChangedAfter(e.Blk, ld.Key.view) {
 			ld.Release()
 			a.loads[i] = nil
 			any = true
@@ -350,9 +351,9 @@ func (a *attempt) dropChanged() (any bool) {
 	return any
 }
 
-// refused returns why the READ must not be answered with data. Requires: lock of
-// the file.
+// refused returns why the READ must not be answered with data.
 func (a *attempt) refused() error {
+	a.file.mu.MustHold()
 	if a.file.fenced != nil {
 		return a.file.fenced
 	}
@@ -362,8 +363,8 @@ func (a *attempt) refused() error {
 // reason returns why the READ failed with err: the waiting of one that is refused,
 // or has to begin anew, is canceled.
 func (a *attempt) reason(err error) error {
-	a.file.Lock()
-	defer a.file.Unlock()
+	a.file.mu.Lock()
+	defer a.file.mu.Unlock()
 	switch refused := a.refused(); {
 	case refused != nil:
 		return refused
@@ -373,11 +374,11 @@ func (a *attempt) reason(err error) error {
 	return err
 }
 
-// planFills decides which rests of blocks are stored. Requires: lock of the
-// file, in the section that lets the reply go: a commit that begins later waits
-// for these stores.
+// planFills decides which rests of blocks are stored, in the section that lets the reply
+// go: a commit that begins later waits for these stores.
 func (a *attempt) planFills() {
 	f := a.file
+	f.mu.MustHold()
 	if f.noStore || f.kernel == nil {
 		return
 	}
@@ -394,8 +395,8 @@ func (a *attempt) planFills() {
 
 // stored notes that all fills are done.
 func (a *attempt) stored() {
-	a.file.Lock()
-	defer a.file.Unlock()
+	a.file.mu.Lock()
+	defer a.file.mu.Unlock()
 	for _, blk := range a.filled {
 		close(a.file.stores[blk])
 		delete(a.file.stores, blk)

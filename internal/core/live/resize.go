@@ -29,8 +29,8 @@ import (
 //     passed again before the kernel has dropped all that was behind it.
 
 // show makes size what the kernel is told, and reports whether it was another.
-// Requires: lock.
 func (f *File) show(size int64) (changed bool) {
+	f.mu.MustHold()
 	if f.shown == size || f.isEndParked(size) {
 		return false
 	}
@@ -39,8 +39,8 @@ func (f *File) show(size int64) (changed bool) {
 }
 
 // isEndParked reports whether size is within a page of which a READ is parked.
-// Requires: lock.
 func (f *File) isEndParked(size int64) bool {
+	f.mu.MustHold()
 	if size%int64(os.Getpagesize()) == 0 {
 		return false
 	}
@@ -54,11 +54,12 @@ func (f *File) isEndParked(size int64) bool {
 	return false
 }
 
-// resized lets the READs go that end behind the end of the file now. Requires: lock.
+// resized lets the READs go that end behind the end of the file now.
 func (f *File) resized() {
+	f.mu.MustHold()
 	for _, reads := range f.reads {
 		for _, r := range reads {
-			if r.end > f.Size() && !r.replying {
+			if r.end > f.served().Size && !r.replying {
 				r.resized = true
 				r.cancel()
 			}
@@ -72,7 +73,7 @@ func (t *transaction) grow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.head.cfg.StuckAfter)
 	defer cancel()
 	for _, c := range t.all() {
-		if c.delta == nil || c.whole {
+		if c.delta == nil || c.delta.whole() {
 			continue
 		}
 		if err := c.file.grow(ctx, c.delta.Size); err != nil {
@@ -85,17 +86,17 @@ func (t *transaction) grow(ctx context.Context) error {
 // grow tells the kernel a larger size, and makes READs of what is new wait for the
 // switch.
 func (f *File) grow(ctx context.Context, size int64) error {
-	f.Lock()
+	f.mu.Lock()
 	from, page := f.pastEnd(), pages(size-1, size)
 	kernel := f.kernel
 	switch {
-	case size <= f.Size():
-		f.Unlock()
+	case size <= f.served().Size:
+		f.mu.Unlock()
 		return nil
 	case kernel == nil || page.lo < from:
 		told := f.show(size)
 		f.growing = f.shown == size
-		f.Unlock()
+		f.mu.Unlock()
 		if !told || kernel == nil {
 			return nil
 		}
@@ -103,12 +104,12 @@ func (f *File) grow(ctx context.Context, size int64) error {
 	}
 	f.announcing = true
 	f.letGo(from)
-	f.Unlock()
+	f.mu.Unlock()
 	err := f.extend(ctx, kernel, size)
-	f.Lock()
+	f.mu.Lock()
 	f.shown, f.growing, f.announcing = size, err == nil, false
 	f.broadcast()
-	f.Unlock()
+	f.mu.Unlock()
 	return err
 }
 
@@ -128,12 +129,16 @@ func (f *File) extend(ctx context.Context, kernel Kernel, size int64) error {
 	}
 }
 
-// pastEnd returns where the pages begin that are behind the end. Requires: lock.
-func (f *File) pastEnd() int64 { return pages(0, f.Size()).hi }
+// pastEnd returns where the pages begin that are behind the end.
+func (f *File) pastEnd() int64 {
+	f.mu.MustHold()
+	return pages(0, f.served().Size).hi
+}
 
 // letGo refuses read-ahead that keeps pages from an offset behind the end on locked: the
-// kernel takes the file for longer than it is. Requires: lock.
+// kernel takes the file for longer than it is.
 func (f *File) letGo(from int64) {
+	f.mu.MustHold()
 	for _, reads := range f.reads {
 		for _, r := range reads {
 			if !r.direct && r.span.hi > from && !r.resized { // else it ends in any case
@@ -169,38 +174,43 @@ func (f *File) awaitGrowth(ctx context.Context, req Request, ofEnd bool) error {
 	return f.await(ctx, f.hasGrown)
 }
 
-// hasGrown reports whether there is nothing to wait for. Requires: lock.
-func (f *File) hasGrown() bool { return !f.growing && !f.announcing }
+// hasGrown reports whether there is nothing to wait for.
+func (f *File) hasGrown() bool {
+	f.mu.MustHold()
+	return !f.growing && !f.announcing
+}
 
 // ErrBehindEnd refuses a READ behind the end of a file that became shorter. The
 // kernel does not know that yet, or it would not ask.
 var ErrBehindEnd = fmt.Errorf("the array has become shorter: %w", syscall.EIO)
 
-// behindEnd refuses a READ of pages behind the end if a client may map them that has
-// data there: the kernel would make them pages of zeros, and show them as long as it
-// has the old size (fuse_short_read of Linux). Requires: lock.
+// behindEnd refuses a READ of pages behind the end if a client may map them that has data
+// there: the kernel would make them pages of zeros, and show them as long as it has the
+// old size (fuse_short_read of Linux).
 func (f *File) behindEnd(req Request) error {
+	f.mu.MustHold()
 	end := req.Off + int64(req.N)
 	from := max(req.Off, f.pastEnd())
 	switch {
 	case from < end && !f.hasGrown():
 		return errGrowing
-	case f.Size() < end && !f.hasGrown() && !req.Direct:
+	case f.served().Size < end && !f.hasGrown() && !req.Direct:
 		return errEndGrows
 	case req.Direct || from >= end || !f.mapsHead(from, end):
 		return nil
-	case req.Off < f.Size():
+	case req.Off < f.served().Size:
 		return errReadAhead // what is before the end is asked for again
 	}
 	return ErrBehindEnd
 }
 
-// mapsHead reports whether the client of a watch of an older view may map some of
-// [from, end) from head/. Requires: lock.
+// mapsHead reports whether the client of a watch of an older view may map some of [from,
+// end) from head/.
 func (f *File) mapsHead(from, end int64) bool {
-	blksize := f.Obj().BlkSize
+	f.mu.MustHold()
+	blksize := f.served().Obj.BlkSize
 	for w := range f.watches {
-		for blk := from / blksize; blk*blksize < end && w.established && w.at < f.View(); blk++ {
+		for blk := from / blksize; blk*blksize < end && w.established && w.at < f.served().View; blk++ {
 			if w.mayMapHead(blk) {
 				return true
 			}

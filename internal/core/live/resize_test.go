@@ -193,8 +193,6 @@ type attrTold struct {
 }
 
 func (k *attrKernel) now() attrTold {
-	k.file.Lock()
-	defer k.file.Unlock()
 	return attrTold{k.file.Shown(), k.file.View()}
 }
 

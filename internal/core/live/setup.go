@@ -107,7 +107,7 @@ func (w *Watch) setup(ctx context.Context, at zodb.Tid, register func() error) e
 // checkEpoch fails if the file was not there at the view, or was another one
 // since: what @at shows of it would not be this file.
 func (f *File) checkEpoch(ctx context.Context, at zodb.Tid) error {
-	if err := f.head.history.Incomplete(f.Oid, at); err != nil {
+	if err := f.head.revs.Incomplete(f.Oid, at); err != nil {
 		return err // sooner or later a pin would lead to what is gone
 	}
 	then, _, err := f.head.objs.File(ctx, zodb.Xid{At: at, Oid: f.Oid})
@@ -133,8 +133,8 @@ func (f *File) checkEpoch(ctx context.Context, at zodb.Tid) error {
 // missing of it.
 func (w *Watch) decide(p *plan, register func() error) (done bool, err error) {
 	f := w.file
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fenced != nil {
 		return false, f.fenced
 	}
@@ -142,10 +142,10 @@ func (w *Watch) decide(p *plan, register func() error) (done bool, err error) {
 		p.missing = nil
 		return false, nil
 	}
-	if lost := p.end - f.Size()/f.Obj().BlkSize; lost > maxCutSetup {
+	if lost := p.end - f.served().Size/f.served().Obj.BlkSize; lost > maxCutSetup {
 		return false, &TooLongError{At: p.at, Lost: lost}
 	}
-	if view := f.View(); view != p.view {
+	if view := f.served().View; view != p.view {
 		clear(p.newest) // of another view
 		p.view = view
 	}
@@ -169,17 +169,18 @@ func (w *Watch) decide(p *plan, register func() error) (done bool, err error) {
 	return true, nil
 }
 
-// changedBlocks returns the blocks that changed in (at, view], with what they have
-// to be pinned to, or those about which p does not know enough. Of interest are
-// those that are served or pinned. Behind the end all of what the file had then
-// counts as changed: the client cannot map it from head/. Requires: lock of the file.
+// changedBlocks returns the blocks that changed in (at, view], with what they have to be
+// pinned to, or those about which p does not know enough. Of interest are those that are
+// served or pinned. Behind the end all of what the file had then counts as changed: the
+// client cannot map it from head/.
 func (w *Watch) changedBlocks(p *plan) (changed map[int64]zodb.Tid, missing []int64) {
+	w.file.mu.MustHold()
 	f := w.file
 	changed = make(map[int64]zodb.Tid)
-	p.now = f.Size() / f.Obj().BlkSize
+	p.now = f.served().Size / f.served().Obj.BlkSize
 	look := func(blk int64) {
 		newest, ok := p.newest[blk]
-		if rev, known := f.Known(blk, p.view); known {
+		if rev, known := f.known(blk, p.view); known {
 			newest, ok = rev.Tid, true
 		}
 		pin, okPin := p.pins[blk]
@@ -192,11 +193,11 @@ func (w *Watch) changedBlocks(p *plan) (changed map[int64]zodb.Tid, missing []in
 			missing = append(missing, blk)
 		}
 	}
-	for _, blk := range f.ChangedSince(p.at) {
+	for _, blk := range f.served().ChangedSince(p.at) {
 		look(blk)
 	}
 	for blk := range w.pins {
-		if !f.IsServed(blk) && !p.lost(blk) {
+		if !f.served().Has(blk) && !p.lost(blk) {
 			look(blk)
 		}
 	}

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -53,12 +54,13 @@ func (f *File) endAt(ctx context.Context, at zodb.Tid) (int64, error) {
 	return size / obj.BlkSize, nil
 }
 
-// lost returns the blocks from a new end on. Requires: lock.
+// lost returns the blocks from a new end on.
 func (f *File) lost(size int64) (blks []int64) {
-	blksize := f.Obj().BlkSize
-	from, to := size/blksize, f.Size()/blksize
+	f.mu.MustHold()
+	blksize := f.served().Obj.BlkSize
+	from, to := size/blksize, f.served().Size/blksize
 	if to-from > maxCut {
-		return f.ServedFrom(from, maxCut)
+		return f.served().In(from, math.MaxInt64, maxCut)
 	}
 	for blk := from; blk < to; blk++ {
 		blks = append(blks, blk)

@@ -6,6 +6,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
 )
 
@@ -58,7 +59,8 @@ type Stats struct {
 // Stats returns current figures. It takes the locks of Head, of all files and of
 // the history, one after another.
 func (h *Head) Stats() Stats {
-	sizes := h.history.Sizes()
+	var sizes served.Sizes
+	h.indexed(func(x *served.Index) { sizes = x.Sizes() })
 	s := Stats{
 		Files:        h.Files(),
 		Served:       h.Served(),

@@ -70,9 +70,9 @@ func (p *pin) settled() bool { return p.want == p.acked && !p.taken }
 // File returns what is watched.
 func (w *Watch) File() *File { return w.file }
 
-// pinOf returns the pin of blk, which is new if the client maps the block from
-// head. Requires: lock of the file.
+// pinOf returns the pin of blk, which is new if the client maps the block from head.
 func (w *Watch) pinOf(blk int64) *pin {
+	w.file.mu.MustHold()
 	p := w.pins[blk]
 	if p == nil {
 		p = &pin{want: ToHead, acked: ToHead}
@@ -81,8 +81,9 @@ func (w *Watch) pinOf(blk int64) *pin {
 	return p
 }
 
-// setWant makes rev what the client should map. Requires: lock of the file.
+// setWant makes rev what the client should map.
 func (w *Watch) setWant(blk int64, rev zodb.Tid) {
+	w.file.mu.MustHold()
 	p := w.pinOf(blk)
 	if p.want != rev {
 		p.want, p.since = rev, time.Time{}
@@ -90,9 +91,10 @@ func (w *Watch) setWant(blk int64, rev zodb.Tid) {
 	w.prompt(blk, p)
 }
 
-// need is setWant for a READ. If the READ has to wait, the client is told before
-// whatever nobody waits for. Requires: lock of the file.
+// need is setWant for a READ. If the READ has to wait, the client is told before whatever
+// nobody waits for.
 func (w *Watch) need(blk int64, rev zodb.Tid) {
+	w.file.mu.MustHold()
 	p := w.pinOf(blk)
 	p.want = rev
 	if w.established && p.since.IsZero() && !p.settled() {
@@ -101,8 +103,9 @@ func (w *Watch) need(blk int64, rev zodb.Tid) {
 	w.prompt(blk, p)
 }
 
-// prompt has the client told what is wanted. Requires: lock of the file.
+// prompt has the client told what is wanted.
 func (w *Watch) prompt(blk int64, p *pin) {
+	w.file.mu.MustHold()
 	urgent := !p.since.IsZero()
 	if p.want != p.acked && (!p.sending || urgent && !p.urgent) {
 		p.sending, p.urgent = true, urgent
@@ -111,8 +114,9 @@ func (w *Watch) prompt(blk int64, p *pin) {
 	w.tidy(blk, p)
 }
 
-// tidy drops a pin that says nothing. Requires: lock of the file.
+// tidy drops a pin that says nothing.
 func (w *Watch) tidy(blk int64, p *pin) {
+	w.file.mu.MustHold()
 	if p.want == ToHead && p.acked == ToHead && !p.taken && !p.sending {
 		delete(w.pins, blk)
 	}
@@ -135,8 +139,8 @@ const (
 // client go.
 func (w *Watch) Take(blk int64, put func(rev zodb.Tid, since time.Time) bool) Taking {
 	f := w.file
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	p := w.pins[blk]
 	if p == nil || p.taken {
 		return Nothing
@@ -159,12 +163,12 @@ func (w *Watch) Take(blk int64, put func(rev zodb.Tid, since time.Time) bool) Ta
 // looks.
 func (w *Watch) lose(blk int64, at zodb.Tid, err error) {
 	loser, ok := w.client.(Loser)
-	w.file.Lock()
+	w.file.mu.Lock()
 	gone := w.removed || w.at != at
 	if !gone && !ok {
 		w.setWant(blk, at)
 	}
-	w.file.Unlock()
+	w.file.mu.Unlock()
 	if !gone && ok {
 		loser.Lost(w, err)
 	}
@@ -174,8 +178,8 @@ func (w *Watch) lose(blk int64, at zodb.Tid, err error) {
 // watch that was dropped, that no answer is waited for any longer.
 func (w *Watch) Acked(blk int64) {
 	f := w.file
-	f.Lock()
-	defer f.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	p := w.pins[blk]
 	p.acked, p.taken = p.message, false
 	w.overdue = false
@@ -185,15 +189,16 @@ func (w *Watch) Acked(blk int64) {
 	f.broadcast()
 }
 
-// mayMapHead reports whether the client may still see the page of block blk in
-// head/. Requires: lock of the file.
+// mayMapHead reports whether the client may still see the page of block blk in head/.
 func (w *Watch) mayMapHead(blk int64) bool {
+	w.file.mu.MustHold()
 	p := w.pins[blk]
 	return p == nil || p.acked == ToHead || p.acked == unknown || p.taken && p.message == ToHead
 }
 
-// broadcast wakes all who wait for the state of watches. Requires: lock.
+// broadcast wakes all who wait for the state of watches.
 func (f *File) broadcast() {
+	f.mu.MustHold()
 	close(f.wake)
 	f.wake = make(chan struct{})
 }
@@ -201,17 +206,17 @@ func (f *File) broadcast() {
 // await waits until ok, which is called with the lock, returns true.
 func (f *File) await(ctx context.Context, ok func() bool) error {
 	for {
-		f.Lock()
+		f.mu.Lock()
 		if f.fenced != nil {
-			defer f.Unlock()
+			defer f.mu.Unlock()
 			return f.fenced
 		}
 		if ok() {
-			f.Unlock()
+			f.mu.Unlock()
 			return nil
 		}
 		wake := f.wake
-		f.Unlock()
+		f.mu.Unlock()
 		select {
 		case <-wake:
 		case <-ctx.Done():
@@ -299,9 +304,9 @@ func (w *Watch) Drained(ctx context.Context) (unsure []int64, err error) {
 // for its client.
 func (w *Watch) Drop() {
 	f := w.file
-	f.Lock()
+	f.mu.Lock()
 	if w.removed {
-		f.Unlock()
+		f.mu.Unlock()
 		return
 	}
 	w.removed = true
@@ -313,14 +318,14 @@ func (w *Watch) Drop() {
 	delete(f.watches, w)
 	at := w.at
 	f.broadcast()
-	f.Unlock()
+	f.mu.Unlock()
 	f.head.release(at)
 }
 
 // Pinned returns how many blocks the client maps from past views.
 func (w *Watch) Pinned() (n int) {
-	w.file.Lock()
-	defer w.file.Unlock()
+	w.file.mu.Lock()
+	defer w.file.mu.Unlock()
 	for _, p := range w.pins {
 		if p.acked != ToHead {
 			n++

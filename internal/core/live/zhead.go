@@ -26,8 +26,9 @@ func (h *Head) Subscribe() *Subscription {
 	return s
 }
 
-// tell queues tids for s, or drops s if it is too far behind. Requires: h.mu.
+// tell queues tids for s, or drops s if it is too far behind.
 func (h *Head) tell(s *Subscription, tids []zodb.Tid) {
+	h.mu.MustHold()
 	for _, tid := range tids {
 		select {
 		case s.queue <- tid:

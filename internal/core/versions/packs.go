@@ -20,8 +20,14 @@ type packs struct {
 	met   atomic.Uint64  // zodb.Tid; views before it were met to be incomplete
 }
 
-// packing is the state of packs: see storage.Packed.
-type packing struct{ complete, newest zodb.Tid }
+// Packing tells of the packs of a database: see storage.Packed.
+type Packing struct {
+	Complete zodb.Tid // views from here on show all that they did
+	Newest   zodb.Tid // time of the newest pack, at least Complete
+}
+
+// Packs returns the state of packs. It only moves up.
+func (o *Objects) Packs() Packing { return o.packs.now() }
 
 func newPacks(store storage.Loader) *packs {
 	packed, _ := store.(storage.Packed)
@@ -29,13 +35,13 @@ func newPacks(store storage.Loader) *packs {
 }
 
 // now returns the state. It only moves up.
-func (p *packs) now() packing {
-	state := packing{complete: zodb.Tid(p.met.Load())}
+func (p *packs) now() Packing {
+	state := Packing{Complete: zodb.Tid(p.met.Load())}
 	if p.store != nil {
 		complete, newest := p.store.Packs()
-		state.complete, state.newest = max(state.complete, complete), newest
+		state.Complete, state.Newest = max(state.Complete, complete), newest
 	}
-	state.newest = max(state.newest, state.complete)
+	state.Newest = max(state.Newest, state.Complete)
 	return state
 }
 
@@ -57,10 +63,10 @@ func (p *packs) note(err error) {
 // not there. Where records may be gone nobody knows.
 func (p *packs) hides(xid zodb.Xid, err error) error {
 	state := p.now()
-	if noData := asNoData(err); xid.At >= state.complete || noData != nil && noData.DeletedAt != 0 {
+	if noData := asNoData(err); xid.At >= state.Complete || noData != nil && noData.DeletedAt != 0 {
 		return nil
 	}
-	return &storage.PackedError{Xid: xid, PackTime: state.complete}
+	return &storage.PackedError{Xid: xid, PackTime: state.Complete}
 }
 
 // asPacked returns the storage.PackedError in err, or nil.
@@ -72,28 +78,10 @@ func asPacked(err error) *storage.PackedError {
 	return nil
 }
 
-// above moves a revision as of view at up to least, if the view is not before that: a
-// revision of before would lead to a view that is incomplete, though what the block
-// shows is still there.
-func above(least zodb.Tid, rev Rev, at zodb.Tid) Rev {
-	if rev.Tid < least && least <= at {
-		return Rev{least, false}
-	}
-	return rev
-}
-
-// PinRev returns from which view block blk has to be mapped to be seen as of view at.
-// It is the revision of the block, or after a pack that pack: it is this view that the
-// next pack leaves alone for a while.
-func (f *File) PinRev(ctx context.Context, blk int64, at zodb.Tid) (zodb.Tid, error) {
-	rev, err := f.BlkRevAt(ctx, blk, at)
-	return above(f.history.objs.packs.now().newest, rev, at).Tid, err
-}
-
 // Incomplete returns a *storage.PackedError if a pack may have removed what view at
 // shows, else nil.
-func (h *History) Incomplete(oid zodb.Oid, at zodb.Tid) error {
-	if complete := h.objs.packs.now().complete; at < complete {
+func (r *Revisions) Incomplete(oid zodb.Oid, at zodb.Tid) error {
+	if complete := r.objs.Packs().Complete; at < complete {
 		return &storage.PackedError{Xid: zodb.Xid{At: at, Oid: oid}, PackTime: complete}
 	}
 	return nil
@@ -103,15 +91,15 @@ func (h *History) Incomplete(oid zodb.Oid, at zodb.Tid) error {
 // view itself, if all is there that is needed to show the block. Records are asked
 // for, and not the cache, which may have what a pack has removed. The error is a
 // *storage.PackedError if something is gone.
-func (h *History) revBelow(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (Rev, error) {
-	w, err := h.Walk(ctx, oid, blk, at)
+func (r *Revisions) revBelow(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (Rev, error) {
+	w, err := r.Walk(ctx, oid, blk, at)
 	if err == nil && w.Obj == nil {
-		err = h.Incomplete(oid, at)
+		err = r.Incomplete(oid, at)
 	}
 	if err != nil {
 		return Rev{}, err
 	}
-	_, path, err := bigfile.Size(ctx, h.objs, w.Obj, at)
+	_, path, err := bigfile.Size(ctx, r.objs, w.Obj, at)
 	if err != nil {
 		return Rev{}, err
 	}
@@ -123,9 +111,9 @@ func (h *History) revBelow(ctx context.Context, oid zodb.Oid, blk int64, at zodb
 		needed[w.ZBlk] = struct{}{}
 	}
 	for oid := range needed {
-		_, err := h.serial(ctx, zodb.Xid{At: at, Oid: oid})
+		_, err := r.serial(ctx, zodb.Xid{At: at, Oid: oid})
 		if storage.IsNoData(err) {
-			err = h.Incomplete(oid, at)
+			err = r.Incomplete(oid, at)
 		}
 		if err != nil {
 			return Rev{}, fmt.Errorf("revision of block #%d: %w", blk, err)

@@ -3,12 +3,13 @@ package versions
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
-	"sync"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/lock"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 )
 
@@ -23,7 +24,7 @@ type routes struct {
 	objs   *Objects
 	budget int // of size
 
-	mu    sync.Mutex // map operations only
+	mu    lock.Mutex // map operations only
 	nodes map[zodb.Oid]*routing
 	size  int // sum over nodes: how many numbers they keep, or as much memory
 }
@@ -45,11 +46,24 @@ type period struct{ from, to zodb.Tid }
 // wideChange is a transaction that may have changed all keys of an interval.
 type wideChange struct {
 	tid  zodb.Tid
-	keys interval
+	keys btree.Keys
 }
 
 func newRoutes(objs *Objects) *routes {
-	return &routes{objs: objs, budget: routesBudget, nodes: make(map[zodb.Oid]*routing)}
+	r := &routes{objs: objs, budget: routesBudget, nodes: make(map[zodb.Oid]*routing)}
+	r.mu.Init(nil, 0, r.check)
+	return r
+}
+
+// check panics if r keeps more than it may, or than it believes.
+func (r *routes) check() {
+	size := 0
+	for _, n := range r.nodes {
+		size += n.size
+	}
+	if size != r.size || size > r.budget {
+		panic(fmt.Sprintf("BUG: versions: routes keep %d numbers; said %d, budget %d", size, r.size, r.budget))
+	}
 }
 
 // forget lets everything go.
@@ -117,38 +131,24 @@ func (r *routes) back(ctx context.Context, c *cursor, key int64, stop zodb.Tid) 
 		return nil
 	}
 	a, _, err := r.objs.Node(ctx, zodb.Xid{At: serial - 1, Oid: c.oid})
-	if err != nil && !damage(err) {
+	if err != nil && !IsDamage(err) {
 		return err
 	}
 	// What was damaged and is not any more may have changed everywhere.
-	keys, wide := []int64(nil), []interval{{math.MinInt64, math.MaxInt64}}
+	keys, wide := []int64(nil), []btree.Keys{allKeys}
 	if err == nil {
-		keys, wide = differences(a, b)
+		keys, wide = btree.Differences(a, b, allKeys)
 	}
 	r.add(c.oid, period{serial - 1, c.tid}, keys, wide)
 	c.tid, c.found = serial-1, false
-	if slices.Contains(keys, key) || slices.ContainsFunc(wide, func(i interval) bool { return i.lo <= key && key <= i.hi }) {
+	if slices.Contains(keys, key) || slices.ContainsFunc(wide, func(k btree.Keys) bool { return k.Has(key) }) {
 		c.tid, c.found = serial, true
 	}
 	return nil
 }
 
-// differences returns the keys, or intervals of keys, that a and b may route to
-// different values or children.
-func differences(a, b *btree.Node) (keys []int64, wide []interval) {
-	switch {
-	case a == b:
-		return nil, nil
-	case a.Leaf() && b.Leaf():
-		return differentKeys(a, b, math.MinInt64, math.MaxInt64), nil
-	case a.Leaf() != b.Leaf():
-		return nil, []interval{{math.MinInt64, math.MaxInt64}}
-	}
-	for _, r := range differentRoutes(a, b, math.MinInt64, math.MaxInt64) {
-		wide = append(wide, interval{r.lo, r.hi})
-	}
-	return nil, wide
-}
+// allKeys is all keys of a block table.
+var allKeys = btree.Keys{Lo: math.MinInt64, Hi: math.MaxInt64}
 
 // lookup returns the newest change of key up to at in node oid. If that is not
 // known, it returns how far back it is known that there is none.
@@ -170,7 +170,7 @@ func (r *routes) lookup(oid zodb.Oid, at zodb.Tid, key int64) (tid zodb.Tid, fou
 	}
 	j, _ := slices.BinarySearchFunc(n.wide, at, func(c wideChange, at zodb.Tid) int { return cmp.Compare(at, c.tid) })
 	for ; j < len(n.wide) && n.wide[j].tid > newest; j++ {
-		if c := n.wide[j]; c.keys.lo <= key && key <= c.keys.hi {
+		if c := n.wide[j]; c.keys.Has(key) {
 			return c.tid, true
 		}
 	}
@@ -181,7 +181,7 @@ func descending(a, b zodb.Tid) int { return cmp.Compare(b, a) }
 
 // add notes that only transaction p.from+1 changed node oid in p, and which keys
 // and intervals. There may be none, and then it need not have changed it.
-func (r *routes) add(oid zodb.Oid, p period, keys []int64, wide []interval) {
+func (r *routes) add(oid zodb.Oid, p period, keys []int64, wide []btree.Keys) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.nodes[oid]
@@ -202,7 +202,7 @@ func (r *routes) add(oid zodb.Oid, p period, keys []int64, wide []interval) {
 	}
 }
 
-func (n *routing) add(p period, keys []int64, wide []interval) {
+func (n *routing) add(p period, keys []int64, wide []btree.Keys) {
 	tid := p.from + 1
 	for _, key := range keys {
 		tids := n.keys[key]

@@ -1,4 +1,4 @@
-package versions
+package live
 
 import (
 	"context"
@@ -9,68 +9,68 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/core/served"
+	"github.com/wcfs/wcfs/internal/core/versions"
 )
 
 // bench is a history of one file of a grid.
 type bench struct {
 	g    *grid
-	objs *Objects
-	h    *History
+	objs *versions.Objects
+	h    *Head
 	f    *File
 	tid  zodb.Tid
 }
 
 // newBench opens a file of which the first leaf was stored again many times.
 func newBench(b testing.TB, blocks int64, versions zodb.Tid) *bench {
+	return newBenchOf(b, blocks, versions, 256<<20)
+}
+
+// newBenchOf is newBench with a budget for the node cache.
+func newBenchOf(b testing.TB, blocks int64, stored zodb.Tid, budget int64) *bench {
 	g := &grid{blocks: blocks, leaves: make(map[zodb.Oid][]zodb.Tid)}
-	head := gridStart + versions
+	head := gridStart + stored
 	for tid := gridStart + 1; tid <= head; tid++ {
 		g.store(gridLeaf, tid)
 	}
-	objs := NewObjects(b.Context(), g, head, 256<<20)
+	objs := versions.NewObjects(b.Context(), g, head, budget)
 	b.Cleanup(objs.Close)
-	h := NewHistory(objs, g, gridStart)
-	f, _, err := h.OpenFile(b.Context(), gridFile, head)
+	h := headOf(b, objs, g, gridStart)
+	f, err := h.Open(b.Context(), gridFile)
 	require.NoError(b, err)
-	f.Enter()
 	return &bench{g, objs, h, f, head}
+}
+
+// leads reports whether a changed node would be noticed.
+func (t *bench) leads(node zodb.Oid) (ok bool) {
+	t.h.indexed(func(x *served.Index) {
+		nodes, _ := x.Hits([]zodb.Oid{node})
+		ok = len(nodes) > 0
+	})
+	return ok
 }
 
 // serve serves blocks [lo, hi).
 func (t *bench) serve(b testing.TB, lo, hi int64) {
 	for blk := lo; blk < hi; blk++ {
-		w, err := t.h.Walk(b.Context(), gridFile, blk, t.tid)
+		w, err := t.h.revs.Walk(b.Context(), gridFile, blk, t.tid)
 		if err != nil {
 			b.Fatal(err)
 		}
-		t.f.Lock()
-		t.f.Serve(blk, w, gridStart)
-		t.f.Unlock()
+		t.f.mu.Lock()
+		t.f.serve(blk, w, gridStart)
+		t.f.mu.Unlock()
 	}
 }
 
 // commit takes in a change of oids and returns how many blocks changed.
-func (t *bench) commit(b testing.TB, files []*File, oids []zodb.Oid) (changed int) {
+func (t *bench) commit(b testing.TB, oids []zodb.Oid) (changed int) {
 	t.tid++
-	c := t.h.Begin(t.tid, oids)
-	for _, f := range files {
-		f.Lock()
-		c.Prepare(f)
-		f.Unlock()
-	}
-	deltas, err := c.Diff(b.Context())
-	require.NoError(b, err)
-	byFile := make(map[*File]*Delta)
-	for _, d := range deltas {
-		byFile[d.File] = d
-		changed += len(d.Changed)
-	}
-	for _, f := range files {
-		f.Lock()
-		late := c.Switch(f, byFile[f])
-		f.Unlock()
-		if err := c.Settle(b.Context(), f, late); err != nil {
-			b.Fatal(err)
+	for _, c := range t.h.take(b, t.tid, oids).files {
+		if c.delta != nil {
+			changed += len(c.delta.Changed)
 		}
 	}
 	t.objs.Forget(t.tid - 60)
@@ -98,11 +98,8 @@ func BenchmarkServe(b *testing.B) {
 		b.StartTimer()
 		t.serve(b, 0, blocks)
 		b.StopTimer()
-		t.objs.mu.Lock()
-		t.objs.makeRoom(t.objs.budget)
-		t.objs.mu.Unlock()
-		b.ReportMetric((heap()-before)/blocks, "B/block")
-		b.ReportMetric(float64(t.h.Sizes().Nodes), "nodes")
+		b.ReportMetric((heap()-before-float64(t.objs.CacheStats().Bytes))/blocks, "B/block")
+		b.ReportMetric(float64(t.h.sizes().Nodes), "nodes")
 		runtime.KeepAlive(t)
 		b.StartTimer()
 	}
@@ -115,16 +112,13 @@ func BenchmarkCommitOfOthers(b *testing.B) {
 	for _, n := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("files=%d", n), func(b *testing.B) {
 			t := newBench(b, 1000, 0)
-			files := []*File{t.f}
-			for len(files) < n {
-				f, _, err := t.h.OpenFile(b.Context(), gridFile, gridStart)
-				require.NoError(b, err)
-				f.Enter()
-				files = append(files, f)
+			for oid := range zodb.Oid(n - 1) {
+				f := newFile(t.h, served.New(math.MaxInt32+oid, t.tid, t.f.blocks.Obj, t.f.blocks.Size), t.tid)
+				require.NotNil(b, t.h.enter(f, nil, t.tid))
 			}
 			oids := []zodb.Oid{math.MaxInt64, math.MaxInt64 - 1}
 			for b.Loop() {
-				require.Zero(b, t.commit(b, files, oids))
+				require.Zero(b, t.commit(b, oids))
 			}
 		})
 	}
@@ -154,7 +148,7 @@ func BenchmarkCommit(b *testing.B) {
 							t.g.store(oid, t.tid+1)
 						}
 					}
-					require.Equal(b, 16, t.commit(b, []*File{t.f}, oids))
+					require.Equal(b, 16, t.commit(b, oids))
 				}
 			})
 		}
@@ -164,7 +158,7 @@ func BenchmarkCommit(b *testing.B) {
 // BenchmarkAppend measures the object tail with transactions of 10 000 objects,
 // with one minute of history.
 func BenchmarkAppend(b *testing.B) {
-	objs := NewObjects(b.Context(), &grid{}, 0, 1<<20)
+	objs := versions.NewObjects(b.Context(), &grid{}, 0, 1<<20)
 	defer objs.Close()
 	oids := make([]zodb.Oid, 10_000)
 	for i := range oids {
@@ -201,7 +195,7 @@ func BenchmarkSweep(b *testing.B) {
 	t := newBench(b, blocks, 0)
 	t.serve(b, 0, blocks)
 	for b.Loop() {
-		done, err := t.f.Sweep(b.Context())
+		done, err := t.f.sweep(b.Context())
 		require.NoError(b, err)
 		require.True(b, done)
 	}
@@ -211,27 +205,27 @@ func BenchmarkSweep(b *testing.B) {
 // served for the first time after their leaf was stored again 10 000 times:
 // as History finds them, and by a walk back for each of them.
 func BenchmarkRevisionsOfBusyLeaf(b *testing.B) {
-	const versions, blocks = 10_000, 60
+	const stored, blocks = 10_000, 60
 	for _, how := range []string{"routes", "walk"} {
 		b.Run(how, func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				t := newBench(b, blocks+1, versions)
+				t := newBench(b, blocks+1, stored)
 				t.serve(b, 1, blocks+1)
 				b.StartTimer()
 				for blk := range int64(blocks) {
 					rev, err := t.revision(b.Context(), blk+1, how)
 					require.NoError(b, err)
-					require.Equal(b, Rev{gridStart, false}, rev)
+					require.Equal(b, versions.Rev{Tid: gridStart, Exact: false}, rev)
 				}
 			}
 		})
 	}
 }
 
-func (t *bench) revision(ctx context.Context, blk int64, how string) (Rev, error) {
+func (t *bench) revision(ctx context.Context, blk int64, how string) (versions.Rev, error) {
 	if how == "walk" {
 		return t.h.walkBack(ctx, gridFile, blk, t.tid)
 	}
-	return t.h.revAt(ctx, gridFile, blk, t.tid)
+	return t.h.revs.At(ctx, gridFile, blk, t.tid)
 }

@@ -1,6 +1,9 @@
 //go:build race
 
-package versions
+package live
 
 // raced says that the race detector is on, which makes tests slow.
 const raced = true
+
+// defaultHistories is how many random histories are run.
+const defaultHistories = 2000

@@ -1,4 +1,4 @@
-package versions
+package live
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -38,9 +39,9 @@ func (p *packingRecords) Keep(zodb.Tid)                      {}
 // cached.
 func (s *story) packing(t *testing.T, at int) (*reader, *packingRecords) {
 	db := &packingRecords{records: s.db}
-	r := &reader{ctx: t.Context(), s: s, at: at, objs: NewObjects(t.Context(), db, s.steps[at].tid, 0)}
+	r := &reader{ctx: t.Context(), s: s, at: at, objs: versions.NewObjects(t.Context(), db, s.steps[at].tid, 0)}
 	t.Cleanup(r.objs.Close)
-	r.h = NewHistory(r.objs, db, 0)
+	r.h = headOf(t, r.objs, db, 0)
 	require.NoError(t, r.open())
 	return r, db
 }
@@ -53,7 +54,7 @@ func TestRevisionIsLookedForAnewWhenAPackComesInBetween(t *testing.T) {
 	r, db := s.packing(t, 3)
 	rev, err := r.f.BlkRevAt(t.Context(), 1, last)
 	require.NoError(t, err)
-	require.Equal(t, Rev{s.steps[1].tid, true}, rev)
+	require.Equal(t, versions.Rev{Tid: s.steps[1].tid, Exact: true}, rev)
 
 	r, db = s.packing(t, 3)
 	db.onLoad = func(xid zodb.Xid) {
@@ -63,7 +64,7 @@ func TestRevisionIsLookedForAnewWhenAPackComesInBetween(t *testing.T) {
 	}
 	rev, err = r.f.BlkRevAt(t.Context(), 1, last)
 	require.NoError(t, err)
-	require.Equal(t, Rev{packed, false}, rev)
+	require.Equal(t, versions.Rev{Tid: packed, Exact: false}, rev)
 }
 
 // TestRevisionOfAServedBlockIsLookedForWhereAPackHasLeftIt has a block that did not
@@ -77,17 +78,17 @@ func TestRevisionOfAServedBlockIsLookedForWhereAPackHasLeftIt(t *testing.T) {
 	db.onLoad = func(zodb.Xid) { db.complete = last }
 	rev, err := r.f.BlkRevAt(t.Context(), 1, last)
 	require.NoError(t, err)
-	require.Equal(t, Rev{last, false}, rev)
+	require.Equal(t, versions.Rev{Tid: last, Exact: false}, rev)
 	var gone *storage.PackedError
 	_, err = r.f.BlkRevAt(t.Context(), 1, s.steps[2].tid)
 	require.ErrorAs(t, err, &gone)
 	require.Equal(t, last, gone.PackTime)
-	r.f.Lock()
-	defer r.f.Unlock()
-	known, ok := r.f.Known(1, last)
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	known, ok := r.f.known(1, last)
 	require.True(t, ok)
-	require.Equal(t, Rev{last, false}, known)
-	_, ok = r.f.Known(1, s.steps[2].tid)
+	require.Equal(t, versions.Rev{Tid: last, Exact: false}, known)
+	_, ok = r.f.known(1, s.steps[2].tid)
 	require.False(t, ok)
 }
 

@@ -1,4 +1,4 @@
-package versions
+package live
 
 import (
 	"strings"
@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite/topology"
@@ -26,33 +27,24 @@ func told(t *testing.T, transactions ...string) *story {
 func (s *story) follow(t *testing.T, at int) *reader {
 	r, err := s.read(t.Context(), at)
 	require.NoError(t, err)
-	t.Cleanup(r.objs.Close)
+	t.Cleanup(func() { r.stop(); r.objs.Close() })
 	return r
 }
 
 // commit commits what txn has so far, takes it in, and returns what it did to the
 // file, nil if nothing. Then txn is a new transaction.
-func (r *reader) commit(t *testing.T, txn *writing) *Delta {
+func (r *reader) commit(t *testing.T, txn *writing) *delta {
 	t.Helper()
-	c := r.h.Begin(txn.commit())
+	tid, oids := txn.commit()
 	clear(txn.pending)
-	c.Prepare(r.f)
-	deltas, err := c.Diff(t.Context())
-	require.NoError(t, err)
-	require.LessOrEqual(t, len(deltas), 1)
-	var d *Delta
-	if len(deltas) == 1 {
-		d = deltas[0]
-	}
-	require.NoError(t, c.Settle(t.Context(), r.f, c.Switch(r.f, d)))
-	return d
+	return r.h.take(t, tid, oids).deltaOf(r.f)
 }
 
 // since returns what may have changed after step i.
 func (r *reader) since(i int) []int64 {
-	r.f.Lock()
-	defer r.f.Unlock()
-	return r.f.ChangedSince(r.s.steps[i].tid)
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	return r.f.blocks.ChangedSince(r.s.steps[i].tid)
 }
 
 // TestRevisionsOfOneGrowingBucket looks at all revisions of a bucket, with
@@ -62,7 +54,7 @@ func TestRevisionsOfOneGrowingBucket(t *testing.T) {
 	s := told(t, "T/B2:b,3:c", "T/B2:b,3:c,4:d", "T/B2:b,3:e,4:d", "T/B2:b,3:e,4:f", "T/B2:b,3:g,4:f")
 	for _, served := range []uint{0, 7} {
 		r := s.follow(t, 1)
-		r.h.SetFloor(s.steps[1].tid)
+		r.h.revs.SetFloor(s.steps[1].tid)
 		require.NoError(t, r.serve([]int64{2, 3, 4}, served))
 		for r.at < 5 {
 			require.NoError(t, r.next())
@@ -71,7 +63,7 @@ func TestRevisionsOfOneGrowingBucket(t *testing.T) {
 			for i, want := range revs {
 				rev, err := r.f.BlkRevAt(t.Context(), blk, s.steps[i+1].tid)
 				require.NoError(t, err)
-				require.Equal(t, Rev{s.steps[want].tid, want > 1}, rev, "block %d after step %d", blk, i+1)
+				require.Equal(t, versions.Rev{Tid: s.steps[want].tid, Exact: want > 1}, rev, "block %d after step %d", blk, i+1)
 			}
 		}
 	}
@@ -148,12 +140,9 @@ func TestFileIsFollowedThroughDeletion(t *testing.T) {
 		require.NoError(t, r.serve(blks, ^uint(0)))
 		require.NoError(t, r.next())
 		for s.steps[r.at].gone {
-			r.f.Lock()
-			r.f.Leave()
-			r.f.Unlock()
-			require.Zero(t, r.h.Sizes())
+			require.Zero(t, r.h.sizes())
 			r.at++
-			r.objs.Append(s.steps[r.at].tid, s.steps[r.at].oids)
+			r.h.take(t, s.steps[r.at].tid, s.steps[r.at].oids)
 			if first = r.at; !s.steps[r.at].gone {
 				require.NoError(t, r.open())
 			}
@@ -174,23 +163,24 @@ func TestSizeIsFoundAgainAfterDamage(t *testing.T) {
 	txn.Store(s.file.Root, btree.EncodeTree(btree.LO, false, []zodb.Oid{leaf}, nil, leaf))
 	txn.Store(leaf, []byte("junk"))
 	d := r.commit(t, txn)
-	require.Error(t, d.Broken)
-	require.Zero(t, r.f.Served())
+	require.Error(t, d.broken)
+	require.Zero(t, len(keysServed(r.f)))
 	require.Nil(t, r.commit(t, txn), "of others")
 
 	txn.Store(leaf, btree.EncodeBucket(btree.LO, []int64{6}, []btree.Ref{s.file.Values("a")}, 0))
 	d = r.commit(t, txn)
 	require.NotNil(t, d)
-	require.NoError(t, d.Broken)
-	require.True(t, d.Touched())
-	require.Equal(t, int64(7*storyBlkSize), r.f.Size())
+	require.NoError(t, d.broken)
+	require.True(t, d.touched())
+	require.Equal(t, int64(7*storyBlkSize), r.f.blocks.Size)
 	require.Nil(t, r.commit(t, txn), "of others")
-	require.Empty(t, r.h.brokenFiles())
+	require.Empty(t, r.h.broken)
 
 	txn.Store(leaf, []byte("junk"))
-	require.Error(t, r.commit(t, txn).Broken)
-	r.f.Leave()
-	require.Empty(t, r.h.brokenFiles())
+	require.Error(t, r.commit(t, txn).broken)
+	txn.Delete(s.file.Oid)
+	require.Error(t, r.commit(t, txn).fence)
+	require.Empty(t, r.h.broken)
 }
 
 // TestFileWithOtherBlockSizeIsFenced wants that nothing of it counts as served
@@ -201,32 +191,27 @@ func TestFileWithOtherBlockSizeIsFenced(t *testing.T) {
 	require.NoError(t, r.serve([]int64{0, 1}, 3))
 	txn := s.db.begin()
 	txn.Store(s.file.Oid, bigfile.EncodeFile(&bigfile.File{BlkSize: 2 * storyBlkSize, Table: s.file.Root}))
-	c := r.h.Begin(txn.commit())
-	c.Prepare(r.f)
-	deltas, err := c.Diff(t.Context())
-	require.NoError(t, err)
-	require.Error(t, deltas[0].Fence)
-	c.Switch(r.f, deltas[0])
-	require.Zero(t, r.f.Served())
+	require.Error(t, r.commit(t, txn).fence)
+	require.Zero(t, len(keysServed(r.f)))
 }
 
 // TestRoutesAreSharedByTheBlocksOfALeaf counts the loads: after a walk back for
 // one block of a busy leaf those for its neighbours need none of old versions.
 // It is all forgotten when the floor moves.
 func TestRoutesAreSharedByTheBlocksOfALeaf(t *testing.T) {
-	const versions = 100
-	b := newBench(t, keysPerLeaf, versions)
-	for blk := range int64(10) {
-		b.objs.mu.Lock()
-		b.objs.makeRoom(b.objs.budget)
-		b.objs.misses = 0
-		b.objs.mu.Unlock()
-		rev, err := b.h.revAt(t.Context(), gridFile, blk+1, b.tid)
+	const stored = 100
+	b := newBenchOf(t, keysPerLeaf, stored, 0)
+	loads := func(blk int64) int {
+		before := b.objs.CacheStats().Misses
+		rev, err := b.h.revs.At(t.Context(), gridFile, blk, b.tid)
 		require.NoError(t, err)
-		require.Equal(t, Rev{gridStart, false}, rev)
+		require.Equal(t, versions.Rev{Tid: gridStart, Exact: false}, rev)
+		return int(b.objs.CacheStats().Misses - before)
 	}
-	require.Less(t, b.objs.CacheStats().Misses, uint64(10))
-	require.Greater(t, b.h.routes.size, versions)
-	b.h.SetFloor(b.tid)
-	require.Zero(t, b.h.routes.size)
+	require.Greater(t, loads(1), stored)
+	for blk := range int64(10) {
+		require.Less(t, loads(blk+1), 20)
+	}
+	b.h.revs.SetFloor(gridStart)
+	require.Greater(t, loads(1), stored)
 }

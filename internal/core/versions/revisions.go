@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -14,35 +13,21 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// History knows which blocks of which files changed when. See the package
-// comment for how.
-type History struct {
+// Revisions finds out since which transaction a block has shown what it does. See the
+// package comment for how.
+type Revisions struct {
 	objs   *Objects
 	floor  atomic.Uint64 // zodb.Tid; revisions are not looked for before it
 	serial func(ctx context.Context, xid zodb.Xid) (zodb.Tid, error)
 	routes *routes
-
-	mu     sync.Mutex // map operations only; taken after the lock of a File
-	nodes  map[zodb.Oid]dependents
-	zblks  map[zodb.Oid]user              // ZBlk -> a block that shows it
-	shared map[zodb.Oid]map[user]struct{} // ZBlk -> all others that show it, if there are
-	broken map[*File]struct{}             // their block table could not be read
 }
 
-// NewHistory returns the history of no files yet, on top of objs. Serials of
+// NewRevisions returns the revisions of blocks whose tables are in objs. Serials of
 // objects are asked from store. Revisions are looked for back to floor.
-func NewHistory(objs *Objects, store storage.Loader, floor zodb.Tid) *History {
-	h := &History{
-		objs:   objs,
-		serial: serialFunc(store),
-		routes: newRoutes(objs),
-		nodes:  make(map[zodb.Oid]dependents),
-		zblks:  make(map[zodb.Oid]user),
-		shared: make(map[zodb.Oid]map[user]struct{}),
-		broken: make(map[*File]struct{}),
-	}
-	h.floor.Store(uint64(floor))
-	return h
+func NewRevisions(objs *Objects, store storage.Loader, floor zodb.Tid) *Revisions {
+	r := &Revisions{objs: objs, serial: serialFunc(store), routes: newRoutes(objs)}
+	r.floor.Store(uint64(floor))
+	return r
 }
 
 // serialFunc returns how to ask store for the serial of an object without
@@ -60,15 +45,19 @@ func serialFunc(store storage.Loader) func(context.Context, zodb.Xid) (zodb.Tid,
 	}
 }
 
+// SetRoutesBudget bounds what is remembered of how nodes changed, in numbers of 8 bytes.
+// It is called before anything is looked up.
+func (r *Revisions) SetRoutesBudget(n int) { r.routes.budget = n }
+
 // SetFloor moves the floor up. Equal content gets equal revisions only as long
 // as the floor stays, so it should move rarely.
-func (h *History) SetFloor(floor zodb.Tid) {
-	h.floor.Store(uint64(floor))
-	h.routes.forget() // most of it is about views below
+func (r *Revisions) SetFloor(floor zodb.Tid) {
+	r.floor.Store(uint64(floor))
+	r.routes.forget() // most of it is about views below
 }
 
 // Floor returns how far back revisions are looked for.
-func (h *History) Floor() zodb.Tid { return zodb.Tid(h.floor.Load()) }
+func (r *Revisions) Floor() zodb.Tid { return zodb.Tid(r.floor.Load()) }
 
 // Walk is the way from a ZBigFile to one of its blocks at one view.
 type Walk struct {
@@ -96,16 +85,16 @@ func sameBlock(a, b *Walk) bool {
 
 // Walk walks to block blk of file oid as of view at. Errors are those of
 // Objects.Node and Objects.File, except that a file that does not exist is none.
-func (h *History) Walk(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (*Walk, error) {
-	obj, serial, err := h.objs.File(ctx, zodb.Xid{At: at, Oid: oid})
-	w := &Walk{Obj: obj, Path: []btree.Step{{Oid: oid, Serial: serial, Lo: math.MinInt64, Hi: math.MaxInt64}}}
+func (r *Revisions) Walk(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (*Walk, error) {
+	obj, serial, err := r.objs.File(ctx, zodb.Xid{At: at, Oid: oid})
+	w := &Walk{Obj: obj, Path: FileStep(oid, serial)}
 	if storage.IsNoData(err) {
 		return w, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	found, err := btree.Lookup(ctx, h.objs, obj.Table, at, blk)
+	found, err := btree.Lookup(ctx, r.objs, obj.Table, at, blk)
 	if err != nil {
 		return nil, err
 	}
@@ -114,34 +103,51 @@ func (h *History) Walk(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid
 	return w, nil
 }
 
+// FileStep is the ZBigFile as the first step of a path.
+func FileStep(oid zodb.Oid, serial zodb.Tid) []btree.Step {
+	return []btree.Step{{Oid: oid, Serial: serial, Lo: math.MinInt64, Hi: math.MaxInt64}}
+}
+
 // Rev is a revision of a block: no change of it is in (Tid, at].
 type Rev struct {
 	Tid   zodb.Tid
 	Exact bool // the block changed at Tid; else Tid is an upper bound that stays what it is
 }
 
-// revAt finds the revision of a block as of view at. It has to be looked for anew when
-// the database was packed meanwhile: what was met may be what the pack has left.
-func (h *History) revAt(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (rev Rev, err error) {
-	complete := h.objs.packs.now().complete
-	if at < complete {
-		rev, err = h.revBelow(ctx, oid, blk, at)
-	} else {
-		rev, err = h.walkBackTo(ctx, oid, blk, at, min(max(h.Floor(), complete), at))
+// Above is rev, a revision as of view at, moved up to least if the view is not before
+// that: a revision of before would lead to a view that is incomplete, though what the
+// block shows is still there.
+func (rev Rev) Above(least, at zodb.Tid) Rev {
+	if rev.Tid < least && least <= at {
+		return Rev{least, false}
 	}
-	return above(complete, rev, at), err
+	return rev
+}
+
+// At finds the revision of a block as of view at. It has to be looked for anew when the
+// database was packed meanwhile: what was met may be what the pack has left. Of a view
+// that a pack has left incomplete it is the view itself, or the error is a
+// *storage.PackedError if something of it is gone that the block needs.
+func (r *Revisions) At(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Tid) (rev Rev, err error) {
+	complete := r.objs.Packs().Complete
+	if at < complete {
+		rev, err = r.revBelow(ctx, oid, blk, at)
+	} else {
+		rev, err = r.walkBackTo(ctx, oid, blk, at, min(max(r.Floor(), complete), at))
+	}
+	return rev.Above(complete, at), err
 }
 
 // walkBackTo finds the revision of a block by walking back from view at, to floor at
 // most. The block changed when it last showed another ZBlk, or when its ZBlk changed.
-func (h *History) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at, floor zodb.Tid) (Rev, error) {
-	w, err := h.Walk(ctx, oid, blk, at)
+func (r *Revisions) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at, floor zodb.Tid) (Rev, error) {
+	w, err := r.Walk(ctx, oid, blk, at)
 	if err != nil {
 		return Rev{}, err
 	}
 	var data zodb.Tid // serial of the ZBlk
 	if w.OK {
-		data, err = h.serial(ctx, zodb.Xid{At: at, Oid: w.ZBlk})
+		data, err = r.serial(ctx, zodb.Xid{At: at, Oid: w.ZBlk})
 		if storage.IsNoData(err) {
 			err = &storage.CorruptError{Oid: w.ZBlk, Tid: at, Err: fmt.Errorf("it is referred to and does not exist: %s", err)}
 		}
@@ -150,17 +156,17 @@ func (h *History) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at, f
 		}
 	}
 	for view := at; ; {
-		n, err := h.routes.newest(ctx, w.Path, blk, view, max(data, floor))
+		n, err := r.routes.newest(ctx, w.Path, blk, view, max(data, floor))
 		if err != nil {
 			return Rev{}, fmt.Errorf("revision of block #%d: %w", blk, err)
 		}
 		if n == 0 {
-			return h.revData(ctx, oid, blk, data, floor)
+			return r.revData(ctx, oid, blk, data, floor)
 		}
 		// The path is looked up anew: other nodes may have led to the block.
 		view = n - 1
-		before, err := h.Walk(ctx, oid, blk, view)
-		if damage(err) {
+		before, err := r.Walk(ctx, oid, blk, view)
+		if IsDamage(err) {
 			return Rev{n, true}, nil // the block could not be read before
 		}
 		if err != nil {
@@ -177,11 +183,11 @@ func (h *History) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at, f
 // has shown this ZBlk all the time since both data and floor. Below floor,
 // where nothing else is looked for, a ZBlk that is newer than all of the table
 // still tells the revision.
-func (h *History) revData(ctx context.Context, oid zodb.Oid, blk int64, data, floor zodb.Tid) (Rev, error) {
+func (r *Revisions) revData(ctx context.Context, oid zodb.Oid, blk int64, data, floor zodb.Tid) (Rev, error) {
 	if data > floor {
 		return Rev{data, true}, nil
 	}
-	w, err := h.Walk(ctx, oid, blk, floor)
+	w, err := r.Walk(ctx, oid, blk, floor)
 	if err != nil {
 		return Rev{}, err
 	}

@@ -1,4 +1,4 @@
-package versions
+package live
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/versions"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite/topology"
 )
 
@@ -40,29 +42,28 @@ type reader struct {
 	ctx  context.Context
 	s    *story
 	at   int // step
-	objs *Objects
-	h    *History
+	objs *versions.Objects
+	h    *Head
 	f    *File
+	stop func()
 }
 
 func (s *story) read(ctx context.Context, at int) (*reader, error) {
-	r := &reader{ctx: ctx, s: s, at: at, objs: NewObjects(ctx, s.db, s.steps[at].tid, 1<<20)}
-	r.h = NewHistory(r.objs, s.db, 0)
+	r := &reader{ctx: ctx, s: s, at: at, objs: versions.NewObjects(ctx, s.db, s.steps[at].tid, 1<<20)}
+	r.h, r.stop = newHead(ctx, r.objs, s.db, 0)
 	return r, r.open()
 }
 
 func (r *reader) open() (err error) {
-	r.f, _, err = r.h.OpenFile(r.ctx, r.s.file.Oid, r.s.steps[r.at].tid)
-	if err != nil {
+	if r.f, err = r.h.Open(r.ctx, r.s.file.Oid); err != nil {
 		return err
 	}
-	r.f.Enter()
 	return r.checkSize()
 }
 
 func (r *reader) checkSize() error {
-	if want := r.s.size(r.at); r.f.size != want {
-		return fmt.Errorf("step %d: size %d, is %d", r.at, r.f.size, want)
+	if want := r.s.size(r.at); r.f.blocks.Size != want {
+		return fmt.Errorf("step %d: size %d, is %d", r.at, r.f.blocks.Size, want)
 	}
 	return nil
 }
@@ -73,19 +74,19 @@ func (r *reader) serve(blks []int64, set uint) error {
 		if set>>i&1 == 0 {
 			continue
 		}
-		w, err := r.h.Walk(r.ctx, r.f.Oid, blk, r.f.view)
+		w, err := r.h.revs.Walk(r.ctx, r.f.Oid, blk, r.f.blocks.View)
 		if err != nil {
 			return err
 		}
 		data := zodb.Tid(0)
 		if w.OK {
-			if data, err = r.s.db.Serial(r.ctx, zodb.Xid{At: r.f.view, Oid: w.ZBlk}); err != nil {
+			if data, err = r.s.db.Serial(r.ctx, zodb.Xid{At: r.f.blocks.View, Oid: w.ZBlk}); err != nil {
 				return err
 			}
 		}
-		r.f.Lock()
-		r.f.Serve(blk, w, data)
-		r.f.Unlock()
+		r.f.mu.Lock()
+		r.f.serve(blk, w, data)
+		r.f.mu.Unlock()
 	}
 	return nil
 }
@@ -93,31 +94,19 @@ func (r *reader) serve(blks []int64, set uint) error {
 // next takes in the next step and checks what it is said to change: exactly the
 // served blocks that it does.
 func (r *reader) next() error {
-	served := r.f.served.Keys()
+	served := keysServed(r.f)
 	r.at++
-	c := r.h.Begin(r.s.steps[r.at].tid, r.s.steps[r.at].oids)
-	r.f.Lock()
-	c.Prepare(r.f)
-	r.f.Unlock()
-	deltas, err := c.Diff(r.ctx)
-	if err != nil {
+	step := r.s.steps[r.at]
+	t := r.h.begin(storage.Event{Tid: step.tid, Oids: step.oids})
+	if err := t.finish(r.ctx); err != nil {
 		return err
 	}
-	var d *Delta
-	if len(deltas) > 0 {
-		d = deltas[0]
-	}
-	r.f.Lock()
-	late := c.Switch(r.f, d)
-	r.f.Unlock()
-	if gone := r.s.steps[r.at].gone; gone || d != nil && d.Fence != nil {
-		if d == nil || d.Fence == nil || !gone {
-			return fmt.Errorf("step %d: delta %v; gone: %v", r.at, d, gone)
+	d := t.deltaOf(r.f)
+	if step.gone || d != nil && d.fence != nil {
+		if d == nil || d.fence == nil || !step.gone {
+			return fmt.Errorf("step %d: delta %v; gone: %v", r.at, d, step.gone)
 		}
 		return nil
-	}
-	if err := c.Settle(r.ctx, r.f, late); err != nil {
-		return err
 	}
 	var got, want []int64
 	if d != nil {
@@ -139,23 +128,23 @@ func (r *reader) next() error {
 func (r *reader) check(blks []int64, first int) error {
 	for i := first; i <= r.at; i++ {
 		at := r.s.steps[i].tid
-		r.f.Lock()
-		since := r.f.ChangedSince(at)
-		r.f.Unlock()
+		r.f.mu.Lock()
+		since := r.f.blocks.ChangedSince(at)
+		r.f.mu.Unlock()
 		for _, blk := range blks {
 			rev, err := r.f.BlkRevAt(r.ctx, blk, at)
 			if err != nil {
 				return err
 			}
-			if want := (Rev{r.s.rev(blk, i), true}); rev != want {
+			if want := (versions.Rev{Tid: r.s.rev(blk, i), Exact: true}); rev != want {
 				return fmt.Errorf("block %d after step %d: revision %v, is %v", blk, i, rev, want)
 			}
-			changed := r.s.rev(blk, r.at) > at && r.f.IsServed(blk)
+			changed := r.s.rev(blk, r.at) > at && r.f.blocks.Has(blk)
 			if changed && !slices.Contains(since, blk) {
 				return fmt.Errorf("block %d changed after step %d, and is left out", blk, i)
 			}
 		}
-		if i := slices.IndexFunc(since, func(blk int64) bool { return !r.f.IsServed(blk) }); i >= 0 {
+		if i := slices.IndexFunc(since, func(blk int64) bool { return !r.f.blocks.Has(blk) }); i >= 0 {
 			return fmt.Errorf("block %d is not served", since[i])
 		}
 	}
@@ -323,7 +312,7 @@ func runSequence(ctx context.Context, w topology.Writer, texts []string) error {
 			r.objs.Forget(s.steps[first].tid)
 		}
 		if w.Rnd.IntN(4) == 0 {
-			if done, err := r.f.Sweep(ctx); !done || err != nil {
+			if done, err := r.f.sweep(ctx); !done || err != nil {
 				return fmt.Errorf("sweep: %v, %w", done, err)
 			}
 		}

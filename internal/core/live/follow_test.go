@@ -1,4 +1,4 @@
-package versions
+package live
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -13,12 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 var (
 	histories = flag.Int("histories", defaultHistories, "how many random histories to check")
-	firstSeed = flag.Uint64("seed", 0, "seed of the first random history")
+	firstSeed = flag.Uint64("seed", 0, "seed of the first random history, or schedule")
 )
 
 // TestHistoryAgreesWithBruteForce runs random transactions over random trees,
@@ -32,7 +34,7 @@ func TestHistoryAgreesWithBruteForce(t *testing.T) {
 		workers.Go(func() {
 			for seed := range seeds {
 				if err := runHistory(t.Context(), seed, steps); err != nil {
-					t.Errorf("seed %d: %s\nrepeat: go test ./internal/core/versions -run BruteForce -histories 1 -seed %d", seed, err, seed)
+					t.Errorf("seed %d: %s\nrepeat: go test ./internal/core/live -run BruteForce -histories 1 -seed %d", seed, err, seed)
 				}
 			}
 		})
@@ -59,8 +61,8 @@ type run struct {
 	ctx   context.Context
 	w     *world
 	o     *oracle
-	objs  *Objects
-	h     *History
+	objs  *versions.Objects
+	h     *Head
 	files map[zodb.Oid]*File
 	packs *packedDatabase // nil: the database is not packed
 }
@@ -75,11 +77,13 @@ func runHistory(ctx context.Context, seed uint64, steps int) error {
 		budget = 3000 // most nodes do not fit
 	}
 	r := &run{ctx: ctx, w: w, o: &oracle{w.db, make(map[fileAt]fullMap)}, files: make(map[zodb.Oid]*File)}
-	r.objs = NewObjects(ctx, w.db, w.db.head, budget)
+	r.objs = versions.NewObjects(ctx, w.db, w.db.head, budget)
 	defer r.objs.Close()
-	r.h = NewHistory(r.objs, w.db, w.db.head)
+	var stop func()
+	r.h, stop = newHead(ctx, r.objs, w.db, w.db.head)
+	defer stop()
 	if w.chance(0.3) {
-		r.h.routes.budget = w.rnd.IntN(200)
+		r.h.revs.SetRoutesBudget(w.rnd.IntN(200))
 	}
 	for step := range steps {
 		err := r.step()
@@ -121,7 +125,7 @@ func (r *run) step() error {
 		r.objs.Forget(r.anyTid(r.objs.Tail()))
 	}
 	if r.w.chance(0.02) {
-		r.h.SetFloor(r.anyTid(r.h.Floor()))
+		r.h.revs.SetFloor(r.anyTid(r.h.revs.Floor()))
 	}
 	return nil
 }
@@ -138,18 +142,17 @@ func (r *run) open(oid zodb.Oid) error {
 	if r.files[oid] != nil || !r.o.at(oid, view).exists || r.w.chance(0.5) {
 		return nil
 	}
-	f, _, err := r.h.OpenFile(r.ctx, oid, view)
+	f, err := r.h.Open(r.ctx, oid)
 	if err != nil {
 		return err
 	}
-	f.Enter()
 	r.files[oid] = f
 	return r.checkSize(f)
 }
 
 func (r *run) checkSize(f *File) error {
-	if want := r.o.size(f.Oid, f.view) * f.obj.BlkSize; f.size != want {
-		return fmt.Errorf("file %d: size %d, is %d", f.Oid, f.size, want)
+	if want := r.o.size(f.Oid, f.blocks.View) * f.blocks.Obj.BlkSize; f.blocks.Size != want {
+		return fmt.Errorf("file %d: size %d, is %d", f.Oid, f.blocks.Size, want)
 	}
 	return nil
 }
@@ -162,35 +165,36 @@ func (r *run) serveSome(oid zodb.Oid, n int) {
 	}
 	for range r.w.rnd.IntN(n + 1) {
 		blk := r.w.rnd.Int64N(keySpace + 2)
-		walk, err := r.h.Walk(r.ctx, oid, blk, f.view)
-		if r.mayBeGone(err, f.view) {
+		walk, err := r.h.revs.Walk(r.ctx, oid, blk, f.blocks.View)
+		if r.mayBeGone(err, f.blocks.View) {
 			continue
 		}
 		if err != nil {
 			panic(err)
 		}
-		if r.packs != nil && r.missing(walk.Path, f.view) != nil {
+		if r.packs != nil && r.missing(walk.Path, f.blocks.View) != nil {
 			continue
 		}
 		var data zodb.Tid
 		if walk.OK {
-			data = r.w.db.at(walk.ZBlk, f.view).tid
+			data = r.w.db.at(walk.ZBlk, f.blocks.View).tid
 		}
-		f.Lock()
-		f.Serve(blk, walk, data)
-		f.Unlock()
+		f.mu.Lock()
+		f.serve(blk, walk, data)
+		f.mu.Unlock()
 	}
 }
 
 func (r *run) dropSome() {
 	for _, f := range r.files {
-		f.Lock()
-		for _, blk := range f.served.Keys() {
+		keys := keysServed(f)
+		f.mu.Lock()
+		for _, blk := range keys {
 			if r.w.chance(0.5) {
-				f.Drop(blk)
+				f.drop(blk)
 			}
 		}
-		f.Unlock()
+		f.mu.Unlock()
 	}
 }
 
@@ -201,83 +205,62 @@ func (r *run) commit() error {
 		defer r.sweepMeanwhile()()
 	}
 	tid, oids := r.w.step()
-	old := r.objs.Head()
+	early := make(map[*File][]int64)
 	for _, f := range r.files {
-		f.Lock()
+		early[f] = keysServed(f)
 	}
-	c := r.h.Begin(tid, oids)
-	early := make(map[zodb.Oid][]int64)
-	for oid, f := range r.files {
-		c.Prepare(f)
-		early[oid] = f.served.Keys()
-		f.Unlock()
-	}
+	t := r.h.begin(storage.Event{Tid: tid, Oids: oids})
 	r.serveSome(file0, 2)
 	r.packSome()
-	deltas, err := c.Diff(r.ctx)
-	if err != nil {
+	if err := t.diff(r.ctx); err != nil {
 		return err
 	}
 	r.packSome()
 	r.serveSome(file1, 2)
 	r.serveSome(file0, 1)
-	fresh := r.openDuring(c, old)
-
-	byFile := make(map[*File]*Delta)
-	for _, d := range deltas {
-		byFile[d.File] = d
-		if d.Broken != nil {
-			return fmt.Errorf("file %d: %w", d.File.Oid, d.Broken)
+	r.openDuring(t.old)
+	for _, c := range t.files {
+		if c.delta != nil && c.delta.broken != nil {
+			return fmt.Errorf("file %d: %w", c.file.Oid, c.delta.broken)
 		}
 	}
-	if fresh != nil {
-		d, err := c.DiffFresh(r.ctx, fresh)
-		if err != nil {
-			return err
-		}
-		byFile[fresh] = d
+	if err := t.switchAll(r.ctx); err != nil {
+		return err
 	}
-	for oid, f := range r.files {
-		if err := r.switchFile(c, f, byFile[f], early[oid]); err != nil {
+	for _, c := range t.all() {
+		if err := r.checkChange(c, early[c.file]); err != nil {
 			return err
 		}
 	}
+	r.h.publish([]zodb.Tid{tid})
 	return nil
 }
 
 // openDuring opens file1 at the old view in the middle of a commit.
-func (r *run) openDuring(c *Commit, old zodb.Tid) *File {
+func (r *run) openDuring(old zodb.Tid) {
 	if r.files[file1] != nil || !r.o.at(file1, old).exists || r.w.chance(0.5) {
-		return nil
+		return
 	}
-	f, _, err := r.h.OpenFile(r.ctx, file1, old)
+	f, err := r.h.Open(r.ctx, file1)
 	if r.mayBeGone(err, old) {
-		return nil
+		return
 	}
 	if err != nil {
 		panic(err)
 	}
-	f.Enter()
-	c.Prepare(f)
 	r.files[file1] = f
 	r.serveSome(file1, 3)
-	return f
 }
 
-// switchFile switches one file and checks what is said to have changed.
-func (r *run) switchFile(c *Commit, f *File, d *Delta, early []int64) error {
-	f.Lock()
-	late := c.Switch(f, d)
-	f.Unlock()
-	now, was := r.o.at(f.Oid, c.tid), r.o.at(f.Oid, c.old)
+// checkChange checks what is said to have changed in a file that was switched.
+func (r *run) checkChange(c *change, early []int64) error {
+	f, d, tid, old := c.file, c.delta, c.tx.tid, c.tx.old
+	now, was := r.o.at(f.Oid, tid), r.o.at(f.Oid, old)
 	fenced := !now.exists || now.blksize != was.blksize
-	if got := d != nil && d.Fence != nil; got != fenced {
+	if got := d != nil && d.fence != nil; got != fenced {
 		return fmt.Errorf("file %d: fenced: %v, must be: %v", f.Oid, got, fenced)
 	}
 	if fenced {
-		f.Lock()
-		f.Leave()
-		f.Unlock()
 		delete(r.files, f.Oid)
 		return nil
 	}
@@ -286,18 +269,18 @@ func (r *run) switchFile(c *Commit, f *File, d *Delta, early []int64) error {
 		got = d.Changed
 	}
 	for _, blk := range early {
-		if changed := r.o.changed(f.Oid, blk, c.tid); changed != slices.Contains(got, blk) && (changed || !r.incomplete(c.old)) {
+		if changed := r.o.changed(f.Oid, blk, tid); changed != slices.Contains(got, blk) && (changed || !r.incomplete(old)) {
 			return fmt.Errorf("file %d #%d: changed: %v", f.Oid, blk, changed)
 		}
 	}
-	if err := r.checkUnsettled(f, late); err != nil {
+	if err := r.checkUnsettled(f, c.late); err != nil {
 		return err
 	}
-	if err := c.Settle(r.ctx, f, late); err != nil {
+	if err := c.settle(r.ctx); err != nil {
 		return err
 	}
-	for _, blk := range late.Blks {
-		if changed := r.o.changed(f.Oid, blk, c.tid); changed != f.ChangedAfter(blk, c.old) && (changed || !r.incomplete(c.old)) {
+	for _, blk := range c.late {
+		if changed := r.o.changed(f.Oid, blk, tid); changed != f.blocks.ChangedAfter(blk, old) && (changed || !r.incomplete(old)) {
 			return fmt.Errorf("file %d late #%d: changed: %v", f.Oid, blk, changed)
 		}
 	}
@@ -305,12 +288,12 @@ func (r *run) switchFile(c *Commit, f *File, d *Delta, early []int64) error {
 }
 
 // checkUnsettled requires that revisions are right also before Settle.
-func (r *run) checkUnsettled(f *File, late Late) error {
-	for _, blk := range late.Blks {
-		if err := cmp.Or(r.checkRev(f, blk, f.view), r.checkServed(f, blk, r.o.before(f.view))); err != nil {
+func (r *run) checkUnsettled(f *File, late []int64) error {
+	for _, blk := range late {
+		if err := cmp.Or(r.checkRev(f, blk, f.blocks.View), r.checkServed(f, blk, r.o.before(f.blocks.View))); err != nil {
 			return fmt.Errorf("unsettled: %w", err)
 		}
-		if ub := f.UpperBound(blk); ub < r.o.rev(f.Oid, blk, f.view) {
+		if ub := f.blocks.UpperBound(blk); ub < r.o.rev(f.Oid, blk, f.blocks.View) {
 			return fmt.Errorf("unsettled: file %d #%d: upper bound %d", f.Oid, blk, ub)
 		}
 	}
@@ -349,7 +332,7 @@ func (r *run) checkRevisions() error {
 			}
 			for range 4 {
 				blk := r.w.rnd.Int64N(keySpace + 2)
-				if err := cmp.Or(r.checkRev(f, blk, at), r.checkServed(f, blk, at), r.checkServed(f, blk, f.view)); err != nil {
+				if err := cmp.Or(r.checkRev(f, blk, at), r.checkServed(f, blk, at), r.checkServed(f, blk, f.blocks.View)); err != nil {
 					return err
 				}
 			}
@@ -364,18 +347,18 @@ func (r *run) checkRevisions() error {
 // checkSlice requires that no served block that changed after at is left out,
 // and that exact revisions sort out those that did not.
 func (r *run) checkSlice(f *File, at zodb.Tid) error {
-	f.Lock()
-	got, all := f.ChangedSince(at), f.served.Keys()
-	f.Unlock()
+	f.mu.Lock()
+	got, all := f.blocks.ChangedSince(at), f.blocks.In(math.MinInt64, math.MaxInt64, math.MaxInt)
+	f.mu.Unlock()
 	for _, blk := range all {
-		changed := r.o.rev(f.Oid, blk, f.view) > at
+		changed := r.o.rev(f.Oid, blk, f.blocks.View) > at
 		if !slices.Contains(got, blk) {
 			if changed {
 				return fmt.Errorf("file %d #%d changed after @%d, and is left out", f.Oid, blk, at)
 			}
 			continue
 		}
-		rev, err := f.BlkRevAt(r.ctx, blk, f.view)
+		rev, err := f.BlkRevAt(r.ctx, blk, f.blocks.View)
 		if err != nil {
 			return err
 		}

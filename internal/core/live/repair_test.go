@@ -1,4 +1,4 @@
-package versions
+package live
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -21,21 +22,21 @@ func TestSizeAfterRepairOfARegisteredLeaf(t *testing.T) {
 	leaf := txn.New()
 	txn.Store(s.file.Root, btree.EncodeTree(btree.LO, false, []zodb.Oid{leaf}, nil, leaf))
 	txn.Store(leaf, btree.EncodeBucket(btree.LO, []int64{1}, []btree.Ref{s.file.Values("a")}, 0))
-	require.NoError(t, r.commit(t, txn).Broken)
-	require.Equal(t, int64(2*storyBlkSize), r.f.Size())
+	require.NoError(t, r.commit(t, txn).broken)
+	require.Equal(t, int64(2*storyBlkSize), r.f.blocks.Size)
 	txn.Store(leaf, []byte("junk"))
-	require.Error(t, r.commit(t, txn).Broken)
+	require.Error(t, r.commit(t, txn).broken)
 	txn.Store(leaf, btree.EncodeBucket(btree.LO, []int64{6}, []btree.Ref{s.file.Values("a")}, 0))
 	d := r.commit(t, txn)
-	require.NoError(t, d.Broken)
-	require.Equal(t, int64(7*storyBlkSize), r.f.Size(), "head is published with the old size")
+	require.NoError(t, d.broken)
+	require.Equal(t, int64(7*storyBlkSize), r.f.blocks.Size, "head is published with the old size")
 	require.NoError(t, r.serve([]int64{6}, 3))
-	r.f.Lock()
-	view := r.f.View()
-	r.f.Unlock()
+	r.f.mu.Lock()
+	view := r.f.blocks.View
+	r.f.mu.Unlock()
 	rev, err := r.f.BlkRevAt(t.Context(), 6, view)
 	require.NoError(t, err)
-	require.Equal(t, Rev{view, true}, rev)
+	require.Equal(t, versions.Rev{Tid: view, Exact: true}, rev)
 }
 
 // gated holds the first load until gate is closed.
@@ -57,7 +58,7 @@ func TestLoadOfOneObjectAsTwoKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := told(t, "T/B0:a,1:b")
 		g := &gated{Loader: s.db, in: make(chan struct{}), gate: make(chan struct{})}
-		o := NewObjects(t.Context(), g, s.db.head, 1<<20)
+		o := versions.NewObjects(t.Context(), g, s.db.head, 1<<20)
 		defer o.Close()
 		xid := zodb.Xid{At: s.db.head, Oid: s.file.Root}
 		go o.File(t.Context(), xid) // a client stats @rev/bigfile/<oid of a node>

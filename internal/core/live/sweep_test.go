@@ -1,81 +1,66 @@
-package versions
+package live
 
 import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wcfs/wcfs/internal/core/served"
+	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 // checkRegistry requires that what is registered for f is what its served
 // blocks and its size need: exactly that if it was just swept, else at least.
 func (r *run) checkRegistry(f *File, exact bool) error {
 	src := bigfile.Direct{Direct: btree.Direct{Loader: r.w.db}}
-	want := make(nodeSet)
-	add := func(path []btree.Step) {
-		for _, step := range path {
-			want.widen(step)
-		}
-	}
-	_, path, err := bigfile.Size(r.ctx, src, f.obj, f.view)
+	x := served.NewIndex()
+	x.Enter(f.Oid)
+	_, path, err := bigfile.Size(r.ctx, src, f.blocks.Obj, f.blocks.View)
 	if err != nil {
 		return err
 	}
-	add(append(fileStep(f.Oid, 0), path...))
-	for _, blk := range f.served.Keys() {
-		found, err := btree.Lookup(r.ctx, src, f.obj.Table, f.view, blk)
+	x.Register(f.Oid, append(versions.FileStep(f.Oid, 0), path...))
+	for _, blk := range keysServed(f) {
+		found, err := btree.Lookup(r.ctx, src, f.blocks.Obj.Table, f.blocks.View, blk)
 		if err != nil {
 			return err
 		}
-		add(found.Path)
+		x.Register(f.Oid, found.Path)
 	}
-	if exact && !maps.Equal(f.nodes, want) {
-		return fmt.Errorf("file %d: registered %v; needs %v", f.Oid, f.nodes, want)
+	want, is := x.Registered(f.Oid), f.registered()
+	if exact && !maps.Equal(is, want) {
+		return fmt.Errorf("file %d: registered %v; needs %v", f.Oid, is, want)
 	}
 	for oid, keys := range want {
-		if got, ok := f.nodes[oid]; !ok || got.lo > keys.lo || got.hi < keys.hi {
+		if got, ok := is[oid]; !ok || got.Lo > keys.Lo || got.Hi < keys.Hi {
 			return fmt.Errorf("file %d: node %d is needed for %v; registered %v", f.Oid, oid, keys, got)
 		}
 	}
-	return r.checkDependents()
+	return r.checkIndex()
 }
 
-// checkDependents requires that nodes lead to those files, and only to those,
-// that they are registered for.
-func (r *run) checkDependents() error {
-	leads := 0
-	for oid, d := range r.h.nodes {
-		for _, f := range append(slices.Clone(d.more), d.first) {
-			if _, ok := f.nodes[oid]; !ok {
-				return fmt.Errorf("node %d leads to file %d without need", oid, f.Oid)
-			}
-			leads++
-		}
-	}
-	for _, f := range r.files {
-		leads -= len(f.nodes)
-	}
-	if leads != 0 {
-		return fmt.Errorf("%d more leads from nodes to files than registrations", leads)
-	}
-	return nil
+// checkIndex requires that nodes lead to those files, and only to those, that they are
+// registered for.
+func (r *run) checkIndex() (err error) {
+	r.h.indexed(func(x *served.Index) { err = x.Check() })
+	return err
 }
 
 // sweep sweeps all files while nothing else happens.
 func (r *run) sweep() error {
 	for _, f := range r.files {
-		done, err := f.Sweep(r.ctx)
+		done, err := f.sweep(r.ctx)
 		if err != nil {
 			return err
 		}
-		if now, left := f.Registrations(); !done || now != left {
+		if now, left := f.registrations(); !done || now != left {
 			return fmt.Errorf("file %d: swept: %v; %d registrations, %d left", f.Oid, done, now, left)
 		}
 		if err := r.checkRegistry(f, true); err != nil {
@@ -90,7 +75,7 @@ func (r *run) sweep() error {
 func (r *run) sweepMeanwhile() (wait func()) {
 	var sweeps sync.WaitGroup
 	for _, f := range r.files {
-		sweeps.Go(func() { _, _ = f.Sweep(r.ctx) })
+		sweeps.Go(func() { _, _ = f.sweep(r.ctx) })
 	}
 	return sweeps.Wait
 }
@@ -98,21 +83,18 @@ func (r *run) sweepMeanwhile() (wait func()) {
 // duringSweep runs a sweep of a file of which block 100 is served and block 0
 // no longer is. do is called while the sweep loads the leaf of block 100.
 func duringSweep(t *testing.T, do func(b *bench)) (b *bench, done bool) {
-	b = newBench(t, 200, 0)
+	b = newBenchOf(t, 200, 0, 0)
 	b.serve(t, 0, 1)
 	b.serve(t, 100, 101)
-	b.f.Lock()
-	b.f.Drop(0)
-	b.f.Unlock()
-	b.objs.mu.Lock()
-	b.objs.makeRoom(b.objs.budget)
-	b.objs.mu.Unlock()
+	b.f.mu.Lock()
+	b.f.drop(0)
+	b.f.mu.Unlock()
 	arrived, pass := b.g.holdLoad(gridLeaf + 100/keysPerLeaf)
 	var err error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		done, err = b.f.Sweep(t.Context())
+		done, err = b.f.sweep(t.Context())
 	}()
 	<-arrived
 	do(b)
@@ -125,9 +107,9 @@ func duringSweep(t *testing.T, do func(b *bench)) (b *bench, done bool) {
 func TestSweepLetsGoOfDroppedBlocks(t *testing.T) {
 	b, done := duringSweep(t, func(*bench) {})
 	require.True(t, done)
-	require.NotContains(t, b.f.nodes, gridLeaf)
-	require.NotContains(t, b.h.nodes, gridLeaf)
-	now, left := b.f.Registrations()
+	require.NotContains(t, b.f.registered(), gridLeaf)
+	require.False(t, b.leads(gridLeaf))
+	now, left := b.f.registrations()
 	require.Equal(t, 5, now) // file, root, inner node, leaf of block 100 and the last leaf
 	require.Equal(t, now, left)
 }
@@ -137,13 +119,13 @@ func TestSweepLetsGoOfDroppedBlocks(t *testing.T) {
 func TestSweepKeepsWhatIsServedMeanwhile(t *testing.T) {
 	b, done := duringSweep(t, func(b *bench) { b.serve(t, 5, 6) })
 	require.True(t, done)
-	require.Contains(t, b.f.nodes, gridLeaf)
-	require.Contains(t, b.h.nodes, gridLeaf)
+	require.Contains(t, b.f.registered(), gridLeaf)
+	require.True(t, b.leads(gridLeaf))
 }
 
 func TestSweepGivesUpWhenAnotherBegins(t *testing.T) {
 	duringSweep(t, func(b *bench) {
-		done, err := b.f.Sweep(t.Context())
+		done, err := b.f.sweep(t.Context())
 		require.NoError(t, err)
 		require.False(t, done)
 	})
@@ -151,53 +133,49 @@ func TestSweepGivesUpWhenAnotherBegins(t *testing.T) {
 
 // TestSweepGivesUpWhenTheViewMoves also wants that the next sweep does it.
 func TestSweepGivesUpWhenTheViewMoves(t *testing.T) {
-	b, done := duringSweep(t, func(b *bench) { b.commit(t, []*File{b.f}, nil) })
+	b, done := duringSweep(t, func(b *bench) { b.commit(t, nil) })
 	require.False(t, done)
-	require.Contains(t, b.f.nodes, gridLeaf)
-	done, err := b.f.Sweep(t.Context())
+	require.Contains(t, b.f.registered(), gridLeaf)
+	done, err := b.f.sweep(t.Context())
 	require.NoError(t, err)
 	require.True(t, done)
-	require.NotContains(t, b.f.nodes, gridLeaf)
+	require.NotContains(t, b.f.registered(), gridLeaf)
 }
 
 func TestSweepGivesUpDuringCommit(t *testing.T) {
-	var c *Commit
-	b, done := duringSweep(t, func(b *bench) {
-		c = b.h.Begin(b.tid+1, nil)
-		b.f.Lock()
-		c.Prepare(b.f)
-		b.f.Unlock()
-	})
+	b, done := duringSweep(t, func(b *bench) { b.h.begin(storage.Event{Tid: b.tid + 1}) })
 	require.False(t, done)
-	done, err := b.f.Sweep(t.Context())
+	done, err := b.f.sweep(t.Context())
 	require.NoError(t, err)
 	require.False(t, done)
-	require.Contains(t, b.f.nodes, gridLeaf)
+	require.Contains(t, b.f.registered(), gridLeaf)
 }
 
 func TestFileThatLeftDuringSweepIsForgotten(t *testing.T) {
 	b, done := duringSweep(t, func(b *bench) {
-		b.f.Lock()
-		b.f.Leave()
-		b.f.Unlock()
+		b.f.mu.Lock()
+		b.f.dropAll()
+		b.h.indexed(func(x *served.Index) { x.Leave(b.f.Oid) })
+		b.f.mu.Unlock()
 	})
 	require.False(t, done)
-	require.Zero(t, b.h.Sizes())
+	require.Zero(t, b.h.sizes())
 }
 
 // TestCanceledSweepChangesNothing also wants that the next one works.
 func TestCanceledSweepChangesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	b := newBench(t, 200, 0)
+	b := newBenchOf(t, 200, 0, 0)
 	b.serve(t, 0, 1)
-	b.f.Drop(0)
-	b.objs.makeRoom(b.objs.budget)
-	done, err := b.f.Sweep(ctx)
+	b.f.mu.Lock()
+	b.f.drop(0)
+	b.f.mu.Unlock()
+	done, err := b.f.sweep(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	require.False(t, done)
-	require.Contains(t, b.f.nodes, gridLeaf)
-	done, err = b.f.Sweep(t.Context())
+	require.Contains(t, b.f.registered(), gridLeaf)
+	done, err = b.f.sweep(t.Context())
 	require.NoError(t, err)
 	require.True(t, done)
 }

@@ -1,7 +1,8 @@
-package versions
+package live
 
 import (
 	"context"
+	"sort"
 	"sync"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -65,7 +66,7 @@ func (g *grid) inner(child zodb.Oid, n, first, step int64) []byte {
 func (g *grid) leaf(xid zodb.Xid) ([]byte, zodb.Tid) {
 	g.mu.Lock()
 	tids := g.leaves[xid.Oid]
-	version := after(tids, xid.At)
+	version := sort.Search(len(tids), func(i int) bool { return tids[i] > xid.At })
 	serial := gridStart
 	if version > 0 {
 		serial = tids[version-1]

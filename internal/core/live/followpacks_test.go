@@ -1,4 +1,4 @@
-package versions
+package live
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -132,9 +133,11 @@ func runPackedHistory(ctx context.Context, seed uint64, steps int) error {
 	db.packed.Store(new(pack))
 	budget := []int64{1 << 20, 3000, 0}[w.rnd.IntN(3)]
 	r := &run{ctx: ctx, w: w, o: &oracle{w.db, make(map[fileAt]fullMap)}, files: make(map[zodb.Oid]*File), packs: db}
-	r.objs = NewObjects(ctx, db, w.db.head, budget)
+	r.objs = versions.NewObjects(ctx, db, w.db.head, budget)
 	defer r.objs.Close()
-	r.h = NewHistory(r.objs, db, w.db.head)
+	var stop func()
+	r.h, stop = newHead(ctx, r.objs, db, w.db.head)
+	defer stop()
 	for step := range steps {
 		if w.chance(0.3) {
 			db.pack(r.anyTid(w.db.tids[0]), w.chance(0.3))
@@ -160,9 +163,9 @@ func runPackedHistory(ctx context.Context, seed uint64, steps int) error {
 // did not change then.
 func (r *run) floor() zodb.Tid {
 	if r.packs == nil {
-		return r.h.Floor()
+		return r.h.revs.Floor()
 	}
-	return max(r.h.Floor(), r.packs.packed.Load().complete)
+	return max(r.h.revs.Floor(), r.packs.packed.Load().complete)
 }
 
 // incomplete reports whether view is incomplete.
@@ -172,7 +175,8 @@ func (r *run) incomplete(view zodb.Tid) bool {
 
 // mayBeGone reports whether err may be what is said of a view.
 func (r *run) mayBeGone(err error, view zodb.Tid) bool {
-	return r.incomplete(view) && (asPacked(err) != nil || r.packs.mute && damage(err))
+	var packed *storage.PackedError
+	return r.incomplete(view) && (errors.As(err, &packed) || r.packs.mute && versions.IsDamage(err))
 }
 
 // packSome packs in the middle of something.
@@ -186,13 +190,13 @@ func (r *run) packSome() {
 func (r *run) checkPacked(f *File) error {
 	for range 6 {
 		at, blk := r.anyTid(r.w.db.tids[0]), r.w.rnd.Int64N(keySpace+2)
-		if !r.o.at(f.Oid, at).exists || at > f.view {
+		if !r.o.at(f.Oid, at).exists || at > f.blocks.View {
 			continue
 		}
 		if err := r.checkRev(f, blk, at); err != nil {
 			return err
 		}
-		pin, err := f.PinRev(r.ctx, blk, at)
+		pin, err := f.pinRev(r.ctx, blk, at)
 		if r.mayBeGone(err, at) {
 			continue
 		}

@@ -70,6 +70,13 @@ import (
 // Objects serves block tables and files to the packages that walk them.
 var _ bigfile.Source = (*Objects)(nil)
 
+// IsDamage reports whether err concerns one file only: what it refers to cannot
+// be right, or was packed away. Anything else concerns the database.
+func IsDamage(err error) bool {
+	var corrupt *storage.CorruptError
+	return errors.As(err, &corrupt) || errors.Is(err, bigfile.ErrTooBig) || asPacked(err) != nil
+}
+
 // asNoData returns the zodb.NoDataError in err, or nil.
 func asNoData(err error) *zodb.NoDataError {
 	var noData *zodb.NoDataError

@@ -1,4 +1,4 @@
-package versions
+package served
 
 import (
 	"math/rand/v2"
@@ -15,37 +15,40 @@ func TestNodesAndZBlksLeadToSets(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	h := NewHistory(nil, &grid{}, 0)
-	files := []*File{{Oid: 10}, {Oid: 11}, {Oid: 12}}
-	attached, linked := make(map[*File]struct{}), make(map[user]struct{})
+	x := NewIndex()
+	files := []zodb.Oid{10, 11, 12}
+	for _, file := range files {
+		x.Enter(file)
+	}
+	attached, linked := make(map[zodb.Oid]struct{}), make(map[Use]struct{})
 	for range 3000 {
-		who := user{files[rnd.IntN(3)], rnd.Int64N(2)}
+		who := Use{files[rnd.IntN(3)], rnd.Int64N(2)}
 		switch rnd.IntN(4) {
 		case 0:
-			h.attach(node, who.file)
-			attached[who.file] = struct{}{}
+			x.attach(node, who.File)
+			attached[who.File] = struct{}{}
 		case 1:
-			h.detach(node, who.file)
-			delete(attached, who.file)
+			x.detach(node, who.File)
+			delete(attached, who.File)
 		case 2:
-			h.link(zblk, who.file, who.blk)
+			x.Link(zblk, who)
 			linked[who] = struct{}{}
 		case 3:
-			h.unlink(zblk, who.file, who.blk)
+			x.Unlink(zblk, who)
 			delete(linked, who)
 		}
-		var to []*File
-		if d, ok := h.nodes[node]; ok {
+		var to []zodb.Oid
+		if d, ok := x.nodes[node]; ok {
 			to = append(d.more, d.first)
 		}
 		require.ElementsMatch(t, keysOf(attached), to)
-		_, users := h.hits([]zodb.Oid{zblk})
+		_, users := x.Hits([]zodb.Oid{zblk})
 		require.ElementsMatch(t, keysOf(linked), users)
 	}
 	for who := range linked {
-		h.unlink(zblk, who.file, who.blk)
+		x.Unlink(zblk, who)
 	}
-	require.Zero(t, len(h.zblks)+len(h.shared))
+	require.Zero(t, len(x.zblks)+len(x.shared))
 }
 
 func keysOf[K comparable](set map[K]struct{}) (keys []K) {

@@ -1,6 +1,0 @@
-//go:build !race
-
-package versions
-
-// defaultHistories is how many random histories are run.
-const defaultHistories = 10000
