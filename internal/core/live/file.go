@@ -99,7 +99,7 @@ func newFile(h *Head, blocks *served.File, rev zodb.Tid) *File {
 		watches: make(map[*Watch]struct{}),
 		wake:    make(chan struct{}),
 	}
-	f.mu.Init(&h.order, rankFile, nil)
+	f.mu.Init(&h.order, rankFile, f.check)
 	f.loads = bigfile.NewLoads(h.loader, f.load)
 	f.ahead = bigfile.NewAhead(f.loads)
 	return f

@@ -3,13 +3,12 @@
 package lock
 
 import (
-	"bytes"
 	"fmt"
-	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"github.com/petermattis/goid"
 )
 
 // Mutex is a mutex; see the package comment.
@@ -32,7 +31,7 @@ func (m *Mutex) Init(order *Order, rank Rank, check func()) {
 
 // Lock takes m.
 func (m *Mutex) Lock() {
-	id := goroutine()
+	id := goid.Get()
 	if m.holder.Load() == id {
 		panic("BUG: lock: a goroutine takes a mutex that it holds")
 	}
@@ -43,14 +42,18 @@ func (m *Mutex) Lock() {
 	m.holder.Store(id)
 }
 
-// Unlock gives m back, which is what it must be.
+// Unlock gives m back, also if what it guards is not what it must be.
 func (m *Mutex) Unlock() {
 	m.MustHold()
+	defer m.release()
 	if m.check != nil {
 		m.check()
 	}
+}
+
+func (m *Mutex) release() {
 	if m.order != nil {
-		m.order.give(goroutine(), m)
+		m.order.give(goid.Get(), m)
 	}
 	m.holder.Store(0)
 	m.mu.Unlock()
@@ -58,7 +61,7 @@ func (m *Mutex) Unlock() {
 
 // MustHold says that the goroutine holds m.
 func (m *Mutex) MustHold() {
-	if m.holder.Load() != goroutine() {
+	if m.holder.Load() != goid.Get() {
 		panic("BUG: lock: a goroutine touches what is guarded by a mutex that it does not hold")
 	}
 }
@@ -82,17 +85,4 @@ func (o *Order) give(id int64, m *Mutex) {
 		return
 	}
 	o.held.Store(id, left)
-}
-
-// goroutine returns the id of the goroutine that calls, which the first line of its
-// stack tells: "goroutine 7 [running]:".
-func goroutine() int64 {
-	var buf [64]byte
-	line := buf[:runtime.Stack(buf[:], false)]
-	word := bytes.Fields(line)[1]
-	id, err := strconv.ParseInt(string(word), 10, 64)
-	if err != nil {
-		panic(fmt.Sprintf("BUG: lock: unexpected stack %q", line))
-	}
-	return id
 }
