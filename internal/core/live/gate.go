@@ -55,10 +55,16 @@ func (a *attempt) pass(concerns []concern) (wake <-chan struct{}, err error) {
 	case a.loads == nil:
 		return nil, nil
 	}
+	a.letGo()
+	return nil, nil
+}
+
+// letGo lets the reply go.
+func (a *attempt) letGo() {
+	a.file.mu.MustHold()
 	a.read.replying = true
 	a.noteAnswered()
 	a.planFills()
-	return nil, nil
 }
 
 // park waits for a change of the state of a watch. What was loaded stays in memory

@@ -23,6 +23,8 @@ type read struct {
 	thread   int                // that reads
 	replying bool               // the reply has passed the gate
 	end      int64              // of what is read
+	view     zodb.Tid           // of the file when the READ came
+	size     int64              // the same
 	cutAt    int64              // size of the file that ended the READ; -1: it did not
 	resized  bool               // its waiting was ended since it ends behind the end
 	refused  error              // why the READ must not wait any longer
@@ -142,7 +144,7 @@ func (f *File) readAgain(ctx context.Context, req Request, begun *read) (*bigfil
 	for i, e := range r.extents {
 		reply.Add(a.loads[i], a.values[i].Data, e)
 	}
-	f.head.loader.RunFills(f.kernelOf(), a.fills, a.stored)
+	f.head.loader.RunFills(a.kernel, a.fills, a.stored)
 	reply.Flatten()
 	f.head.evictor.check()
 	return reply, nil
@@ -167,8 +169,8 @@ func (a *attempt) try(ctx context.Context) (done bool, err error) {
 		return false, a.spare(ctx, err)
 	}
 	concerns, ok, err := a.serve()
-	if !ok || err != nil {
-		return false, err
+	if !ok || err != nil || a.read.replying {
+		return ok, err
 	}
 	if err := a.pin(ctx, concerns); err != nil {
 		return false, err
@@ -217,7 +219,7 @@ func (f *File) register(req Request, cancel context.CancelFunc) (r *read, blksiz
 		n, cutAt = int(f.served().Size-off), f.served().Size
 	}
 	blksize = f.served().Obj.BlkSize
-	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: locked, direct: req.Direct, thread: req.Thread, end: off + int64(n), cutAt: cutAt, cancel: cancel}
+	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: locked, direct: req.Direct, thread: req.Thread, end: off + int64(n), view: f.served().View, size: f.served().Size, cutAt: cutAt, cancel: cancel}
 	for _, e := range r.extents {
 		f.reads[e.Blk] = append(f.reads[e.Blk], r)
 		delete(f.leaving, e.Blk)
@@ -245,6 +247,7 @@ type attempt struct {
 	view zodb.Tid           // at which the blocks were found served
 	revs map[int64]zodb.Tid // revisions of blocks that watches may have to pin
 
+	kernel Kernel // for fills
 	fills  []*bigfile.Fill
 	filled []int64 // blocks of fills
 
@@ -275,14 +278,17 @@ func (a *attempt) load(ctx context.Context) error {
 }
 
 func (a *attempt) acquire() {
+	f, view, size := a.file, a.read.view, a.read.size
+	if a.values != nil { // it is not the first time
+		f.mu.Lock()
+		view, size = f.served().View, f.served().Size
+		f.mu.Unlock()
+	}
 	if a.loads == nil {
 		n := len(a.read.extents)
 		a.loads, a.first, a.values = make([]*bigfile.Load[blkView, *loaded], n), make([]bool, n), make([]*loaded, n)
 	}
-	f := a.file
-	f.mu.Lock()
-	view, end := f.served().View, f.served().Size/a.blksize
-	f.mu.Unlock()
+	end := size / a.blksize
 	window := bigfile.Window[blkView]{BlkSize: a.blksize, End: end, Key: func(blk int64) blkView { return blkView{blk, view} }}
 	for i, e := range a.read.extents {
 		if a.loads[i] == nil {
@@ -311,8 +317,9 @@ func (a *attempt) release() {
 
 // serve is r3: in one critical section it checks that nothing that was loaded
 // may have changed since, notes the blocks as served, and lists the watches that
-// this concerns. A watch that is set up later finds the blocks served. It returns
-// false if something has to be loaded again.
+// this concerns. A watch that is set up later finds the blocks served. If there is none,
+// and no commit is waited for, the reply may go. It returns false if something has to be
+// loaded again.
 func (a *attempt) serve() (all []concern, ok bool, err error) {
 	f := a.file
 	f.mu.Lock()
@@ -334,7 +341,10 @@ func (a *attempt) serve() (all []concern, ok bool, err error) {
 		f.served().Touch(e.Blk, f.head.evictor.now())
 	}
 	a.view = f.served().View
-	return a.concerns(), true, nil
+	if all = a.concerns(); len(all) == 0 && !a.closed() {
+		a.letGo()
+	}
+	return all, true, nil
 }
 
 // dropChanged drops the loads of blocks that may have changed since, and reports whether
@@ -382,6 +392,7 @@ func (a *attempt) planFills() {
 	if f.noStore || f.kernel == nil {
 		return
 	}
+	a.kernel = f.kernel
 	for i, e := range a.read.extents {
 		if !a.first[i] || f.stores[e.Blk] != nil || !bigfile.Fillable(e, a.blksize) {
 			continue
