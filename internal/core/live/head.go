@@ -16,23 +16,7 @@
 // clients to pin what the READ is of (early.go), or makes the file long enough for it;
 // and a commit waits for no READ except one whose reply is being written.
 //
-// # Order of a commit
-//
-//	c1  from here on nothing is stored for READs; then find out what changed
-//	c2  wait until stores of what changed are done: they have old data
-//	c3  preserve old content of what changed, while the page cache is all old; have
-//	    watchers pin what a file loses, and what was read a moment ago
-//	c4  tell the kernel of files that become longer; then switch the view of every
-//	    file: READs load new data, also those that are parked with old data (gate.go)
-//	c5  invalidate what changed, without what is locked by parked READs: they
-//	    bring new data
-//	c6  invalidate attributes
-//	c7  publish; it is left to the next transaction if that is there already and
-//	    this state of the database passed during an outage
-//
-// Invalidating before the switch would leave stale pages behind; storing after
-// it would bring some back; holding a lock meanwhile would hang, since the
-// kernel makes an invalidation wait for READs of the same pages.
+// The life of a READ and that of a commit are told in the comment of package core.
 //
 // # Locking
 //

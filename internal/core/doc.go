@@ -1,0 +1,87 @@
+// Package core is the map of this wing: how files of arrays are shown as of views,
+// what a commit does to them, and how clients are isolated from it. It knows neither FUSE
+// nor any database, and all of it runs in tests without a mount.
+//
+// # Rooms
+//
+//	lock       mutexes that are checked in tests
+//	flight     one call per key, detached from its callers
+//	versions   objects as of any view, their history, and the revisions of blocks
+//	served     what the page cache may have: plain data
+//	live       files at the newest view: READs, commits, pins
+//	past       files as of past views
+//	isolation  links and messages of head/watch; ends bad clients
+//
+// # Nouns
+//
+// An object is a record of the database; its serial is the transaction that wrote it. A
+// view is the database as of a transaction. The tail is the newest transactions, up to the
+// head, whose changed objects are remembered; that memory is the history.
+//
+// A file is a ZBigFile with its block table, which is a tree of nodes, and its blocks. A
+// block shows a ZBlk, or it is a hole. The revision of a block is the transaction since
+// which it has shown what it does.
+//
+// A block is served when the page cache of the kernel may have it. A node is registered
+// when a served block, or the size of a file, depends on it.
+//
+// A READ is a request of the kernel for pages, which are locked until its reply is
+// written. A parked READ waits for a client. The gate is the critical section that lets a
+// reply go. The rest of a block is what a READ has loaded and was not asked for; it is
+// stored into the page cache.
+//
+// A watch says that a client wants to see a file as of a view. A pin is a message that
+// tells the client to map one block from a revision, or from head again. A client that does
+// not acknowledge is ended.
+//
+// Old content of a block is preserved when a commit changes it. A file is fenced when its
+// object has become another file.
+//
+// # The life of a READ
+//
+//	r1  register: the READ is known, and its blocks cannot be evicted
+//	r2  load the blocks at the newest view, holding nothing
+//	r3  in one critical section: nothing that was loaded may have changed since; note the
+//	    blocks as served; list the watches that this concerns. If there are none, the
+//	    reply goes
+//	r4  find out what these watches have to pin, and have it sent
+//	r5  the gate: no client may see the page that must not
+//	r6  in the section that finds r5 true: once more, nothing may have changed; the reply
+//	    goes. What fails a check begins again at r2
+//
+// It is told in live/read.go, from Read on; r4 in live/pinread.go, r5 in live/gate.go.
+//
+// # The life of a commit
+//
+//	c1  from here on nothing is stored for READs; then find out what changed
+//	c2  wait until stores of what changed are done: they have old data
+//	c3  preserve old content of what changed, while the page cache is all old; have
+//	    clients pin what a file loses, and what was read a moment ago
+//	c4  tell the kernel of files that become longer; then switch the view of every file:
+//	    READs load new data, also those that are parked with old data
+//	c5  invalidate what changed, without what is locked by parked READs: they bring
+//	    new data
+//	c6  invalidate attributes
+//	c7  publish; it is left to the next transaction if that is there already and this
+//	    state of the database passed during an outage
+//	c8  forget history that nobody may ask for
+//
+// It is told in live/commit.go, from Commit on; c1 in live/diff.go, c3 in
+// live/preserve.go and live/early.go, the sizes of c4 in live/resize.go, c5 in
+// live/inval.go.
+//
+// An invalidation before the switch would leave stale pages behind; a store after it would
+// bring some back; a lock held meanwhile would hang, since the kernel makes an
+// invalidation wait for READs of the same pages (invalidate_inode_pages2_range of Linux
+// waits for the lock of each).
+//
+// # Locks
+//
+//	1  live.Head       which files there are, which view is published
+//	2  live.File       what is served of one file; its READs and watches
+//	3  live.Head.index which objects lead to what is served
+//	4  locks of versions, live.Preserved, and those of isolation for its output
+//
+// They are taken in this order, and held for map operations only: never during a load, a
+// call into the kernel, or a wait for a client. core/lock checks it in tests.
+package core
