@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 )
 
@@ -38,7 +39,7 @@ func testMain(m *testing.M) int {
 	// All that tests make is below dir, so what they leave can be found.
 	os.Setenv("TMPDIR", dir)
 	Binary = filepath.Join(dir, "wcfs") // the process must be called wcfs
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", Binary, Repo("wcfs"))
+	build := exec.Command("go", "build", "-buildvcs=false", "-tags", tags(), "-o", Binary, Repo("wcfs"))
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build wcfs: %s\n%s", err, out)
@@ -54,6 +55,17 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	return code
+}
+
+// tags returns the build tags of the tests, which the servers have as well.
+func tags() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "-tags" {
+			return s.Value
+		}
+	}
+	return ""
 }
 
 // ServersLeft returns the processes that run the wcfs under test.
