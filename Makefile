@@ -14,19 +14,20 @@ UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 # How long make soak runs, and what its writer leaves out; see t/witness/chaos.py.
 SOAK    ?= 2h
 WITHOUT ?=
-TEST    := $(GO) test
+# All tests look for misuse that would else show only by its consequences.
+TEST    := $(GO) test -tags invariants
 MOUNTED := CGO_ENABLED=0 $(TEST) -count=1 -timeout 10m
 # The scenarios of t/live and t/watch that make test runs behind a ZEO server, too.
 ON_ZEO = ^Test(GoClient|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
-.PHONY: all build demo run test testsetup soak bench fuzz lint setup install uninstall deb release clean help
+.PHONY: all build demo run test testsetup soak bench bench-compare fuzz lint setup install uninstall deb release clean help
 
 all: build
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 build: ## build bin/wcfs, one static binary
 	@t/setup.sh go
@@ -46,7 +47,7 @@ test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests
 	$(TEST) -race -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(MOUNTED) ./internal/core/versions ./internal/core/live
 	$(MOUNTED) ./internal/core/isolation -run EveryLiveClient -schedules 15000
-	$(MOUNTED) -p 1 $$($(GO) list ./t/... | grep -v /witness)
+	$(MOUNTED) -p 1 $$($(GO) list ./t/... | grep -v -e /lint -e /witness)
 	$(MOUNTED) -p 1 ./t/live ./t/watch -on zeo -run '$(ON_ZEO)'
 	$(MOUNTED) ./t/witness -duration 1m -without "$(WITHOUT)"
 
@@ -73,9 +74,13 @@ bin/venv-zeo%: internal/zodb/zeo/testdata/requirements-%.txt internal/zodb/zeo/t
 lint: ## what must hold of every file
 	@test -z "$$(gofmt -l wcfs internal client t)" || { echo "not gofmt-clean:"; gofmt -l wcfs internal client t; exit 1; }
 	$(GO) vet ./...
+	$(GO) test -count=1 ./t/lint
 
 bench: setup build ## run the benchmarks
 	$(GO) test -p 1 -run '^$$' -bench . -benchmem ./internal/... ./client/... ./t/...
+
+bench-compare: setup ## compare the benchmarks with those of the commit OLD; COUNT, BENCH and PKGS say which
+	@t/benchcompare.sh "$(OLD)"
 
 fuzz: ## fuzz every target for FUZZTIME (default 1m)
 	@t/fuzz.sh $${FUZZTIME:-1m}
