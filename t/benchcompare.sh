@@ -4,8 +4,8 @@
 #   COUNT  how often (default 6)
 #   BENCH  which benchmarks, a regular expression (default all)
 #   PKGS   of which packages (default all)
-# A package that OLD does not have, or has elsewhere, is compared by the names of its
-# benchmarks.
+#   BENCHSTAT  options of benchstat; -ignore pkg compares by the names of benchmarks alone,
+#          also across packages that have moved
 set -eu
 old=${1:?which commit is the old one? make bench-compare OLD=COMMIT}
 go=${GO:-go} count=${COUNT:-6} bench=${BENCH:-.}
@@ -50,4 +50,4 @@ for round in $(seq "$count"); do
 	run old
 	run new
 done
-"$go" tool benchstat -ignore pkg "old=$tmp/old.txt" "new=$tmp/new.txt"
+"$go" tool benchstat ${BENCHSTAT:-} "old=$tmp/old.txt" "new=$tmp/new.txt"
