@@ -37,12 +37,16 @@ func TestLostServersLeaveAllOrNothing(t *testing.T) {
 				z := startZEO(t, version, "", "")
 				zurl := z.url("")
 				must(t, "import", raw, zurl, "a", "--raw")
-				cut := func() bool {
-					if c.kill {
+				cut, restarted := func() bool { return false }, make(chan struct{})
+				if c.kill {
+					cut = func() bool {
+						defer close(restarted)
 						z.kill()
 						z.start()
+						return false
 					}
-					return false
+				} else {
+					close(restarted)
 				}
 				asked := make(chan struct{})
 				request := once(c.request, cut)
@@ -59,6 +63,7 @@ func TestLostServersLeaveAllOrNothing(t *testing.T) {
 					}
 				})
 				code, stdout, stderr := wcfs(t, "import", raw, z.url(r.socket), "a", "--raw", "--append", "--json")
+				<-restarted
 				got := []byte(must(t, "cat", zurl, "a"))
 				if !c.done {
 					require.Equal(t, 6, code, stdout+stderr)
