@@ -38,13 +38,7 @@ func TestLostServersLeaveAllOrNothing(t *testing.T) {
 				z := harness.StartZEO(t, version, "", "")
 				zurl := z.URL("")
 				must(t, "import", raw, zurl, "a", "--raw")
-				cut := func() bool {
-					if c.kill {
-						z.Kill()
-						z.Start()
-					}
-					return false
-				}
+				cut, restarted := breaking(z, c.kill)
 				asked := make(chan struct{})
 				request := once(c.request, cut)
 				if c.reply != "" {
@@ -60,6 +54,7 @@ func TestLostServersLeaveAllOrNothing(t *testing.T) {
 					}
 				})
 				code, stdout, stderr := harness.Run(t, "import", raw, z.URL(r.socket), "a", "--raw", "--append", "--json")
+				<-restarted
 				got := []byte(must(t, "cat", zurl, "a"))
 				if !c.done {
 					require.Equal(t, 6, code, stdout+stderr)
@@ -78,6 +73,22 @@ func TestLostServersLeaveAllOrNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// breaking returns what breaks a connection and, with kill, starts the server anew;
+// restarted is closed when that is over.
+func breaking(z *harness.ZEO, kill bool) (cut func() bool, restarted chan struct{}) {
+	restarted = make(chan struct{})
+	if !kill {
+		close(restarted)
+		return func() bool { return false }, restarted
+	}
+	return func() bool {
+		defer close(restarted)
+		z.Kill()
+		z.Start()
+		return false
+	}, restarted
 }
 
 // running is a wcfs that is under way.

@@ -3,4 +3,4 @@
 package versions
 
 // defaultHistories is how many random histories are run.
-const defaultHistories = 10000
+const defaultHistories = 6000
