@@ -14,17 +14,20 @@ UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 # How long make soak runs, and what its writer leaves out; see t/witness/chaos.py.
 SOAK    ?= 2h
 WITHOUT ?=
-# The scenarios of t/ that make test runs behind a ZEO server, too.
+# All tests look for misuse that would else show only by its consequences.
+TEST    := $(GO) test -tags invariants
+MOUNTED := CGO_ENABLED=0 $(TEST) -count=1 -timeout 10m
+# The scenarios of t/live and t/watch that make test runs behind a ZEO server, too.
 ON_ZEO = ^Test(GoClient|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
-.PHONY: all build demo run test testsetup soak bench fuzz lint setup install uninstall deb release clean help
+.PHONY: all build demo run test testsetup soak bench bench-compare fuzz lint setup install uninstall deb release clean help
 
 all: build
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 build: ## build bin/wcfs, one static binary
 	@t/setup.sh go
@@ -41,22 +44,22 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh
 
 test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
-	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/core/versions ./internal/core/live
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/core/isolation -run EveryLiveClient -schedules 15000
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m $$($(GO) list ./t/... | grep -v /witness)
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t -on zeo -run '$(ON_ZEO)'
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t/witness -duration 1m -without "$(WITHOUT)"
+	$(TEST) -race -timeout 10m ./internal/... ./client/... ./wcfs/...
+	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
+	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
+	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /lint -e /witness)
+	$(MOUNTED) -p 1 ./t/live ./t/watch -on zeo -run '$(ON_ZEO)'
+	$(MOUNTED) ./t/witness -duration 1m -without "$(WITHOUT)"
 
 testsetup: setup
 	@t/setup.sh test
 
 soak: testsetup bin/venv ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./t -run StartRightAfterAnEnd -restarts 1000
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/core/versions -histories 100000
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000
+	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
+	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
+	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
+	$(MOUNTED) -timeout 60m ./internal/core/versions -histories 100000
+	$(MOUNTED) -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000
 
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
 	@t/setup.sh python
@@ -71,9 +74,13 @@ bin/venv-zeo%: internal/zodb/zeo/testdata/requirements-%.txt internal/zodb/zeo/t
 lint: ## what must hold of every file
 	@test -z "$$(gofmt -l wcfs internal client t)" || { echo "not gofmt-clean:"; gofmt -l wcfs internal client t; exit 1; }
 	$(GO) vet ./...
+	$(GO) test -count=1 ./t/lint
 
 bench: setup build ## run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./client/... ./t/...
+	$(GO) test -p 1 -run '^$$' -bench . -benchmem ./internal/... ./client/... ./t/...
+
+bench-compare: setup ## compare the benchmarks with those of the commit OLD; COUNT, BENCH and PKGS say which
+	@t/benchcompare.sh "$(OLD)"
 
 fuzz: ## fuzz every target for FUZZTIME (default 1m)
 	@t/fuzz.sh $${FUZZTIME:-1m}

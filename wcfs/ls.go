@@ -79,7 +79,7 @@ func runLs(ctx context.Context, database, atText string, asJSON bool) error {
 	bar.Done()
 	if asJSON {
 		out := json.NewEncoder(os.Stdout)
-		out.SetEscapeHTML(false) // <f8 is to stay readable
+		out.SetEscapeHTML(false) // "<f8" is to stay readable
 		out.SetIndent("", "  ")
 		err = out.Encode(list)
 	} else {

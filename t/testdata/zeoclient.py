@@ -26,6 +26,21 @@ class Plain(Persistent):
         self.state = state
 
 
+class dtype:
+    """Is written as it was read."""
+
+    __module__ = "numpy"
+
+    def __init__(self, *args):
+        self.args = args
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def __reduce__(self):
+        return dtype, self.args, self.state
+
+
 def make_module(name, **content):
     module = types.ModuleType(name)
     module.__dict__.update(content)
@@ -43,7 +58,7 @@ for module, names in {
     "wendelin.bigarray.array_zodb": ["ZBigArray"],
 }.items():
     make_module(module, **{name: make_class(module, name) for name in names})
-make_module("numpy", dtype=lambda *args: Plain())
+make_module("numpy", dtype=dtype)
 
 
 def block(zblk):

@@ -78,7 +78,7 @@ func build(t *testing.T) programs {
 	if *binary != "" {
 		p.wcfs = *binary
 	} else {
-		run("go", "build", "-buildvcs=false", "-o", p.wcfs, "../../wcfs")
+		run("go", "build", "-buildvcs=false", "-tags", "invariants", "-o", p.wcfs, "../../wcfs")
 	}
 	sources, err := filepath.Glob("client/*.c")
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 
 // run runs the demo with a shell script for a server, and returns what it
 // printed, its error, and what it left in the temporary directory.
-func run(t *testing.T, ctx context.Context, script string, change func(*Options)) (out string, err error, left []string) {
+func run(t *testing.T, ctx context.Context, script string, change func(*Options)) (out string, left []string, err error) {
 	t.Helper()
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -32,7 +32,7 @@ func run(t *testing.T, ctx context.Context, script string, change func(*Options)
 	for _, entry := range entries {
 		left = append(left, entry.Name())
 	}
-	return buf.String(), err, left
+	return buf.String(), left, err
 }
 
 // TestAServerThatFailsIsQuoted, with its exit code, and nothing is left.
@@ -49,7 +49,7 @@ func TestAServerThatFailsIsQuoted(t *testing.T) {
 		{`echo one >&2; echo two >&2; kill -9 $$`, -1, "the server has ended (signal: killed); the last line of its log: two"},
 		{`head -c 100000 /dev/zero | tr '\0' x >&2; echo >&2; echo "wcfs: long" >&2; exit 1`, 1, "long"},
 	} {
-		out, err, left := run(t, t.Context(), c.script, nil)
+		out, left, err := run(t, t.Context(), c.script, nil)
 		var server *ServerError
 		require.ErrorAs(t, err, &server, c.script)
 		require.Equal(t, c.code, server.Code, c.script)
@@ -62,7 +62,7 @@ func TestAServerThatFailsIsQuoted(t *testing.T) {
 
 // TestAServerThatCannotBeStarted is an error, and nothing is left.
 func TestAServerThatCannotBeStarted(t *testing.T) {
-	_, err, left := run(t, t.Context(), "", func(opt *Options) {
+	_, left, err := run(t, t.Context(), "", func(opt *Options) {
 		opt.Serve = func(database, dir string) *exec.Cmd { return exec.Command("/nothing/of/that/name") }
 	})
 	require.ErrorIs(t, err, os.ErrNotExist)
@@ -72,7 +72,7 @@ func TestAServerThatCannotBeStarted(t *testing.T) {
 
 // TestKeepLeavesTheDatabaseOnly, also after a failure, and says where it is.
 func TestKeepLeavesTheDatabaseOnly(t *testing.T) {
-	out, err, left := run(t, t.Context(), "exit 7", func(opt *Options) { opt.Keep = true })
+	out, left, err := run(t, t.Context(), "exit 7", func(opt *Options) { opt.Keep = true })
 	require.Error(t, err)
 	require.Len(t, left, 1)
 	path, ok := strings.CutPrefix(strings.TrimSuffix(out, "\n"), "The database is kept: ")
@@ -90,7 +90,7 @@ func TestStoppingEndsTheServerAndSaysWhy(t *testing.T) {
 	defer signal.Stop(signals)
 	interrupted := errors.New("Ctrl-C")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	out, err, left := run(t, ctx, `trap 'exit 0' INT; touch "$1.ready"; while :; do sleep 0.01; done`, func(opt *Options) {
+	out, left, err := run(t, ctx, `trap 'exit 0' INT; touch "$1.ready"; while :; do sleep 0.01; done`, func(opt *Options) {
 		serve := opt.Serve
 		opt.Serve = func(database, dir string) *exec.Cmd {
 			go func() {
@@ -110,7 +110,7 @@ func TestStoppingEndsTheServerAndSaysWhy(t *testing.T) {
 	require.Empty(t, left)
 
 	// It may end before there is anything.
-	_, err, left = run(t, ctx, "exit 1", nil)
+	_, left, err = run(t, ctx, "exit 1", nil)
 	require.EqualError(t, err, "stopped before the end: Ctrl-C")
 	require.Empty(t, left)
 }

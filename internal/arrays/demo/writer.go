@@ -9,6 +9,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -49,7 +50,7 @@ func (w *writer) create(ctx context.Context, txn *zwrite.Txn) (err error) {
 		return err
 	}
 	array := &ndarray.Array{DType: dtype, Shape: []int64{nelem}, Order: ndarray.RowMajor, File: w.file}
-	ref := btree.Ref{Oid: txn.New(), Class: ndarray.ClassZBigArray}
+	ref := btree.Ref{Oid: txn.New(), Class: record.ZBigArray}
 	txn.Store(ref.Oid, ndarray.EncodeArray(array))
 	if err := zwrite.SetName(txn, arrayName, ref); err != nil {
 		return err

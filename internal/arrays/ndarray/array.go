@@ -6,12 +6,7 @@ import (
 	"math/bits"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-
-	"github.com/wcfs/wcfs/internal/zodb/record"
 )
-
-// ClassZBigArray is the class of arrays.
-var ClassZBigArray = record.Class{Module: "wendelin.bigarray.array_zodb", Name: "ZBigArray"}
 
 // Array is what the record of a ZBigArray says. Items stand one after another in
 // the file, from its first byte on. The file may be shorter or longer than

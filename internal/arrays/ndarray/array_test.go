@@ -21,7 +21,7 @@ func TestArrayOfPythonComesOutByteForByte(t *testing.T) {
 	for _, rec := range oracle.Load(t, "basic").Records(t) {
 		class, state, err := pickle.Record(rec.Data)
 		require.NoError(t, err)
-		if class != ClassZBigArray {
+		if class != record.ZBigArray {
 			continue
 		}
 		found++

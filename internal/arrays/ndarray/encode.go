@@ -10,7 +10,7 @@ import (
 // writes it. a.Bytes must have no error.
 func EncodeArray(a *Array) []byte {
 	var e record.Encoder
-	e.Reset(ClassZBigArray)
+	e.Reset(record.ZBigArray)
 	e.BeginTuple(2)
 	e.BeginDict(4)
 	e.Name("_dtype")

@@ -52,7 +52,7 @@ func pyRepr(v any) string {
 func roundTrip(t require.TestingT, a *Array) (*Array, pickle.Tuple) {
 	class, state, err := pickle.Record(EncodeArray(a))
 	require.NoError(t, err)
-	require.Equal(t, ClassZBigArray, class)
+	require.Equal(t, record.ZBigArray, class)
 	got, err := DecodeArray(state)
 	require.NoError(t, err)
 	return got, state.(pickle.Tuple)

@@ -44,7 +44,7 @@ func TestArraysOfPython2(t *testing.T) {
 	} {
 		class, state, err := pickle.Record([]byte(py2Array(dtype)))
 		require.NoError(t, err, "%q", dtype)
-		require.Equal(t, ClassZBigArray, class)
+		require.Equal(t, record.ZBigArray, class)
 		a, err := DecodeArray(state)
 		require.NoError(t, err, "%q", dtype)
 		require.Equal(t, want, a.DType.String())

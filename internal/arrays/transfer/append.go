@@ -11,6 +11,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
+	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
@@ -129,7 +130,7 @@ func (res *Result) open(ctx context.Context, txn *zwrite.Txn, name string) (*nda
 		return nil, &storage.CorruptError{Oid: res.Oid, Tid: serial, Err: entry.ArrayErr}
 	case entry.Array == nil:
 		return nil, fmt.Errorf("%s is a file and no array: where its data ends is not known", name)
-	case class != ndarray.ClassZBigArray:
+	case class != record.ZBigArray:
 		return nil, fmt.Errorf("%s is a %.200s and no plain ZBigArray; append with the application that made it", name, class)
 	case attr != "":
 		return nil, fmt.Errorf("%s has an attribute %q, which would be lost; append with the application that set it", name, attr)

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -164,7 +164,7 @@ func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string
 		if err := done.take(ctx, txn, m, a.Path, opt); err != nil {
 			return nil, err
 		}
-		if err := folder.Set(m.key, btree.Ref{Oid: done.Oid, Class: ndarray.ClassZBigArray}); err != nil {
+		if err := folder.Set(m.key, btree.Ref{Oid: done.Oid, Class: record.ZBigArray}); err != nil {
 			return nil, err
 		}
 		all = append(all, done)

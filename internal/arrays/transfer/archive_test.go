@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
-	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -90,7 +90,7 @@ func TestArchiveBecomesAFolder(t *testing.T) {
 	_, err = ImportArchive(ctx, db, a, "all", Options{Replace: true})
 	require.NoError(t, err)
 	txn := begin(t, db)
-	require.NoError(t, zwrite.SetName(txn, "other/arr_3", btree.Ref{Oid: done[0].Oid, Class: ndarray.ClassZBigArray}))
+	require.NoError(t, zwrite.SetName(txn, "other/arr_3", btree.Ref{Oid: done[0].Oid, Class: record.ZBigArray}))
 	commit(t, txn)
 	_, err = ImportArchive(ctx, db, a, "other", Options{})
 	require.ErrorAs(t, err, &exists)

@@ -10,6 +10,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -106,7 +107,7 @@ func importArray(ctx context.Context, db zwrite.Store, src *Source, name string,
 	if err := res.create(ctx, txn, src, opt); err != nil {
 		return res, err
 	}
-	if err := at.set(btree.Ref{Oid: res.Oid, Class: ndarray.ClassZBigArray}); err != nil {
+	if err := at.set(btree.Ref{Oid: res.Oid, Class: record.ZBigArray}); err != nil {
 		return res, err
 	}
 	res.Tid, err = txn.Commit()

@@ -9,7 +9,6 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
-	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/record"
@@ -161,7 +160,7 @@ func (t *tree) checkRemovable(name string, ref btree.Ref, recursive bool) error 
 	var check func(name string, ref btree.Ref) error
 	check = func(name string, ref btree.Ref) error {
 		switch {
-		case ref.Class == ndarray.ClassZBigArray, ref.Class == record.ZBigFile, seen[ref.Oid]:
+		case ref.Class == record.ZBigArray, ref.Class == record.ZBigFile, seen[ref.Oid]:
 			return nil
 		case !zwrite.IsFolder(ref.Class):
 			if _, err := catalog.Find(t.ctx, bigfile.TxnLoader{Txn: t.txn}, zodb.TidMax, ref.Oid.String()); ref == (btree.Ref{}) || err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
+	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
@@ -49,7 +50,7 @@ func readArray(t testing.TB, src storage.Storage, oid zodb.Oid, at zodb.Tid) *nd
 	require.NoError(t, err)
 	class, state, err := pickle.Record(buf.Data)
 	require.NoError(t, err)
-	require.Equal(t, ndarray.ClassZBigArray, class)
+	require.Equal(t, record.ZBigArray, class)
 	array, err := ndarray.DecodeArray(state)
 	require.NoError(t, err)
 	return array

@@ -69,10 +69,8 @@ type editor[K cmp.Ordered] struct {
 	changed []*node[K]            // in the order of their first change
 }
 
-// editNode is a node in memory. Other than Node it knows the links between
-// leaves, which have to be kept up.
-type editNode = node[int64]
-
+// node is a node in memory. Other than Node it knows the links between leaves, which have
+// to be kept up.
 type node[K cmp.Ordered] struct {
 	oid     zodb.Oid // 0: has none yet
 	class   record.Class

@@ -23,6 +23,9 @@ var (
 	IOBucket = Class{ModuleIOBTree, "IOBucket"}
 )
 
+// ZBigArray is the class of arrays that say what their bytes mean. It is not served.
+var ZBigArray = Class{"wendelin.bigarray.array_zodb", "ZBigArray"}
+
 func internModule(b []byte) string {
 	switch string(b) {
 	case ModuleBigFile:

@@ -8,7 +8,6 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/record"
@@ -147,7 +146,7 @@ func allPlain(items []pickle.Item) bool {
 func ofArrays(items []pickle.Item) bool {
 	return !slices.ContainsFunc(items, func(item pickle.Item) bool {
 		ref, _ := item.Value.(pickle.Ref)
-		return ref.Class != record.ZBigFile && ref.Class != ndarray.ClassZBigArray && !IsFolder(ref.Class)
+		return ref.Class != record.ZBigFile && ref.Class != record.ZBigArray && !IsFolder(ref.Class)
 	})
 }
 

@@ -1,0 +1,9 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/wcfs/wcfs/t/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m, harness.Helpers{}) }
