@@ -58,10 +58,10 @@ func checkDemoArgs(cmd *cobra.Command, f *demoFlags, args []string) error {
 		return &usageError{msg: fmt.Sprintf("demo: expected no arguments, got %q", args[0]), text: "Usage: wcfs " + cmd.Use}
 	}
 	if f.seconds < demo.MinCommits || f.seconds > demo.MaxCommits {
-		return &usageError{msg: fmt.Sprintf("demo: --seconds must be %d to %d, got %d", demo.MinCommits, demo.MaxCommits, f.seconds)}
+		return usagef("demo: --seconds must be %d to %d, got %d", demo.MinCommits, demo.MaxCommits, f.seconds)
 	}
 	if f.interval <= 0 {
-		return &usageError{msg: fmt.Sprintf("demo: --interval must be positive, got %s", f.interval)}
+		return usagef("demo: --interval must be positive, got %s", f.interval)
 	}
 	return nil
 }

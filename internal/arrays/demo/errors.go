@@ -1,6 +1,10 @@
 package demo
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
+)
 
 // ServerError says that the server did not start, or ended when it should not
 // have. Its text is what the server itself said, if it said why.
@@ -10,6 +14,9 @@ type ServerError struct {
 }
 
 func (e *ServerError) Error() string { return e.Line }
+
+// Kind returns what the server has made of its error.
+func (e *ServerError) Kind() fault.Kind { return fault.OfExit(e.Code) }
 
 // WrongError says that data was not what had been committed.
 type WrongError struct {
@@ -22,3 +29,5 @@ type WrongError struct {
 func (e *WrongError) Error() string {
 	return fmt.Sprintf("BUG: %s shows %d in element %d of block %d, but must show %d", e.Where, e.Got, e.Element, e.Block, e.Want)
 }
+
+func (e *WrongError) Kind() fault.Kind { return fault.Bug }

@@ -103,7 +103,7 @@ func listFrom(table string) ([]Entry, error) {
 
 // At opens the mount point dir for use in paths, and tells what is mounted there.
 // The mount is not asked. The error says fs.ErrNotExist if that is no wcfs, and
-// is an *Error if it is that of another user, but for root: then nothing it says can
+// is of kind fault.Taken if it is that of another user, but for root: then nothing it says can
 // be trusted.
 func At(dir string) (fd int, e Entry, err error) {
 	f, err := openMountPoint(dir)

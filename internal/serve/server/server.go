@@ -39,6 +39,7 @@ import (
 	"github.com/wcfs/wcfs/internal/serve/observe"
 	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -152,7 +153,7 @@ type server struct {
 }
 
 // Run serves until ctx ends or somebody unmounts. It returns nil after an
-// orderly end; errors are *mount.Error, *storage.OpenError, *AbortedError and
+// orderly end; errors are *fault.Error, *storage.OpenError and
 // others.
 func Run(ctx context.Context, opt Options) error {
 	if err := checkProcesses(); err != nil {
@@ -340,7 +341,9 @@ func (s *server) openView(at zodb.Tid) (*past.View, error) {
 
 // panicked stops the server after a panic in a handler: nobody knows what
 // state it is in, and no data is better than wrong data.
-func (s *server) panicked(err error) { s.fail(&BugError{err}) }
+func (s *server) panicked(err error) {
+	s.fail(&fault.Error{Kind: fault.Bug, Msg: err.Error(), Err: err})
+}
 
 // fail makes the server stop serving because of err.
 func (s *server) fail(err error) {
@@ -404,7 +407,8 @@ func (s *server) leaveDirectory() {
 // that is no failure if somebody has unmounted.
 func (s *server) disconnected() error {
 	if s.device.Mounted() {
-		return &AbortedError{Dir: s.place.Dir}
+		return &fault.Error{Kind: fault.Aborted, About: "mount point " + s.place.Dir,
+			Msg: "the FUSE connection was aborted by somebody", Hint: "what used the mount gets ENOTCONN"}
 	}
 	return nil
 }
