@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
 // relayed returns what is handed on of a shell script, and how it ended.
@@ -72,10 +74,8 @@ func TestStartTimeIsWhenTheProcessStarted(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()
-	require.WithinDuration(t, before, startTime(cmd.Process.Pid), 2*time.Second)
-	parent, err := statField(cmd.Process.Pid, fieldParent)
-	require.NoError(t, err)
-	require.Equal(t, os.Getpid(), parent)
+	require.WithinDuration(t, before, proc.StartTime(cmd.Process.Pid), 2*time.Second)
+	require.Equal(t, os.Getpid(), proc.Parent(cmd.Process.Pid))
 	require.Contains(t, ancestors(), os.Getppid())
-	require.True(t, startTime(0).IsZero())
+	require.True(t, proc.StartTime(0).IsZero())
 }

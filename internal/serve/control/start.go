@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -146,7 +147,7 @@ func launch(ctx context.Context, opt StartOptions) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", opt.Exe, err)
 	}
-	started := Server{PID: cmd.Process.Pid, start: statText(cmd.Process.Pid, fieldStart)}
+	started := Server{PID: cmd.Process.Pid, start: proc.Start(cmd.Process.Pid)}
 	said, ended := make(chan struct{}), make(chan struct{})
 	relay := newRelay(opt.Words)
 	go func() {
@@ -248,7 +249,7 @@ func readReady(ctx context.Context, ready *os.File, pid int) error {
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("wait for the server: %w", err)
 		}
-		if statText(pid, fieldState) == "Z" {
+		if proc.State(pid) == "Z" {
 			zombie++
 		}
 	}

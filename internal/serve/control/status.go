@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
@@ -105,7 +106,7 @@ func (s *Server) examineProcess() (detail string, err error) {
 	if !s.Started.IsZero() {
 		detail += ", up " + time.Since(s.Started).Truncate(time.Second).String()
 	}
-	switch state := statText(s.PID, fieldState); state {
+	switch state := proc.State(s.PID); state {
 	case "T", "t":
 		return "", fmt.Errorf("%s, is stopped (state %s); let it go on: kill -CONT %d", detail, state, s.PID)
 	case "Z", "X", "":

@@ -141,7 +141,7 @@ func hold(pid int, start string) *proc.Handle {
 	if err != nil {
 		return nil
 	}
-	if statText(pid, fieldStart) != start {
+	if proc.Start(pid) != start {
 		h.Close()
 		return nil
 	}
@@ -338,7 +338,7 @@ func (stop *stopper) signal(sig syscall.Signal) {
 	if err := stop.process.Signal(sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		stop.opt.Logf("pid %d: cannot send %s: %s", stop.server.PID, sigName(sig), err)
 	}
-	if state := statText(stop.server.PID, fieldState); state == "T" {
+	if state := proc.State(stop.server.PID); state == "T" {
 		stop.opt.Logf("pid %d: was stopped by a signal; letting it go on, to end", stop.server.PID)
 		_ = stop.process.Signal(syscall.SIGCONT)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -59,7 +60,7 @@ func (e Entry) Renumbered(pid int) bool {
 	if infos, err := mountinfo.GetMounts(sameNumber); err == nil && len(infos) > 0 {
 		return true
 	}
-	table, err := os.Open(procPath(pid, "mountinfo"))
+	table, err := os.Open(proc.Path(pid, "mountinfo"))
 	if err != nil {
 		return false
 	}
