@@ -6,18 +6,6 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
-// ServerError says that the server did not start, or ended when it should not
-// have. Its text is what the server itself said, if it said why.
-type ServerError struct {
-	Code int // exit code of the server; -1 if a signal ended it
-	Line string
-}
-
-func (e *ServerError) Error() string { return e.Line }
-
-// Kind returns what the server has made of its error.
-func (e *ServerError) Kind() fault.Kind { return fault.OfExit(e.Code) }
-
 // WrongError says that data was not what had been committed.
 type WrongError struct {
 	Where     string // what was looked at

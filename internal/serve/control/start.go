@@ -60,7 +60,7 @@ type StartOptions struct {
 // Else nothing is left of it. The server belongs to nobody then: it has a session
 // of its own and nothing of ours.
 //
-// Errors are *ServeError when the server ended with one, and *fault.Error: of kind
+// Errors are what the server said when it ended, with the kind of its exit code, and others: of kind
 // Running if the database is served there already, also if that is the
 // outcome of several starts at the same time; Stuck or Taken if the server that is
 // there does not answer, or not to us.
@@ -118,6 +118,12 @@ func lookForServer(ctx context.Context, opt StartOptions) error {
 		return &fault.Error{Kind: fault.Running, Msg: "already running at " + s.Dir}
 	}
 	return nil // the server that we start waits, clears up, or says what is the matter
+}
+
+func taken(dir, zurl string, uid int) error {
+	return &fault.Error{Kind: fault.Taken, About: dir,
+		Msg:  fmt.Sprintf("the server there belongs to %s, and nobody else can use it", mount.UserName(uid)),
+		Hint: "choose a mount point of your own: wcfs mount " + zurl + " MOUNTPOINT"}
 }
 
 // serverAt returns the server on dir.

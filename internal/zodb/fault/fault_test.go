@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -102,4 +103,28 @@ func TestDocumentsHaveTheTable(t *testing.T) {
 	for line := range strings.Lines(Help()) {
 		require.LessOrEqual(t, len(line), helpWidth+1)
 	}
+}
+
+// TestDocumentsNameCodesThatThereAre: also where they are named one by one.
+func TestDocumentsNameCodesThatThereAre(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, c := range ExitCodes() {
+		known[fmt.Sprint(c.Code)] = true
+	}
+	named := 0
+	for _, pattern := range []string{"*.rst", "doc/*.rst", "dist/*.8", "wcfs/*.go"} {
+		files, err := filepath.Glob(filepath.Join("../../..", pattern))
+		require.NoError(t, err)
+		require.NotEmpty(t, files, pattern)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			for _, m := range regexp.MustCompile(`(?i)exit\s+codes?(?:\s+is|:)?\s+(\d+)`).FindAllStringSubmatch(string(text), -1) {
+				named++
+				require.True(t, known[m[1]], "%s: %s", file, m[0])
+			}
+		}
+	}
+	require.Greater(t, named, 5)
 }
