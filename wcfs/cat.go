@@ -40,12 +40,11 @@ those from N to before M, either of which may be left out.`,
   wcfs cat data.fs temperature --at -5m | sha1sum
   wcfs cat data.fs temperature --offset 4096 --length 64 | xxd
   wcfs cat data.fs 0000000000000a42 --block 3:5 | wc -c`,
-		DisableFlagsInUseLine: true,
 		Args: wantArgs(2, "DATABASE NAME|OID", func(cmd *cobra.Command) error {
 			return f.check(cmd)
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return orInterrupted(cmd.Context(), runCat(cmd.Context(), &f, args[0], args[1]))
+			return runCat(cmd.Context(), &f, args[0], args[1])
 		},
 	}
 	flags := cmd.Flags()

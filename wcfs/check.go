@@ -37,10 +37,9 @@ The exit code is 0 if the database is sound, and 7 if it is damaged.`,
 		Example: `  wcfs check data.fs
   wcfs check data.fs --all-views
   wcfs check data.fs --json | jq -r 'select(.damage).what'`,
-		DisableFlagsInUseLine: true,
-		Args:                  wantArgs(1, "DATABASE"),
+		Args: wantArgs(1, "DATABASE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return orInterrupted(cmd.Context(), runCheck(cmd.Context(), args[0], allViews, asJSON))
+			return runCheck(cmd.Context(), args[0], allViews, asJSON)
 		},
 	}
 	flags := cmd.Flags()

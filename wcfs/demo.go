@@ -36,7 +36,6 @@ commit. Exit codes are those of serve; 70 also if anything showed wrong data.`,
 		Example: `  wcfs demo
   wcfs demo --seconds 20
   wcfs demo --keep             # to look at the database afterwards`,
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkDemoArgs(cmd, &f, args); err != nil {
 				return err

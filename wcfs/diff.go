@@ -34,10 +34,9 @@ The exit code is 0 whether there is a difference or not.`,
 		Example: `  wcfs diff data.fs temperature @03f6df7fffffffb8 @head
   wcfs diff data.fs temperature @-1h @head
   wcfs diff data.fs temperature 2024-02-28 2024-02-29 --json`,
-		DisableFlagsInUseLine: true,
-		Args:                  wantArgs(4, "DATABASE NAME|OID @A @B"),
+		Args: wantArgs(4, "DATABASE NAME|OID @A @B"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return orInterrupted(cmd.Context(), runDiff(cmd.Context(), asJSON, args[0], args[1], [2]string{args[2], args[3]}))
+			return runDiff(cmd.Context(), asJSON, args[0], args[1], [2]string{args[2], args[3]})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")

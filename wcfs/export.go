@@ -42,11 +42,10 @@ without --force, and a ZODB database never. An ending of another format, such as
   wcfs export data.fs temperature --at 2024-02-29T12:00:00Z -o then.npy
   wcfs export data.fs temperature -o - | python3 -c 'import numpy,sys; ...'
   wcfs export data.fs 0000000000000a42 -o part.raw`,
-		DisableFlagsInUseLine: true,
-		Args:                  wantArgs(2, "DATABASE NAME|OID"),
+		Args: wantArgs(2, "DATABASE NAME|OID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.output = expandHome(f.output)
-			return orInterrupted(cmd.Context(), runExport(cmd.Context(), &f, args[0], args[1]))
+			return runExport(cmd.Context(), &f, args[0], args[1])
 		},
 	}
 	flags := cmd.Flags()

@@ -50,8 +50,7 @@ or was faster, 17 FILE cannot be used; others are those of serve.`,
   wcfs import today.npy zeo://server:8100 temperature --append
   sensor | wcfs import - data.fs raw --dtype '<i2'
   wcfs import image.raw data.fs image --dtype uint8 --shape 1080,1920,3`,
-		DisableFlagsInUseLine: true,
-		Args:                  wantArgs(3, "FILE DATABASE NAME"),
+		Args: wantArgs(3, "FILE DATABASE NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runImport(cmd.Context(), &f, expandHome(args[0]), args[1], args[2])
 		},

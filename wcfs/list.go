@@ -30,8 +30,7 @@ Passwords in urls are not shown. A server that does not answer within ` + probeL
 stuck; the command never hangs.`,
 		Example: `  wcfs list
   wcfs list --json | jq -r '.servers[].mountpoint'`,
-		DisableFlagsInUseLine: true,
-		Args:                  noArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			servers, err := control.List(cmd.Context(), prober())
 			if err != nil {

@@ -47,7 +47,6 @@ before or after it, as it is with what a pack has left of old transactions.`,
   wcfs log data.fs temperature --since -1h
   wcfs log data.fs -n 5
   wcfs log data.fs temperature --json | jq -r 'select(.new_size > .old_size).tid'`,
-		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return &usageError{msg: fmt.Sprintf("log: expected DATABASE [NAME|OID], got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
@@ -58,7 +57,7 @@ before or after it, as it is with what a pack has left of old transactions.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return orInterrupted(cmd.Context(), runLog(cmd.Context(), &f, args))
+			return runLog(cmd.Context(), &f, args)
 		},
 	}
 	flags := cmd.Flags()

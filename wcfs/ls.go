@@ -32,10 +32,9 @@ for what cannot be read; then the exit code is not 0.`,
   wcfs ls data.fs --at 2024-02-29T12:00:00Z
   wcfs ls data.fs --at -5m
   wcfs ls data.fs --json`,
-		DisableFlagsInUseLine: true,
-		Args:                  wantArgs(1, "DATABASE"),
+		Args: wantArgs(1, "DATABASE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return orInterrupted(cmd.Context(), runLs(cmd.Context(), args[0], at, asJSON))
+			return runLs(cmd.Context(), args[0], at, asJSON)
 		},
 	}
 	flags := cmd.Flags()

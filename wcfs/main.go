@@ -131,7 +131,7 @@ program can read or map into memory, as of now and as of any past transaction.`,
 func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: title, Title: title})
 	for _, cmd := range commands {
-		cmd.GroupID = title
+		cmd.GroupID, cmd.DisableFlagsInUseLine = title, true
 		root.AddCommand(cmd)
 	}
 }

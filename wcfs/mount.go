@@ -47,7 +47,6 @@ neither is given.
 		Example: `  wcfs mount data.fs
   wcfs mount --log-file /var/log/wcfs.log file:///srv/data.fs /mnt/data
   wcfs stop data.fs`,
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkServeArgs(cmd, &f, args); err != nil {
 				return err

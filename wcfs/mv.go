@@ -24,8 +24,7 @@ and clients that use the array do not notice. DATABASE may be one of a ZEO
 server, as for import.`,
 		Example: `  wcfs mv data.fs temperature temperature-2024
   wcfs mv data.fs temperature stations/temperature`,
-		DisableFlagsInUseLine: true,
-		Args:                  wantArgs(3, "DATABASE OLD NEW"),
+		Args: wantArgs(3, "DATABASE OLD NEW"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			tid, err := changeNames(cmd.Context(), "mv", args[0], func(ctx context.Context, db zwrite.Store) (zodb.Tid, error) {
 				return transfer.Move(ctx, db, args[1], args[2], message)

@@ -30,8 +30,7 @@ make, such as other objects of an application, is left to the application.
 DATABASE may be one of a ZEO server, as for import.`,
 		Example: `  wcfs rm data.fs temperature
   wcfs rm data.fs stations -r`,
-		DisableFlagsInUseLine: true,
-		Args:                  wantArgs(2, "DATABASE NAME"),
+		Args: wantArgs(2, "DATABASE NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			tid, err := changeNames(cmd.Context(), "rm", args[0], func(ctx context.Context, db zwrite.Store) (zodb.Tid, error) {
 				return transfer.Remove(ctx, db, args[1], recursive, message)

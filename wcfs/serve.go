@@ -88,7 +88,6 @@ has it, ` + mount.Root + `-<uid>/<sha1 of url> is used, which wcfs and Go client
 		Example: `  wcfs serve data.fs
   wcfs serve file:///srv/data.fs /mnt/data
   wcfs serve -v=1 data.fs /mnt/data`,
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.unit && len(args) == 2 && args[1] == "" {
 				args = args[:1]

@@ -29,7 +29,6 @@ background ended that was not told to is said on stderr, also when it is gone.
 		Example: `  wcfs status
   wcfs status data.fs
   wcfs status --json /mnt/data`,
-		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return &usageError{msg: fmt.Sprintf("status: expected at most DATABASE or MOUNTPOINT, got %d arguments", len(args)),

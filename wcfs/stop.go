@@ -39,7 +39,6 @@ processes are ended, too, but for those that this command was started by.
 ` + fault.Help(),
 		Example: `  wcfs stop data.fs
   wcfs stop --timeout 1m /mnt/data`,
-		DisableFlagsInUseLine: true,
 		Args: wantArgs(1, "DATABASE or MOUNTPOINT", func(cmd *cobra.Command) error {
 			if timeout < minStop {
 				return usagef("stop: --timeout must be at least %s, got %s", minStop, timeout)
