@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // locked is an error of another package, which says its kind.
@@ -62,7 +63,7 @@ func TestEveryKindHasAnExitCode(t *testing.T) {
 	texts := map[int]int{}
 	for kind, m := range meanings {
 		require.Positive(t, m.exit, "kind %d", kind)
-		require.Equal(t, m.short == "", m.long == "", "kind %d", kind)
+		require.Equal(t, m.errno != 0 || m.short != "", m.long != "", "kind %d", kind)
 		if m.short != "" {
 			texts[m.exit]++
 		}
@@ -95,6 +96,14 @@ func TestDocumentsHaveTheTable(t *testing.T) {
 	rows := regexp.MustCompile(`(?s)==== =+\n(.*?)==== =+\n`).FindStringSubmatch(section)
 	require.NotNil(t, rows)
 	require.Equal(t, want.String(), rows[1])
+
+	text, err = os.ReadFile("../../../doc/protocol.rst")
+	require.NoError(t, err)
+	for _, m := range meanings {
+		if m.errno != 0 {
+			require.Contains(t, string(text), fmt.Sprintf("\n%-12s  %s\n", "``"+unix.ErrnoName(m.errno)+"``", m.long))
+		}
+	}
 
 	help := strings.Join(strings.Fields(Help()), " ")
 	for _, c := range ExitCodes() {

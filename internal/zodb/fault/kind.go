@@ -49,7 +49,7 @@ type meaning struct {
 	exit  int           // of commands
 	errno syscall.Errno // of requests to a mount; 0: that of the cause, or else EIO
 	short string        // of the exit code, for --help; "" if another kind has it
-	long  string        // the same, for the manual and the documents
+	long  string        // the same, for the manual and the documents; without short: of the errno
 }
 
 // meanings has a row for each kind. Exit codes are a promise to scripts: a number is never
@@ -66,7 +66,7 @@ var meanings = [...]meaning{
 	ForeignPoint:  {exit: 5},
 	Unreachable:   {6, 0, "database unreachable", "the database does not exist or cannot be read"},
 	NotADatabase:  {7, 0, "not a database or damaged", "it is not a database, or is damaged"},
-	Damaged:       {exit: 7, errno: syscall.EIO},
+	Damaged:       {7, syscall.EIO, "", "what is stored for it cannot be right"},
 	OldKernel:     {8, 0, "kernel too old or too strict", "the kernel is too old (before Linux 5.10), or does not permit what is needed"},
 	NoFUSE:        {9, 0, "FUSE not available or not permitted", "FUSE is not available, or mounting is not permitted"},
 	Stuck:         {10, 0, "server stuck", "the server does not answer"},
@@ -76,16 +76,16 @@ var meanings = [...]meaning{
 	Exists:        {13, 0, "name exists already", "there is an array or file of that name already, or a database is in its place"},
 	NoSpace:       {14, 0, "disk full", "the disk or a quota is full, or a limit is reached; nothing was written"},
 	NotFound:      {15, 0, "nothing of that name", "the database has no array or file of that name, or no such view"},
-	NoView:        {exit: 15, errno: syscall.ENOENT},
+	NoView:        {15, syscall.ENOENT, "", "that state is not there yet"},
 	Locked:        {16, 0, "database locked by another writer", "another writer has the database open, or has changed the same meanwhile"},
 	Changed:       {exit: 16},
 	Input:         {17, 0, "input file unusable", "the file to be imported cannot be used"},
 	Aborted:       {18, 0, "FUSE connection aborted", "somebody aborted the FUSE connection of the server"},
 	Bug:           {70, 0, "bug in wcfs", "a bug in wcfs"},
-	NotFile:       {exit: 1, errno: syscall.EINVAL},
-	NoName:        {exit: 1, errno: syscall.ENOENT},
-	TooMany:       {exit: 1, errno: syscall.EMFILE},
-	NotOurs:       {exit: 1, errno: syscall.EACCES},
+	NotFile:       {1, syscall.EINVAL, "", "the object is no array, or is not there at that state"},
+	NoName:        {1, syscall.ENOENT, "", "it is neither an oid nor a state"},
+	TooMany:       {1, syscall.EMFILE, "", "too many links are open, by the process or in all"},
+	NotOurs:       {1, syscall.EACCES, "", "``head/watch``: the server may not end the process"},
 }
 
 // Exit returns the exit code of a command that ends with an error of the kind.
