@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-
-	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 var (
@@ -44,8 +42,6 @@ func (e *LockedError) Error() string {
 	return text
 }
 
-func (e *LockedError) Kind() fault.Kind { return fault.Locked }
-
 // DamageError says that what stands in a data file cannot be right.
 type DamageError struct {
 	Path string
@@ -56,8 +52,6 @@ type DamageError struct {
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("%s is damaged at position %d: %s", e.Path, e.Pos, e.What)
 }
-
-func (e *DamageError) Kind() fault.Kind { return fault.Damaged }
 
 // ConflictError says that an object is not as it was expected to be.
 type ConflictError struct {
@@ -87,8 +81,7 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("the connection to the server was lost: %s", e.Err)
 }
 
-func (e *LostError) Unwrap() error    { return e.Err }
-func (e *LostError) Kind() fault.Kind { return fault.Unreachable }
+func (e *LostError) Unwrap() error { return e.Err }
 
 // UncertainError says that a transaction is visible to readers of the file, but
 // that the operating system does not confirm that it would survive a crash. Without a
@@ -106,5 +99,4 @@ func (e *UncertainError) Error() string {
 	return fmt.Sprintf("transaction %s is committed, but may be lost in a crash: %s", e.Tid, e.Err)
 }
 
-func (e *UncertainError) Unwrap() error    { return e.Err }
-func (e *UncertainError) Kind() fault.Kind { return fault.Uncertain }
+func (e *UncertainError) Unwrap() error { return e.Err }
