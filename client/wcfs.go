@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -112,11 +113,10 @@ func joinDir(point string, dir int) (w *WCFS, err error) {
 
 // notRunning gives a failure to join its meaning.
 func notRunning(err error) error {
-	var refused *mount.Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%w: %w", ErrNotRunning, err)
-	case errors.Is(err, unix.EACCES), errors.As(err, &refused) && refused.Foreign:
+	case errors.Is(err, unix.EACCES), fault.Is(err, fault.ForeignPoint, fault.Taken):
 		return fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	return failed("open .wcfs/zurl", err)

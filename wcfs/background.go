@@ -40,20 +40,3 @@ func (b *background) ready(dir string) error {
 	_, err := fmt.Fprintln(b.to, dir)
 	return err
 }
-
-// leaveStderr makes the descriptors 1 and 2 those of the log file, or of nothing.
-// What the runtime says when it has to end the process so gets into the log.
-func (out *logOutput) leaveStderr() {
-	target := out.file
-	if target == nil {
-		var err error
-		if target, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
-			return // without /dev; whoever reads what we say goes away
-		}
-		defer target.Close()
-	}
-	out.both.Store(false)
-	for _, fd := range []int{1, 2} {
-		_ = unix.Dup3(int(target.Fd()), fd, 0)
-	}
-}

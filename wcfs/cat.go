@@ -14,6 +14,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 )
 
 // catFlags are the options of cat as typed.
@@ -39,20 +40,16 @@ those from N to before M, either of which may be left out.`,
   wcfs cat data.fs temperature --at -5m | sha1sum
   wcfs cat data.fs temperature --offset 4096 --length 64 | xxd
   wcfs cat data.fs 0000000000000a42 --block 3:5 | wc -c`,
-		DisableFlagsInUseLine: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &usageError{msg: fmt.Sprintf("cat: expected DATABASE NAME|OID, got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
-			}
+		Args: wantArgs(2, "DATABASE NAME|OID", func(cmd *cobra.Command) error {
 			return f.check(cmd)
-		},
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return orInterrupted(cmd.Context(), runCat(cmd.Context(), &f, args[0], args[1]))
+			return runCat(cmd.Context(), &f, args[0], args[1])
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time (the last transaction shown with it), or a time ago such as -5m (default: now)")
+	addAt(cmd, &f.at)
 	flags.StringVar(&f.blocks, "block", "", "`BLOCKS` to write: N or N:M (default: all)")
 	flags.Int64Var(&f.offset, "offset", 0, "`BYTE` to begin with")
 	flags.Int64Var(&f.length, "length", 0, "how many `BYTES` to write at most (default: all)")
@@ -65,11 +62,11 @@ func (f *catFlags) check(cmd *cobra.Command) error {
 	changed := cmd.Flags().Changed
 	switch {
 	case changed("block") && (changed("offset") || changed("length")):
-		return &usageError{msg: "cat: --block does not go together with --offset and --length"}
+		return usagef("cat: --block does not go together with --offset and --length")
 	case f.offset < 0:
-		return &usageError{msg: fmt.Sprintf("cat: --offset must not be negative, got %d", f.offset)}
+		return usagef("cat: --offset must not be negative, got %d", f.offset)
 	case f.length < 0:
-		return &usageError{msg: fmt.Sprintf("cat: --length must not be negative, got %d", f.length)}
+		return usagef("cat: --length must not be negative, got %d", f.length)
 	}
 	if !changed("length") {
 		f.length = math.MaxInt64
@@ -94,16 +91,16 @@ func parseBlocks(text string) (first, end int64, err error) {
 		end, err = strconv.ParseInt(to, 10, 64)
 	}
 	if err != nil || first < 0 || end <= first {
-		return 0, 0, &usageError{msg: fmt.Sprintf("cat: --block must be N, or N:M with N < M, got %q", text)}
+		return 0, 0, usagef("cat: --block must be N, or N:M with N < M, got %q", text)
 	}
 	return first, end, nil
 }
 
-func runCat(ctx context.Context, f *catFlags, database, name string) error {
+func runCat(ctx context.Context, f *catFlags, path, name string) error {
 	if term.IsTerminal(int(os.Stdout.Fd())) && !f.force {
-		return &usageError{msg: "cat: the standard output is a terminal, which binary data may confuse; use a pipe, > FILE, or --force"}
+		return usagef("cat: the standard output is a terminal, which binary data may confuse; use a pipe, > FILE, or --force")
 	}
-	db, err := openEntry(ctx, database, f.at, name)
+	db, err := opener().OpenEntry(ctx, path, f.at, name)
 	if err != nil {
 		return err
 	}
@@ -111,16 +108,16 @@ func runCat(ctx context.Context, f *catFlags, database, name string) error {
 	if err := checkStdout(db.Storage); err != nil {
 		return err
 	}
-	entry := db.entry
+	entry := db.Entry
 	off, n, err := f.extent(name, entry)
 	if err != nil {
 		return err
 	}
-	bar := newProgress("cat "+name, n)
+	bar := terminal.NewProgress("cat "+name, n)
 	defer bar.Done()
 	// When who reads has had enough, SIGPIPE ends the process, as it should be.
-	return writeStdout(ctx, func(w io.Writer) error {
-		return transfer.Copy(ctx, db, db.at, entry.File, off, n, w, bar.Add)
+	return transfer.WriteStdout(ctx, func(w io.Writer) error {
+		return transfer.Copy(ctx, db, db.At, entry.File, off, n, w, bar.Add)
 	})
 }
 
@@ -135,7 +132,7 @@ func (f *catFlags) extent(name string, e *catalog.Entry) (off, n int64, err erro
 	}
 	if f.blocks == "" {
 		if f.offset > size {
-			return 0, 0, &usageError{msg: fmt.Sprintf("cat: --offset %d is beyond the end: %s has %s", f.offset, name, exactly(size, "byte"))}
+			return 0, 0, usagef("cat: --offset %d is beyond the end: %s has %s", f.offset, name, terminal.Count(size, "byte"))
 		}
 		return f.offset, min(f.length, size-f.offset), nil
 	}
@@ -148,19 +145,11 @@ func (f *catFlags) extent(name string, e *catalog.Entry) (off, n int64, err erro
 		blocks++
 	}
 	if first >= blocks {
-		return 0, 0, &usageError{msg: fmt.Sprintf("cat: --block %s is beyond the end: %s has %s", f.blocks, name, exactly(blocks, "block"))}
+		return 0, 0, usagef("cat: --block %s is beyond the end: %s has %s", f.blocks, name, terminal.Count(blocks, "block"))
 	}
 	off = first * e.BlkSize
 	if end < blocks {
 		return off, (end - first) * e.BlkSize, nil
 	}
 	return off, size - off, nil
-}
-
-// exactly returns a number with its unit.
-func exactly(n int64, unit string) string {
-	if n == 1 {
-		return "1 " + unit
-	}
-	return fmt.Sprintf("%d %ss", n, unit)
 }

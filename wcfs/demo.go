@@ -36,7 +36,6 @@ commit. Exit codes are those of serve; 70 also if anything showed wrong data.`,
 		Example: `  wcfs demo
   wcfs demo --seconds 20
   wcfs demo --keep             # to look at the database afterwards`,
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkDemoArgs(cmd, &f, args); err != nil {
 				return err
@@ -58,10 +57,10 @@ func checkDemoArgs(cmd *cobra.Command, f *demoFlags, args []string) error {
 		return &usageError{msg: fmt.Sprintf("demo: expected no arguments, got %q", args[0]), text: "Usage: wcfs " + cmd.Use}
 	}
 	if f.seconds < demo.MinCommits || f.seconds > demo.MaxCommits {
-		return &usageError{msg: fmt.Sprintf("demo: --seconds must be %d to %d, got %d", demo.MinCommits, demo.MaxCommits, f.seconds)}
+		return usagef("demo: --seconds must be %d to %d, got %d", demo.MinCommits, demo.MaxCommits, f.seconds)
 	}
 	if f.interval <= 0 {
-		return &usageError{msg: fmt.Sprintf("demo: --interval must be positive, got %s", f.interval)}
+		return usagef("demo: --interval must be positive, got %s", f.interval)
 	}
 	return nil
 }

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +10,9 @@ import (
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
 	"github.com/wcfs/wcfs/internal/arrays/changes"
+	"github.com/wcfs/wcfs/internal/arrays/database"
+	"github.com/wcfs/wcfs/internal/arrays/report"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 )
 
 func newDiff() *cobra.Command {
@@ -34,15 +34,9 @@ The exit code is 0 whether there is a difference or not.`,
 		Example: `  wcfs diff data.fs temperature @03f6df7fffffffb8 @head
   wcfs diff data.fs temperature @-1h @head
   wcfs diff data.fs temperature 2024-02-28 2024-02-29 --json`,
-		DisableFlagsInUseLine: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 4 {
-				return &usageError{msg: fmt.Sprintf("diff: expected DATABASE NAME|OID @A @B, got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
-			}
-			return nil
-		},
+		Args: wantArgs(4, "DATABASE NAME|OID @A @B"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return orInterrupted(cmd.Context(), runDiff(cmd.Context(), asJSON, args[0], args[1], [2]string{args[2], args[3]}))
+			return runDiff(cmd.Context(), asJSON, args[0], args[1], [2]string{args[2], args[3]})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -52,8 +46,8 @@ The exit code is 0 whether there is a difference or not.`,
 	return cmd
 }
 
-func runDiff(ctx context.Context, asJSON bool, database, name string, texts [2]string) error {
-	db, head, err := openHistory(ctx, database)
+func runDiff(ctx context.Context, asJSON bool, path, name string, texts [2]string) error {
+	db, head, err := opener().OpenHistory(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -66,28 +60,24 @@ func runDiff(ctx context.Context, asJSON bool, database, name string, texts [2]s
 		}
 	}
 	lo, hi := min(views[0], views[1]), max(views[0], views[1])
-	of, err := findSubject(ctx, db, hi, name)
+	of, err := database.FindSubject(ctx, db, hi, name)
 	if err != nil {
 		return err
 	}
-	bar := newProgress("look through "+database, -1)
+	bar := terminal.NewProgress("look through "+path, -1)
 	defer bar.Done()
-	c, err := changes.Diff(ctx, watchedHistory{watched{db, bar}, db}, of.array, of.file, lo, hi)
+	c, err := changes.Diff(ctx, database.Watch(db, bar), of.Array, of.File, lo, hi)
 	if err != nil {
 		return err
 	}
 	bar.Done()
-	if c.Empty() && c.Damage == nil && of.missing != nil {
-		return of.missing
+	switch {
+	case c.Empty() && c.Damage == nil && of.Missing != nil:
+		return of.Missing
+	case asJSON:
+		return report.DiffJSON(os.Stdout, lo, hi, c)
 	}
-	if asJSON {
-		return printJSON(struct {
-			Old string `json:"old_view"`
-			New string `json:"new_view"`
-			*changeDoc
-		}{lo.String(), hi.String(), newChangeDoc(c)})
-	}
-	return printDiff(c)
+	return report.Diff(os.Stdout, c)
 }
 
 // parseView parses a view that must be there.
@@ -96,31 +86,4 @@ func parseView(text string, now time.Time, head zodb.Tid) (zodb.Tid, error) {
 		return 0, &catalog.TimeError{Text: text, Msg: "it is empty"}
 	}
 	return catalog.View(text, now, head)
-}
-
-// printDiff prints a difference for people.
-func printDiff(c *changes.Change) error {
-	if c.Damage != nil {
-		fmt.Fprintf(os.Stderr, "wcfs: incomplete: %s\n", oneLine(c.Damage))
-	}
-	if c.Empty() {
-		fmt.Fprintln(os.Stderr, "wcfs: no difference")
-		return nil
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	if len(c.Blocks) > 0 {
-		fmt.Fprintln(w, "BLOCKS\tBYTES\tLENGTH")
-	}
-	for _, r := range c.Blocks {
-		fmt.Fprintf(w, "%s\t%d-%d\t%s\n", rangeText(r), r.Lo*c.BlkSize, (r.Hi+1)*c.BlkSize-1, sizeText(r.Len()*c.BlkSize))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	parts := []string{fmt.Sprintf("%s, %s", plural(c.NBlocks, "block"), sizeText(c.NBlocks*c.BlkSize)), resizeText(c)}
-	if c.Events != 0 {
-		parts = append(parts, c.Events.String())
-	}
-	_, err := fmt.Println(strings.Join(parts, "; "))
-	return err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -41,41 +42,35 @@ without --force, and a ZODB database never. An ending of another format, such as
   wcfs export data.fs temperature --at 2024-02-29T12:00:00Z -o then.npy
   wcfs export data.fs temperature -o - | python3 -c 'import numpy,sys; ...'
   wcfs export data.fs 0000000000000a42 -o part.raw`,
-		DisableFlagsInUseLine: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &usageError{msg: fmt.Sprintf("export: expected DATABASE NAME|OID, got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
-			}
-			return nil
-		},
+		Args: wantArgs(2, "DATABASE NAME|OID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.output = expandHome(f.output)
-			return orInterrupted(cmd.Context(), runExport(cmd.Context(), &f, args[0], args[1]))
+			return runExport(cmd.Context(), &f, args[0], args[1])
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVarP(&f.output, "output", "o", "", "`FILE` to write, or - (default NAME.npy)")
 	flags.StringVar(&f.format, "format", "", "`FORMAT` of the file: npy or raw (default: by its name)")
-	flags.StringVar(&f.at, "at", "", "`VIEW`: a tid, a time (the last transaction shown with it), or a time ago such as -5m (default: now)")
+	addAt(cmd, &f.at)
 	flags.BoolVar(&f.force, "force", false, "replace the file if it exists")
 	return cmd
 }
 
-func runExport(ctx context.Context, f *exportFlags, database, name string) error {
+func runExport(ctx context.Context, f *exportFlags, from, name string) error {
 	if f.format != "" && f.format != "npy" && f.format != "raw" {
-		return &usageError{msg: fmt.Sprintf("export: --format: %q is neither npy nor raw", f.format)}
+		return usagef("export: --format: %q is neither npy nor raw", f.format)
 	}
 	toStdout := f.output == "-"
 	if toStdout && term.IsTerminal(int(os.Stdout.Fd())) {
-		return &usageError{msg: "export: the standard output is a terminal; use -o FILE, or a pipe"}
+		return usagef("export: the standard output is a terminal; use -o FILE, or a pipe")
 	}
-	db, err := openEntry(ctx, database, f.at, name)
+	db, err := opener().OpenEntry(ctx, from, f.at, name)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	entry := db.entry
+	entry := db.Entry
 	if entry.ArrayErr != nil {
 		return fmt.Errorf("%s: %w; its file can be exported: %s", name, entry.ArrayErr, entry.File)
 	}
@@ -87,22 +82,22 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	if entry.Array != nil {
 		size, _ = entry.Array.Bytes() // Find has checked it
 	}
-	bar := newProgress("export "+name, size)
+	bar := terminal.NewProgress("export "+name, size)
 	defer bar.Done()
 	write := func(w io.Writer) error {
 		if entry.Array == nil {
-			return transfer.Copy(ctx, db, db.at, entry.File, 0, size, w, bar.Add)
+			return transfer.Copy(ctx, db, db.At, entry.File, 0, size, w, bar.Add)
 		}
-		return transfer.Export(ctx, db, db.at, entry.Array, w, npy, bar.Add)
+		return transfer.Export(ctx, db, db.At, entry.Array, w, npy, bar.Add)
 	}
 	if toStdout {
 		if err := checkStdout(db.Storage); err != nil {
 			return err
 		}
-		return writeStdout(ctx, write)
+		return transfer.WriteStdout(ctx, write)
 	}
-	out := &outFile{path: output, force: f.force, names: newNamer(), check: func() error { return checkTarget(output, db.Storage) }}
-	if err := out.write(ctx, write); err != nil {
+	out := transfer.NewOutFile(output, f.force, func() error { return checkTarget(output, db.Storage) })
+	if err := out.Write(ctx, write); err != nil {
 		return err
 	}
 	bar.Done()
@@ -110,7 +105,7 @@ func runExport(ctx context.Context, f *exportFlags, database, name string) error
 	if npy {
 		what = transfer.Describe(entry.Array)
 	}
-	fmt.Fprintf(os.Stderr, "wcfs: wrote %s: %s, %s, as of %s\n", harmlessLine(output), what, sizeText(size), db.at)
+	terminal.Say("wrote %s: %s, %s, as of %s", terminal.Line(output), what, terminal.Size(size), db.At)
 	return nil
 }
 
@@ -147,16 +142,16 @@ func (f *exportFlags) target(entry *catalog.Entry) (output string, npy bool, err
 	raw := noArray || f.format == "raw" || f.format == "" && ending == ".raw"
 	switch {
 	case noArray && (f.format == "npy" || ending == ".npy"):
-		return "", false, &usageError{msg: fmt.Sprintf("export: %s is a file that belongs to no array: its dtype and shape are not known; use -o FILE.raw", entry.Path)}
+		return "", false, usagef("export: %s is a file that belongs to no array: its dtype and shape are not known; use -o FILE.raw", entry.Path)
 	case f.format == "" && f.output != "-" && slices.Contains(otherFormats, ending):
-		return "", false, &usageError{msg: fmt.Sprintf("export: a name that ends with %s is for another format, and only .npy files and plain data are written; use -o FILE.npy or -o FILE.raw, or say --format npy or --format raw", ending)}
+		return "", false, usagef("export: a name that ends with %s is for another format, and only .npy files and plain data are written; use -o FILE.npy or -o FILE.raw, or say --format npy or --format raw", ending)
 	case f.output != "":
 		return f.output, !raw, nil
 	}
 	base := path.Base(entry.Path)
 	switch {
 	case strings.Trim(base, "./") == "":
-		return "", false, &usageError{msg: fmt.Sprintf("export: %q is no name for a file; use -o FILE", base)}
+		return "", false, usagef("export: %q is no name for a file; use -o FILE", base)
 	case raw:
 		return base + ".raw", false, nil
 	}

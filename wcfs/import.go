@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/wcfs/wcfs/internal/arrays/database"
+	"github.com/wcfs/wcfs/internal/arrays/report"
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 )
 
 func newImport() *cobra.Command {
@@ -46,13 +50,7 @@ or was faster, 17 FILE cannot be used; others are those of serve.`,
   wcfs import today.npy zeo://server:8100 temperature --append
   sensor | wcfs import - data.fs raw --dtype '<i2'
   wcfs import image.raw data.fs image --dtype uint8 --shape 1080,1920,3`,
-		DisableFlagsInUseLine: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 3 {
-				return &usageError{msg: fmt.Sprintf("import: expected FILE DATABASE NAME, got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
-			}
-			return nil
-		},
+		Args: wantArgs(3, "FILE DATABASE NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runImport(cmd.Context(), &f, expandHome(args[0]), args[1], args[2])
 		},
@@ -61,17 +59,18 @@ or was faster, 17 FILE cannot be used; others are those of serve.`,
 	return cmd
 }
 
-func runImport(ctx context.Context, f *importFlags, file, database, name string) error {
+func runImport(ctx context.Context, f *importFlags, file, path, name string) error {
 	layout, opt, err := f.parse()
 	if err != nil {
 		return err
 	}
-	t, err := importTarget(database, f)
+	t, err := opener().Target(path, f.writeOptions())
 	if err != nil {
 		return err
 	}
-	if err := t.checkOrder(file, name); err != nil {
-		return err
+	if t.IsSwapped(opener(), name) {
+		return &usageError{msg: fmt.Sprintf("import: %s is a database, and there is none at %s: DATABASE comes before NAME", name, t.Path),
+			text: fmt.Sprintf("did you mean: wcfs import %s %s %s", file, name, filepath.Base(t.Path))}
 	}
 	if err := transfer.CheckName(name); err != nil && !f.append && !f.replace {
 		return &usageError{msg: "import: " + err.Error()}
@@ -79,40 +78,40 @@ func runImport(ctx context.Context, f *importFlags, file, database, name string)
 	if file != "-" && !layout.Plain() {
 		archive, err := transfer.OpenArchive(file)
 		if err != nil {
-			return nothingWritten(err)
+			return database.NothingWritten("import", err)
 		}
 		if archive != nil {
 			defer archive.Close()
-			return importArchive(ctx, f, archive, t, database, name, opt)
+			return importArchive(ctx, f, archive, t, path, name, opt)
 		}
 	}
 	src, err := openSource(ctx, file, layout)
 	if err != nil {
-		return nothingWritten(err)
+		return database.NothingWritten("import", err)
 	}
 	defer src.Close()
-	if err := t.open(ctx); err != nil {
+	if err := t.Open(ctx); err != nil {
 		return err
 	}
-	bar := newProgress("import "+name, src.Size())
+	bar := terminal.NewProgress("import "+name, src.Size())
 	opt.Progress = bar.Add
 	write := transfer.Import
 	if f.append {
 		write = transfer.Append
 	}
-	res, err := write(ctx, t.store(), src, name, opt)
+	res, err := write(ctx, t.Store(), src, name, opt)
 	bar.Done()
-	if err := t.close(err); err != nil {
+	if err := t.Close(err); err != nil {
 		return err
 	}
-	if t.created {
-		fmt.Fprintln(os.Stderr, "wcfs: created", harmlessLine(t.path))
+	if t.Created {
+		terminal.Say("created %s", terminal.Line(t.Path))
 	}
 	if f.json {
-		return printImportJSON(name, t.created, &res)
+		return report.ImportJSON(os.Stdout, name, t.Created, &res)
 	}
-	printImport(f, name, &res)
-	suggestServe(database, &res)
+	report.Import(os.Stdout, name, f.append, &res)
+	suggestServe(path, &res)
 	return nil
 }
 
@@ -122,7 +121,7 @@ func openSource(ctx context.Context, file string, layout transfer.Layout) (*tran
 		return transfer.OpenSource(ctx, file, layout)
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		return nil, &usageError{msg: "import: FILE is -, but nothing is piped into the standard input"}
+		return nil, usagef("import: FILE is -, but nothing is piped into the standard input")
 	}
 	size := int64(-1)
 	if fi, err := os.Stdin.Stat(); err == nil && fi.Mode().IsRegular() {
@@ -130,54 +129,15 @@ func openSource(ctx context.Context, file string, layout transfer.Layout) (*tran
 			size = max(0, fi.Size()-pos)
 		}
 	}
-	return transfer.NewSource(&interruptible{ctx, os.Stdin}, transfer.Stdin, size, layout)
-}
-
-// importReport is what --json prints.
-type importReport struct {
-	Name    string  `json:"name"`
-	Oid     string  `json:"oid"`  // of the array
-	File    string  `json:"file"` // oid
-	DType   string  `json:"dtype"`
-	Shape   []int64 `json:"shape"`
-	Order   string  `json:"order"`
-	Rows    int64   `json:"rows"`   // new ones
-	Bytes   int64   `json:"bytes"`  // of data imported
-	Blocks  int64   `json:"blocks"` // written
-	Tid     string  `json:"tid"`
-	Created bool    `json:"created"` // the database
-}
-
-func printImportJSON(name string, created bool, res *transfer.Result) error {
-	err := printJSONLine(os.Stdout, importReport{
-		Name: name, Oid: res.Oid.String(), File: res.Array.File.String(),
-		DType: res.Array.DType.String(), Shape: res.Array.Shape, Order: string(res.Array.Order),
-		Rows: res.Rows, Bytes: res.Bytes, Blocks: res.Blocks, Tid: res.Tid.String(), Created: created,
-	})
-	if err != nil { // it must not look as if nothing was written
-		return fmt.Errorf("imported %s in transaction %s, but cannot say so: %s", name, res.Tid, err)
-	}
-	return nil
-}
-
-func printImport(f *importFlags, name string, res *transfer.Result) {
-	done := fmt.Sprintf("imported %s: %s,", name, transfer.Describe(&res.Array))
-	if f.append {
-		done = fmt.Sprintf("appended to %s, now %s:", name, transfer.Describe(&res.Array))
-	}
-	blocks := "blocks"
-	if res.Blocks == 1 {
-		blocks = "block"
-	}
-	fmt.Printf("%s %s in %d %s, transaction %s\n", done, sizeText(res.Bytes), res.Blocks, blocks, res.Tid)
+	return transfer.NewSource(&transfer.Interruptible{Ctx: ctx, F: os.Stdin}, transfer.Stdin, size, layout)
 }
 
 // suggestServe tells a person how to see what was imported.
-func suggestServe(database string, res *transfer.Result) {
+func suggestServe(path string, res *transfer.Result) {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return
 	}
-	zurl, err := resolveURL(database)
+	zurl, err := opener().URL(path)
 	if err != nil {
 		return
 	}
@@ -185,5 +145,5 @@ func suggestServe(database string, res *transfer.Result) {
 	if err != nil {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "To see it as a file:\n  wcfs serve %s\n  stat %s/head/bigfile/%s\n", harmlessLine(database), harmlessLine(point), res.Array.File)
+	fmt.Fprintf(os.Stderr, "To see it as a file:\n  wcfs serve %s\n  stat %s/head/bigfile/%s\n", terminal.Line(path), terminal.Line(point), res.Array.File)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wcfs/wcfs/internal/arrays/database"
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
@@ -42,10 +43,19 @@ func (f *importFlags) define(cmd *cobra.Command) {
 	f.blksizeGiven = func() bool { return flags.Changed("blksize") }
 }
 
+// writeOptions returns how the database is opened.
+func (f *importFlags) writeOptions() database.WriteOptions {
+	w := database.WriteOptions{Verb: "import", Create: f.create}
+	if f.append {
+		w.Missing = "check the path; without --append a new database would be made"
+	}
+	return w
+}
+
 // parse returns what the options say. Errors are *usageError.
 func (f *importFlags) parse() (layout transfer.Layout, opt transfer.Options, err error) {
 	fail := func(format string, args ...any) (transfer.Layout, transfer.Options, error) {
-		return layout, opt, &usageError{msg: "import: " + fmt.Sprintf(format, args...)}
+		return layout, opt, usagef("import: "+format, args...)
 	}
 	if f.dtype != "" {
 		if layout.DType, err = ndarray.ParseDType(f.dtype); err != nil {
@@ -127,19 +137,4 @@ func parseShape(s string) ([]int64, error) {
 		shape = append(shape, n)
 	}
 	return shape, nil
-}
-
-// sizeText returns a number of bytes for people.
-func sizeText(n int64) string {
-	if n == 1 {
-		return "1 byte"
-	}
-	if n < 1<<10 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	size, i := float64(n)/(1<<10), 0
-	for ; size >= 1023.95 && i < len("KMGTPE")-1; i++ {
-		size /= 1 << 10
-	}
-	return fmt.Sprintf("%.1f %ciB", size, "KMGTPE"[i])
 }

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"os"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 )
 
 // controlVersion is the version of the JSON that list and status print. It
@@ -34,8 +30,7 @@ Passwords in urls are not shown. A server that does not answer within ` + probeL
 stuck; the command never hangs.`,
 		Example: `  wcfs list
   wcfs list --json | jq -r '.servers[].mountpoint'`,
-		DisableFlagsInUseLine: true,
-		Args:                  noArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			servers, err := control.List(cmd.Context(), prober())
 			if err != nil {
@@ -46,13 +41,13 @@ stuck; the command never hangs.`,
 				summaries[i] = s.Summary()
 			}
 			if asJSON {
-				return printJSON(struct {
+				return terminal.JSON(os.Stdout, struct {
 					Version int                 `json:"version"`
 					Servers []control.Summary   `json:"servers"`
 					Ended   []control.LastWords `json:"ended,omitempty"`
 				}{controlVersion, summaries, control.Ended()})
 			}
-			err = printList(summaries)
+			err = control.PrintList(os.Stdout, summaries)
 			tellEnded(control.Ended())
 			return err
 		},
@@ -64,46 +59,6 @@ stuck; the command never hangs.`,
 // tellEnded tells of servers that have ended and why.
 func tellEnded(ended []control.LastWords) {
 	for i := range ended {
-		fmt.Fprintf(os.Stderr, "wcfs: %s\n", harmlessLine(ended[i].String()))
+		terminal.Say("%s", terminal.Line(ended[i].String()))
 	}
-}
-
-func printList(servers []control.Summary) error {
-	if len(servers) == 0 {
-		fmt.Fprintln(os.Stderr, "wcfs: no server is running")
-		return nil
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MOUNTPOINT\tPID\tUPTIME\tDATABASE\tSTATE")
-	for _, s := range servers {
-		pid, uptime := "-", "-"
-		if s.PID != 0 {
-			pid = fmt.Sprint(s.PID)
-		}
-		if s.Started != nil {
-			uptime = time.Since(*s.Started).Truncate(time.Second).String()
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", harmlessLine(s.Mountpoint), pid, uptime, harmlessLine(s.ZURL), s.State)
-	}
-	return w.Flush()
-}
-
-func printJSON(document any) error {
-	var text bytes.Buffer
-	out := json.NewEncoder(&text)
-	out.SetEscapeHTML(false)
-	out.SetIndent("", "  ")
-	if err := out.Encode(document); err != nil {
-		return err
-	}
-	_, err := os.Stdout.Write(harmlessJSON(text.Bytes()))
-	return err
-}
-
-// noArgs refuses arguments.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return &usageError{msg: fmt.Sprintf("%s: expected no arguments, got %d", cmd.Name(), len(args)), text: "Usage: wcfs " + cmd.Use}
-	}
-	return nil
 }

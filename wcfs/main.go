@@ -22,7 +22,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wcfs/wcfs/internal/serve/manual"
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 func main() { os.Exit(run(os.Args[0], os.Args[1:])) }
@@ -43,14 +46,14 @@ func run(name string, args []string) int {
 
 	err := orInterrupted(ctx, execute(ctx, name, args))
 	if err == nil {
-		return exitOK
+		return 0
 	}
-	fmt.Fprintln(os.Stderr, "wcfs:", oneLine(err))
+	fmt.Fprintln(os.Stderr, "wcfs:", terminal.Error(err))
 	var usage *usageError
 	if errors.As(err, &usage) && usage.text != "" {
-		fmt.Fprintln(os.Stderr, harmless(usage.text))
+		fmt.Fprintln(os.Stderr, terminal.Harmless(usage.text))
 	}
-	return exitCode(err)
+	return fault.Exit(err)
 }
 
 // execute executes one command, or what mount(8) wants when it calls by that
@@ -115,7 +118,12 @@ program can read or map into memory, as of now and as of any past transaction.`,
 	addGroup(root, "More:", newDemo(), newVersion())
 	root.SetHelpCommand(newHelp(root))
 	root.SetHelpCommandGroupID("More:")
-	root.AddCommand(newMan())
+	root.AddCommand(&cobra.Command{
+		Use:    "__man DIR",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE:   func(_ *cobra.Command, args []string) error { return manual.Write(args[0], root) },
+	})
 	return root
 }
 
@@ -123,7 +131,7 @@ program can read or map into memory, as of now and as of any past transaction.`,
 func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: title, Title: title})
 	for _, cmd := range commands {
-		cmd.GroupID = title
+		cmd.GroupID, cmd.DisableFlagsInUseLine = title, true
 		root.AddCommand(cmd)
 	}
 }
@@ -214,9 +222,4 @@ func suggest(root *cobra.Command, word string) string {
 		return "did you mean: wcfs " + strings.Join(names, ", wcfs ")
 	}
 	return "see: wcfs --help"
-}
-
-// oneLine puts an error on one line, as one terminal message should be.
-func oneLine(err error) string {
-	return harmless(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " "))
 }

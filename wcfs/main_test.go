@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -73,19 +72,5 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s; stderr:\n%s", code, args[0], ts.ReadFile("stderr"))
-	}
-}
-
-// TestEveryExitCodeIsInTheHelp: what scripts rely on is written down.
-func TestEveryExitCodeIsInTheHelp(t *testing.T) {
-	for _, code := range []int{exitOK, exitOther, exitUsage, exitMounted, exitMountpoint, exitUnreachable, exitDatabase, exitKernel, exitFUSE, exitURL, exitBug,
-		exitNotFound, exitLocked, exitInput, exitExists, exitNoSpace, exitNotRunning, exitStuck, exitClients} {
-		found := false
-		for _, field := range strings.Fields(exitCodesHelp) {
-			found = found || field == fmt.Sprint(code)
-		}
-		if !found {
-			t.Errorf("exit code %d is not in the help", code)
-		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/wcfs/wcfs/internal/serve/control"
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -42,11 +43,10 @@ printed and the exit code is 3.
 Once the server runs its log goes to --log-file or -log_dir, and nowhere if
 neither is given.
 
-` + exitCodesHelp,
+` + fault.Help(),
 		Example: `  wcfs mount data.fs
   wcfs mount --log-file /var/log/wcfs.log file:///srv/data.fs /mnt/data
   wcfs stop data.fs`,
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkServeArgs(cmd, &f, args); err != nil {
 				return err
@@ -64,12 +64,11 @@ func startServer(cmd *cobra.Command, f *serveFlags, args []string) error {
 		return err
 	}
 	err = control.Start(cmd.Context(), opt)
-	var e *control.Error
-	if err == nil || errors.As(err, &e) && e.Kind == control.AlreadyRunning {
-		fmt.Println(harmlessForPeople(os.Stdout, opt.Dir))
+	if err == nil || fault.Is(err, fault.Running) {
+		fmt.Println(terminal.ForPeople(os.Stdout, opt.Dir))
 	}
 	if err == nil && f.logFile == "" && !cmd.Flags().Changed("log_dir") && term.IsTerminal(int(os.Stderr.Fd())) {
-		fmt.Fprintln(os.Stderr, "wcfs: it serves in the background and logs nothing (see --log-file); stop with: wcfs stop", harmlessLine(opt.Dir))
+		fmt.Fprintln(os.Stderr, "wcfs: it serves in the background and logs nothing (see --log-file); stop with: wcfs stop", terminal.Line(opt.Dir))
 	}
 	return err
 }
@@ -108,7 +107,7 @@ func startOptions(cmd *cobra.Command, f *serveFlags, args []string) (opt control
 		Dir:    dir,
 		Prober: prober(),
 		Wait:   startWait,
-		Words:  harmlessWriter{os.Stderr},
+		Words:  terminal.Writer{To: os.Stderr},
 	}, nil
 }
 

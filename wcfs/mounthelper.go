@@ -1,13 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // mountHelperName is what mount(8) calls for filesystems of type wcfs; see
@@ -61,7 +60,7 @@ func helperArgs(args []string) (mountArgs []string, fake bool, err error) {
 		case arg == "-o" || arg == "-t" || arg == "-N":
 			i++
 			if i == len(args) {
-				return nil, false, &usageError{msg: fmt.Sprintf("%s: %s needs a value", mountHelperName, arg)}
+				return nil, false, usagef("%s: %s needs a value", mountHelperName, arg)
 			}
 			if arg == "-o" {
 				options = append(options, splitOptions(args[i])...)
@@ -70,7 +69,7 @@ func helperArgs(args []string) (mountArgs []string, fake bool, err error) {
 			sloppy = sloppy || strings.Contains(arg, "s")
 			fake = fake || strings.Contains(arg, "f")
 		default:
-			return nil, false, &usageError{msg: fmt.Sprintf("%s: unknown option %s", mountHelperName, arg)}
+			return nil, false, usagef("%s: unknown option %s", mountHelperName, arg)
 		}
 	}
 	if len(places) != 2 {
@@ -87,8 +86,7 @@ func helperArgs(args []string) (mountArgs []string, fake bool, err error) {
 // asMount returns err, but nil if it says that the database is served there already.
 // mount -a does not notice that itself, since our mounts show urls and fstab paths.
 func asMount(err error) error {
-	var e *control.Error
-	if errors.As(err, &e) && e.Kind == control.AlreadyRunning {
+	if fault.Is(err, fault.Running) {
 		return nil
 	}
 	return err
@@ -117,7 +115,7 @@ func helperOptions(options []string, sloppy bool) (flags []string, err error) {
 			return nil, &usageError{msg: mountHelperName + ": allow_root is not understood: say allow_other, which lets in root and all who may read the database"}
 		case valued && slices.Contains(helperIgnoredValues, name):
 		case helperRefused[name] != "":
-			return nil, &usageError{msg: fmt.Sprintf("%s: %s in -o cannot be done; %s", mountHelperName, name, helperRefused[name])}
+			return nil, usagef("%s: %s in -o cannot be done; %s", mountHelperName, name, helperRefused[name])
 		case slices.Contains(helperFlags, name):
 			flags = append(flags, "--"+option)
 		case !sloppy:

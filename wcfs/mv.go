@@ -8,6 +8,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -23,19 +24,13 @@ and clients that use the array do not notice. DATABASE may be one of a ZEO
 server, as for import.`,
 		Example: `  wcfs mv data.fs temperature temperature-2024
   wcfs mv data.fs temperature stations/temperature`,
-		DisableFlagsInUseLine: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 3 {
-				return &usageError{msg: fmt.Sprintf("mv: expected DATABASE OLD NEW, got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
-			}
-			return nil
-		},
+		Args: wantArgs(3, "DATABASE OLD NEW"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			tid, err := changeNames(cmd.Context(), "mv", args[0], func(ctx context.Context, db zwrite.Store) (zodb.Tid, error) {
 				return transfer.Move(ctx, db, args[1], args[2], message)
 			})
 			if err == nil {
-				fmt.Printf("%s is now %s, transaction %s\n", printable(args[1]), printable(args[2]), tid)
+				fmt.Printf("%s is now %s, transaction %s\n", terminal.Name(args[1]), terminal.Name(args[2]), tid)
 			}
 			return err
 		},

@@ -24,10 +24,10 @@ func (f *observeFlags) add(cmd *cobra.Command) {
 func (f *observeFlags) check(cmd *cobra.Command) error {
 	_, err := address(f.metrics)
 	if err != nil {
-		return &usageError{msg: fmt.Sprintf("%s: --metrics: %s", cmd.Name(), err)}
+		return usagef("%s: --metrics: %s", cmd.Name(), err)
 	}
 	if _, err = address(f.pprof); err != nil {
-		return &usageError{msg: fmt.Sprintf("%s: --pprof: %s", cmd.Name(), err)}
+		return usagef("%s: --pprof: %s", cmd.Name(), err)
 	}
 	return nil
 }

@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/arrays/database"
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
-	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -31,19 +30,13 @@ make, such as other objects of an application, is left to the application.
 DATABASE may be one of a ZEO server, as for import.`,
 		Example: `  wcfs rm data.fs temperature
   wcfs rm data.fs stations -r`,
-		DisableFlagsInUseLine: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &usageError{msg: fmt.Sprintf("rm: expected DATABASE NAME, got %d arguments", len(args)), text: "Usage: wcfs " + cmd.Use}
-			}
-			return nil
-		},
+		Args: wantArgs(2, "DATABASE NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			tid, err := changeNames(cmd.Context(), "rm", args[0], func(ctx context.Context, db zwrite.Store) (zodb.Tid, error) {
 				return transfer.Remove(ctx, db, args[1], recursive, message)
 			})
 			if err == nil {
-				fmt.Printf("removed %s, transaction %s; its data stays in earlier views until the database is packed\n", printable(args[1]), tid)
+				fmt.Printf("removed %s, transaction %s; its data stays in earlier views until the database is packed\n", terminal.Name(args[1]), tid)
 			}
 			return err
 		},
@@ -57,35 +50,20 @@ DATABASE may be one of a ZEO server, as for import.`,
 
 // changeNames opens a database that a person named, for writing, and has change make
 // one transaction. The conditions are those of import.
-func changeNames(ctx context.Context, verb, database string, change func(context.Context, zwrite.Store) (zodb.Tid, error)) (zodb.Tid, error) {
-	t, err := importTarget(database, &importFlags{append: true}) // which makes no database
+func changeNames(ctx context.Context, verb, path string, change func(context.Context, zwrite.Store) (zodb.Tid, error)) (zodb.Tid, error) {
+	t, err := opener().Target(path, database.WriteOptions{Verb: verb, Missing: "check the path"})
 	if err != nil {
 		return 0, err
 	}
-	if err := t.open(ctx); err != nil {
-		return 0, openFailed(ctx, verb, err)
+	if err := t.Open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return 0, errInterrupted
+		}
+		return 0, err
 	}
-	tid, err := change(ctx, t.store())
+	tid, err := change(ctx, t.Store())
 	if err != nil && ctx.Err() != nil {
 		err = errInterrupted
 	}
-	return tid, t.close(err)
-}
-
-// openFailed puts what import says about a database into the words of another command.
-func openFailed(ctx context.Context, verb string, err error) error {
-	var locked *zwrite.LockedError
-	var unsafe *zwrite.UnsafeError
-	var openErr *storage.OpenError
-	switch {
-	case ctx.Err() != nil:
-		return errInterrupted
-	case errors.As(err, &locked):
-		return fmt.Errorf("%s: %w; wait until that is done", verb, locked)
-	case errors.As(err, &unsafe):
-		return fmt.Errorf("%s: %w", verb, unsafe)
-	case errors.As(err, &openErr) && errors.Is(err, fs.ErrNotExist):
-		openErr.Hint = "check the path"
-	}
-	return err
+	return tid, t.Close(err)
 }

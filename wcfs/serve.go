@@ -10,11 +10,16 @@ import (
 
 	"github.com/golang/glog"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/wcfs/wcfs/internal/arrays/database"
 	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/serve/logging"
 	"github.com/wcfs/wcfs/internal/serve/mount"
 	"github.com/wcfs/wcfs/internal/serve/server"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -79,11 +84,10 @@ Without MOUNTPOINT the usual place is used, where clients look for it:
 ` + mount.Root + `/<sha1 of url>. It is made for the time of serving. If another user
 has it, ` + mount.Root + `-<uid>/<sha1 of url> is used, which wcfs and Go clients find.
 
-` + exitCodesHelp,
+` + fault.Help(),
 		Example: `  wcfs serve data.fs
   wcfs serve file:///srv/data.fs /mnt/data
   wcfs serve -v=1 data.fs /mnt/data`,
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.unit && len(args) == 2 && args[1] == "" {
 				args = args[:1]
@@ -141,31 +145,31 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 		}
 	}
 	if f.pinTimeout <= 0 {
-		return &usageError{msg: fmt.Sprintf("%s: -pintimeout must be positive, got %s", cmd.Name(), f.pinTimeout)}
+		return usagef("%s: -pintimeout must be positive, got %s", cmd.Name(), f.pinTimeout)
 	}
 	if f.viewIdle < server.MinViewIdle {
-		return &usageError{msg: fmt.Sprintf("%s: --view-idle must be at least %s, got %s", cmd.Name(), server.MinViewIdle, f.viewIdle)}
+		return usagef("%s: --view-idle must be at least %s, got %s", cmd.Name(), server.MinViewIdle, f.viewIdle)
 	}
 	if f.away <= 0 {
-		return &usageError{msg: fmt.Sprintf("%s: --storage-timeout must be positive, got %s", cmd.Name(), f.away)}
+		return usagef("%s: --storage-timeout must be positive, got %s", cmd.Name(), f.away)
 	}
 	if f.linger < 0 {
-		return &usageError{msg: fmt.Sprintf("%s: -autoexit-linger must not be negative, got %s", cmd.Name(), f.linger)}
+		return usagef("%s: -autoexit-linger must not be negative, got %s", cmd.Name(), f.linger)
 	}
 	return f.observe.check(cmd)
 }
 
 func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
-	terminal := term.IsTerminal(int(os.Stderr.Fd()))
+	isTerminal := term.IsTerminal(int(os.Stderr.Fd()))
 	var back *background
 	if f.background {
 		back = newBackground()
 	}
-	out, err := setupLog(cmd, f)
+	out, err := openLog(cmd, f)
 	if err != nil {
 		return err
 	}
-	defer out.close()
+	defer out.Close()
 	if back != nil {
 		args[0] = wholeURL(args[0])
 	}
@@ -179,36 +183,58 @@ func serve(cmd *cobra.Command, f *serveFlags, args []string) error {
 	switch {
 	case back != nil:
 		opt.OnReady = func(dir string) {
-			out.leaveStderr()
+			out.LeaveStderr()
 			last = control.Serving(dir, storage.Redact(opt.ZURL), f.logFile)
 			if err := back.ready(dir); err != nil {
 				glog.Errorf("whoever started this is gone: %s", err)
 				cancel()
 			}
 		}
-	case terminal:
+	case isTerminal:
 		opt.OnReady = func(dir string) {
-			fmt.Fprintf(os.Stderr, "wcfs: serving %s\n      at %s; stop with Ctrl-C\n", harmlessLine(storage.Redact(opt.ZURL)), harmlessLine(dir))
+			terminal.Say("serving %s\n      at %s; stop with Ctrl-C", terminal.Line(storage.Redact(opt.ZURL)), terminal.Line(dir))
 		}
 	}
 	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
 	err = server.Run(ctx, opt)
 	if last != nil {
-		last.End(err, exitCode(err))
+		last.End(err, fault.Exit(err))
 	}
 	return err
 }
 
+// openLog makes glog write to stderr or to the log file, unless the user wants the files of
+// glog. Those in the temporary directory, glog's own default, are where nobody looks.
+func openLog(cmd *cobra.Command, f *serveFlags) (*logging.Output, error) {
+	flags := cmd.Flags()
+	if dir := flags.Lookup("log_dir"); dir.Changed {
+		if err := unix.Access(dir.Value.String(), unix.W_OK|unix.X_OK); err != nil {
+			return nil, usagef("%s: -log_dir %s: %s", cmd.Name(), dir.Value, err)
+		}
+	} else if !flags.Changed("logtostderr") {
+		_ = flag.Set("logtostderr", "true")
+	}
+	if f.debug && !flags.Changed("v") {
+		_ = flag.Set("v", "1")
+	}
+	// With --background mount hands on what goes wrong at the start.
+	out, err := logging.Open(logging.Options{File: expandHome(f.logFile), Both: f.background, Journal: os.Getenv("JOURNAL_STREAM")})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cmd.Name(), err)
+	}
+	return out, nil
+}
+
 // serveOptions turns the command line into what the server understands.
 func serveOptions(f *serveFlags, args []string) (server.Options, error) {
-	zurl, err := resolveURL(args[0])
+	zurl, err := opener().URL(args[0])
 	if err != nil {
 		return server.Options{}, err
 	}
 	opt := server.Options{
 		ZURL:       zurl,
-		Drivers:    drivers(),
-		Storage:    storageOptions(),
+		Drivers:    database.Drivers(),
+		Storage:    opener().Options(),
 		PinTimeout: f.pinTimeout,
 		ViewIdle:   f.viewIdle,
 		Debug:      f.debug,
@@ -237,9 +263,9 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 // is not where clients of other programs look, that is said.
 func choosePoint(zurl string) (string, error) {
 	dir, foreign, err := mount.Choose(zurl)
-	if foreign != nil {
-		fmt.Fprintf(os.Stderr, "wcfs: the usual place is not free: %s: %s; using %s, where only this program and its Go clients look\n",
-			foreign.Dir, harmlessLine(foreign.Msg), dir)
+	if foreign != "" {
+		terminal.Say("the usual place is not free: %s; using %s, where only this program and its Go clients look",
+			terminal.Line(foreign), dir)
 	}
 	return dir, err
 }

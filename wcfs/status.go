@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 func newStatus() *cobra.Command {
@@ -23,11 +25,10 @@ server does not answer within ` + probeLimit.String() + `, it follows what its t
 kernel and who uses the mount. The command itself never hangs. Why a server in the
 background ended that was not told to is said on stderr, also when it is gone.
 
-` + exitCodesHelp,
+` + fault.Help(),
 		Example: `  wcfs status
   wcfs status data.fs
   wcfs status --json /mnt/data`,
-		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return &usageError{msg: fmt.Sprintf("status: expected at most DATABASE or MOUNTPOINT, got %d arguments", len(args)),
@@ -43,8 +44,7 @@ background ended that was not told to is said on stderr, also when it is gone.
 
 func status(cmd *cobra.Command, args []string, asJSON bool) error {
 	servers, ended, failed := serversFor(args)
-	var notRunning *control.Error
-	if failed != nil && !asNotRunning(failed, &notRunning) {
+	if failed != nil && !fault.Is(failed, fault.NotRunning) {
 		return failed
 	}
 	reports := make([]control.Report, len(servers))
@@ -54,11 +54,14 @@ func status(cmd *cobra.Command, args []string, asJSON bool) error {
 			return fmt.Errorf("status: %w", err)
 		}
 		if !asJSON {
-			printReport(i, &reports[i])
+			if i > 0 {
+				fmt.Println()
+			}
+			reports[i].Print(os.Stdout)
 		}
 	}
 	if asJSON {
-		err := printJSON(struct {
+		err := terminal.JSON(os.Stdout, struct {
 			Version int                 `json:"version"`
 			Servers []control.Report    `json:"servers"`
 			Ended   []control.LastWords `json:"ended,omitempty"`
@@ -81,7 +84,7 @@ func serversFor(args []string) ([]control.Server, []control.LastWords, error) {
 	if len(args) == 0 {
 		servers, err := control.Servers()
 		if err == nil && len(servers) == 0 {
-			err = &control.Error{Kind: control.NotRunning, Msg: "no server is running"}
+			err = &fault.Error{Kind: fault.NotRunning, Msg: "no server is running"}
 		}
 		return servers, control.Ended(), err
 	}
@@ -96,9 +99,9 @@ func serversFor(args []string) ([]control.Server, []control.LastWords, error) {
 // newTarget turns what a person typed for a server into what control understands.
 func newTarget(arg string) (control.Target, error) {
 	if arg == "" {
-		return control.Target{}, &usageError{msg: "DATABASE or MOUNTPOINT must not be empty"}
+		return control.Target{}, usagef("DATABASE or MOUNTPOINT must not be empty")
 	}
-	zurl, err := resolveURL(arg)
+	zurl, err := opener().URL(arg)
 	if err != nil {
 		return control.Target{}, err
 	}
@@ -109,31 +112,11 @@ func newTarget(arg string) (control.Target, error) {
 	return t, nil
 }
 
-func printReport(i int, r *control.Report) {
-	if i > 0 {
-		fmt.Println()
-	}
-	for _, c := range r.Checks {
-		verdict := "ok"
-		if !c.OK {
-			verdict = "fail"
-		}
-		line := verdict + " - " + c.Name
-		if c.Detail != "" {
-			line += ": " + c.Detail
-		}
-		fmt.Println(harmlessLine(line))
-	}
-	if r.Dump != nil {
-		r.Dump.Print(harmlessWriter{os.Stdout})
-	}
-}
-
 // worst returns what is wrong with the server that is worst.
 func worst(reports []control.Report) (worst error) {
 	for i := range reports {
 		err := reports[i].Err()
-		if exitCode(err) == exitStuck || worst == nil {
+		if fault.Is(err, fault.Stuck) || worst == nil {
 			worst = err
 		}
 	}

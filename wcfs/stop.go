@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -9,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wcfs/wcfs/internal/serve/control"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // minStop is the shortest time in which stopping makes sense.
@@ -35,20 +36,15 @@ Who only stands in the mount, as a shell does after cd, has nothing to lose and 
 not ended, but named: the mount is detached, and the exit code is 1. With --kill such
 processes are ended, too, but for those that this command was started by.
 
-` + exitCodesHelp,
+` + fault.Help(),
 		Example: `  wcfs stop data.fs
   wcfs stop --timeout 1m /mnt/data`,
-		DisableFlagsInUseLine: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &usageError{msg: fmt.Sprintf("stop: expected DATABASE or MOUNTPOINT, got %d arguments", len(args)),
-					text: "Usage: wcfs " + cmd.Use}
-			}
+		Args: wantArgs(1, "DATABASE or MOUNTPOINT", func(cmd *cobra.Command) error {
 			if timeout < minStop {
-				return &usageError{msg: fmt.Sprintf("stop: --timeout must be at least %s, got %s", minStop, timeout)}
+				return usagef("stop: --timeout must be at least %s, got %s", minStop, timeout)
 			}
 			return nil
-		},
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := newTarget(args[0])
 			if err != nil {
@@ -59,11 +55,11 @@ processes are ended, too, but for those that this command was started by.
 				Timeout: timeout,
 				Kill:    kill,
 				Logf: func(format string, args ...any) {
-					fmt.Fprintf(os.Stderr, "wcfs: %s\n", harmlessLine(fmt.Sprintf(format, args...)))
+					terminal.Say("%s", terminal.Line(fmt.Sprintf(format, args...)))
 				},
 				Dump: func(why string, d *control.Dump) {
-					fmt.Fprintln(os.Stderr, "wcfs:", harmlessLine(why))
-					d.Print(harmlessWriter{os.Stderr})
+					fmt.Fprintln(os.Stderr, "wcfs:", terminal.Line(why))
+					d.Print(terminal.Writer{To: os.Stderr})
 				},
 			})
 		},
@@ -71,9 +67,4 @@ processes are ended, too, but for those that this command was started by.
 	cmd.Flags().DurationVar(&timeout, "timeout", 25*time.Second, "time that stopping may take")
 	cmd.Flags().BoolVar(&kill, "kill", false, "end also who only stands in the mount, as shells do")
 	return cmd
-}
-
-// asNotRunning is errors.As for the error that says that there is no server.
-func asNotRunning(err error, e **control.Error) bool {
-	return errors.As(err, e) && (*e).Kind == control.NotRunning
 }

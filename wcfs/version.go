@@ -24,10 +24,9 @@ func version() string {
 // newVersion returns the command that says what --version says.
 func newVersion() *cobra.Command {
 	return &cobra.Command{
-		Use:                   "version",
-		Short:                 "Tell the version, its commit, and what it needs",
-		DisableFlagsInUseLine: true,
-		Args:                  noArgs,
+		Use:   "version",
+		Short: "Tell the version, its commit, and what it needs",
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Println(version())
 			return nil

@@ -38,8 +38,8 @@ func View(text string, now time.Time, head zodb.Tid) (zodb.Tid, error) {
 // headText names the newest view, whichever that is.
 const headText = "head"
 
-// ParseAt returns the view that a text names. It may be newer than the head of
-// a database: see View. The text is one of
+// parseAt returns the view that a text names, and the first tid that would be shown as
+// text. The view may be newer than the head of a database: see View. The text is one of
 //
 //   - a tid of 16 lower-case hexadecimal digits;
 //   - a time as of RFC 3339, from which the fraction, the seconds, the zone (it
@@ -54,12 +54,6 @@ const headText = "head"
 // All of them may have @ in front, as the directories of a mount do.
 //
 // Errors are *TimeError.
-func ParseAt(text string, now time.Time) (zodb.Tid, error) {
-	_, at, err := parseAt(text, now)
-	return at, err
-}
-
-// parseAt is ParseAt. It returns the first tid, too, that would be shown as text.
 func parseAt(text string, now time.Time) (first, at zodb.Tid, err error) {
 	fail := func(format string, args ...any) (zodb.Tid, zodb.Tid, error) {
 		return 0, 0, &TimeError{Text: text, Msg: fmt.Sprintf(format, args...)}

@@ -60,11 +60,11 @@ func TestEveryFormOfAViewIsUnderstood(t *testing.T) {
 		"now":  storage.TidOf(now),
 		"head": zodb.TidMax,
 	} {
-		got, err := ParseAt(text, now)
+		got, err := viewOf(text, now)
 		require.NoError(t, err)
 		require.Equal(t, want, got, text)
 		if text[0] != '@' {
-			got, err = ParseAt("@"+text, now)
+			got, err = viewOf("@"+text, now)
 			require.NoError(t, err)
 			require.Equal(t, want, got, "@%s", text)
 		}
@@ -78,11 +78,17 @@ func TestWhatIsNoViewIsRefused(t *testing.T) {
 		"2023-02-31", "2023-02-31 00:00", "2023-02-31 00:00:00+01:00", "2023-02-32 00:00:00", "2024-02-29 12:00:61", "2024-02-29 12:00:60.5", "2024-02-29 24:00", "2024-00-01", "2024-02-29Z",
 		"-", "--5m", "-+5m", "-5", "-d", "-5x", "-2d-5m", "-1d2w", "5m", "-99999w", "-9999999w", "-2562047h", "-106751d2562047h",
 	} {
-		_, err := ParseAt(text, now)
+		_, err := viewOf(text, now)
 		var bad *TimeError
 		require.ErrorAs(t, err, &bad, "%q", text)
 		require.Equal(t, text, bad.Text)
 	}
+}
+
+// viewOf returns the view that a text names, which may be newer than any head.
+func viewOf(text string, now time.Time) (zodb.Tid, error) {
+	_, at, err := parseAt(text, now)
+	return at, err
 }
 
 // TestAViewIsOneOfTheDatabase: times up to now mean the head if it is older, and
@@ -167,7 +173,7 @@ func TestShownTimesMeanTheirTransaction(t *testing.T) {
 			continue // it is rounded over a day that only tids have, as the 31st of September
 		}
 		for _, text := range []string{shown, FormatRFC3339(tid), shown[:24], shown[:23], shown[:21], FormatSecond(tid), FormatSecond(tid) + "Z"} {
-			at, err := ParseAt(text, now)
+			at, err := viewOf(text, now)
 			require.NoError(t, err, "%s: %s", tid, text)
 			require.GreaterOrEqual(t, at, tid, text)
 			digits := len(strings.TrimSuffix(text, "Z"))
@@ -234,7 +240,7 @@ func FuzzParseAt(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		tid, err := ParseAt(text, now)
+		tid, err := viewOf(text, now)
 		var bad *TimeError
 		if err != nil && !errors.As(err, &bad) || err == nil && tid > zodb.TidMax {
 			t.Errorf("%q: %s, %v", text, tid, err)

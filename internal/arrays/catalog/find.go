@@ -44,7 +44,7 @@ func Find(ctx context.Context, src storage.Loader, at zodb.Tid, name string) (*E
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if o.kind != arrayKind && o.kind != fileKind {
-		return nil, &WrongKindError{Name: name, Oid: o.oid, Kind: "an object of class " + o.class.String()}
+		return nil, &WrongKindError{Name: name, Oid: o.oid, Is: "an object of class " + o.class.String()}
 	}
 	e := newEntry(label, o)
 	err = e.Err

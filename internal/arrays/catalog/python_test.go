@@ -59,7 +59,7 @@ func TestTimesAreThoseOfZODB(t *testing.T) {
 		_, err := fmt.Sscan(seconds, &want)
 		require.NoError(t, err)
 		require.InDelta(t, want, float64(when.UnixMicro())/1e6, 2e-5, "%s", tid) // a float has no more digits far from 1970
-		at, err := ParseAt(shown, now)
+		at, err := viewOf(shown, now)
 		require.NoError(t, err)
 		require.True(t, at >= tid && at-tid <= 72, "%s: %s", tid, at)
 	}

@@ -16,7 +16,7 @@ import (
 // FormatTime returns the time of a tid as ZODB shows it: in UTC, rounded to
 // microseconds. The second 60, that ZODB has where rounding leads to the next
 // minute, is 0 of that. A month may have 31 days. With digits cut off at the end it
-// is a time that ParseAt understands, too.
+// is a time that parseAt understands, too.
 func FormatTime(tid zodb.Tid) string {
 	const layout = "2006-01-02 15:04:05.000000"
 	d, when := storage.DateOf(tid), storage.TimeOf(tid)
@@ -49,7 +49,7 @@ type moment struct {
 	width  int64 // how many nanoseconds from there
 }
 
-// parseTime parses a time as ParseAt describes it.
+// parseTime parses a time as parseAt describes it.
 func parseTime(text string) (_ moment, ok bool) {
 	part := timeForm.FindStringSubmatch(text)
 	if part == nil {

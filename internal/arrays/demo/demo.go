@@ -39,7 +39,7 @@ type Options struct {
 // Run shows the demo. It ends by itself, or early with ctx, and leaves nothing
 // but the database if that was asked for.
 //
-// Errors: *ServerError, *WrongError, those of zwrite, of Out, of the operating
+// Errors: *WrongError, that of the server, which has the kind that its exit code says, those of zwrite, of Out, of the operating
 // system, and the cause of ctx.
 func Run(ctx context.Context, opt Options) error {
 	place, err := makePlace()

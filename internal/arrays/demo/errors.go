@@ -1,15 +1,10 @@
 package demo
 
-import "fmt"
+import (
+	"fmt"
 
-// ServerError says that the server did not start, or ended when it should not
-// have. Its text is what the server itself said, if it said why.
-type ServerError struct {
-	Code int // exit code of the server; -1 if a signal ended it
-	Line string
-}
-
-func (e *ServerError) Error() string { return e.Line }
+	"github.com/wcfs/wcfs/internal/zodb/fault"
+)
 
 // WrongError says that data was not what had been committed.
 type WrongError struct {
@@ -22,3 +17,5 @@ type WrongError struct {
 func (e *WrongError) Error() string {
 	return fmt.Sprintf("BUG: %s shows %d in element %d of block %d, but must show %d", e.Where, e.Got, e.Element, e.Block, e.Want)
 }
+
+func (e *WrongError) Kind() fault.Kind { return fault.Bug }

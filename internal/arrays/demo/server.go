@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/client"
+
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 const (
@@ -41,7 +43,7 @@ type server struct {
 	exited chan struct{} // closed when it has been waited for
 }
 
-// startServer starts cmd, which serves at point. ended is called with a *ServerError when the process
+// startServer starts cmd, which serves at point. ended is called with an error when the process
 // has ended. When ctx has ended the server is killed after a while: that frees who
 // waits for an answer of the mount.
 func startServer(ctx context.Context, cmd *exec.Cmd, point string, ended func(error)) (*server, error) {
@@ -128,17 +130,17 @@ func (s *server) kill() {
 	<-s.exited
 }
 
-// failure tells why the server ended. Requires: it has.
-func (s *server) failure() *ServerError {
+// failure tells why the server ended: as itself says, if it does. Requires: it has.
+func (s *server) failure() error {
 	state := s.cmd.ProcessState
 	if line, ok := s.log.lastWord(); ok && state.ExitCode() > 0 {
-		return &ServerError{Code: state.ExitCode(), Line: line}
+		return &fault.Error{Kind: fault.OfExit(state.ExitCode()), Msg: line}
 	}
 	line := fmt.Sprintf("the server has ended (%s)", state)
 	if last := s.log.lastLine(); last != "" {
 		line += "; the last line of its log: " + last
 	}
-	return &ServerError{Code: state.ExitCode(), Line: line}
+	return &fault.Error{Kind: fault.OfExit(state.ExitCode()), Msg: line}
 }
 
 // logTail keeps the end of what the server logs.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // run runs the demo with a shell script for a server, and returns what it
@@ -45,15 +47,12 @@ func TestAServerThatFailsIsQuoted(t *testing.T) {
 		{`echo "I1120 11:22:33 starting" >&2; echo "wcfs: no luck; try again" >&2; exit 9`, 9, "no luck; try again"},
 		{`echo "wcfs: bad" >&2; echo "see: wcfs --help" >&2; exit 2`, 2, "bad"},
 		{`test -f "$1" && test -d "$2" && exit 7`, 7, "the server has ended (exit status 7)"},
-		{`exit 0`, 0, "the server has ended (exit status 0)"},
-		{`echo one >&2; echo two >&2; kill -9 $$`, -1, "the server has ended (signal: killed); the last line of its log: two"},
+		{`exit 0`, 1, "the server has ended (exit status 0)"},
+		{`echo one >&2; echo two >&2; kill -9 $$`, 1, "the server has ended (signal: killed); the last line of its log: two"},
 		{`head -c 100000 /dev/zero | tr '\0' x >&2; echo >&2; echo "wcfs: long" >&2; exit 1`, 1, "long"},
 	} {
 		out, left, err := run(t, t.Context(), c.script, nil)
-		var server *ServerError
-		require.ErrorAs(t, err, &server, c.script)
-		require.Equal(t, c.code, server.Code, c.script)
-		require.Equal(t, c.text, server.Line)
+		require.Equal(t, c.code, fault.Exit(err), c.script)
 		require.Equal(t, c.text, err.Error())
 		require.Empty(t, out)
 		require.Empty(t, left)

@@ -13,6 +13,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/changes"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/fs1"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -108,7 +109,7 @@ func (c *check) arrays() error {
 	store, err := c.Open(c.ctx)
 	var refused *storage.OpenError
 	switch {
-	case errors.As(err, &refused) && refused.Reason == storage.NotADatabase && c.Damages > 0:
+	case errors.As(err, &refused) && refused.Reason == fault.NotADatabase && c.Damages > 0:
 		return nil // that was told
 	case err != nil:
 		return err

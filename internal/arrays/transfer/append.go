@@ -10,6 +10,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -20,13 +21,13 @@ import (
 // order and the other axes must be equal; what src does not say of itself is taken
 // to be. Only blocks at the end of the array are read and written.
 //
-// Errors: *catalog.NotFoundError, *InputError, *ChangedError, the error of ctx,
+// Errors: *catalog.NotFoundError, of kinds fault.Input and fault.Changed, the error of ctx,
 // those of zwrite. After any of them nothing was written, but see
 // zwrite.Txn.Commit.
 func Append(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
 	res, err := appendArray(ctx, db, src, name, opt.withDefaults(appendMessage+"%s to %s", src.Path, name))
 	if err != nil {
-		return Result{}, fmt.Errorf("append: %w", named(name, err))
+		return Result{}, fmt.Errorf("append: %w", changed(name, err))
 	}
 	return res, nil
 }
@@ -69,7 +70,7 @@ func appendArray(ctx context.Context, db zwrite.Store, src *Source, name string,
 // settle has src take over what it does not say, and compares the rest.
 func settle(src *Source, old *ndarray.Array, name string) error {
 	if len(old.Shape) == 0 {
-		return &InputError{Path: src.Path, Msg: fmt.Sprintf("%s is a single value without axes, to which nothing can be appended", name)}
+		return &fault.Error{Kind: fault.Input, About: src.Path, Msg: fmt.Sprintf("%s is a single value without axes, to which nothing can be appended", name)}
 	}
 	if err := src.settle(old); err != nil {
 		return err
@@ -78,7 +79,7 @@ func settle(src *Source, old *ndarray.Array, name string) error {
 	if why == "" {
 		return nil
 	}
-	return &InputError{Path: src.Path, Msg: fmt.Sprintf("is %s, and %s is %s", Describe(src.array()), name, Describe(old)), Hint: why}
+	return &fault.Error{Kind: fault.Input, About: src.Path, Msg: fmt.Sprintf("is %s, and %s is %s", Describe(src.array()), name, Describe(old)), Hint: why}
 }
 
 // mismatch says why a cannot be appended to old, "" if it can. A shape that is

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
@@ -34,7 +35,7 @@ type member struct {
 // OpenArchive opens a file if it is a zip archive, and returns nil if it is none. One
 // that has anything but .npy files is refused. The caller closes it.
 //
-// Errors: *InputError.
+// Errors are of kind fault.Input.
 func OpenArchive(path string) (*Archive, error) {
 	if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() {
 		return nil, nil // who opens it as a Source tells why
@@ -64,7 +65,7 @@ func (a *Archive) list() error {
 	}
 	r, err := zip.NewReader(a.file, fi.Size())
 	if err != nil {
-		return &InputError{Path: a.Path, Msg: "is a zip archive, as an .npz is, that is damaged or cut off", Hint: "get a whole one", Err: err}
+		return &fault.Error{Kind: fault.Input, About: a.Path, Msg: "is a zip archive, as an .npz is, that is damaged or cut off", Hint: "get a whole one", Err: err}
 	}
 	seen := make(map[string]bool)
 	for _, f := range r.File {
@@ -73,20 +74,20 @@ func (a *Archive) list() error {
 		case strings.HasSuffix(f.Name, "/"):
 			continue
 		case !ok:
-			return &InputError{Path: a.Path, Msg: fmt.Sprintf("is a zip archive with %.100q in it, and no .npz, which has .npy files only", f.Name), Hint: "unpack it, and import what is an array"}
+			return &fault.Error{Kind: fault.Input, About: a.Path, Msg: fmt.Sprintf("is a zip archive with %.100q in it, and no .npz, which has .npy files only", f.Name), Hint: "unpack it, and import what is an array"}
 		case f.Flags&1 != 0:
-			return &InputError{Path: a.Path, Msg: fmt.Sprintf("has %.100q encrypted", f.Name), Hint: "unpack it first"}
+			return &fault.Error{Kind: fault.Input, About: a.Path, Msg: fmt.Sprintf("has %.100q encrypted", f.Name), Hint: "unpack it first"}
 		case seen[key]:
-			return &InputError{Path: a.Path, Msg: fmt.Sprintf("has %.100q twice", f.Name), Hint: "unpack it, and import what is wanted"}
+			return &fault.Error{Kind: fault.Input, About: a.Path, Msg: fmt.Sprintf("has %.100q twice", f.Name), Hint: "unpack it, and import what is wanted"}
 		}
 		if err := checkKey(key); err != nil {
-			return &InputError{Path: a.Path, Msg: fmt.Sprintf("has %.100q, which gives no name: %s", f.Name, err), Hint: "unpack it, and import it by another name"}
+			return &fault.Error{Kind: fault.Input, About: a.Path, Msg: fmt.Sprintf("has %.100q, which gives no name: %s", f.Name, err), Hint: "unpack it, and import it by another name"}
 		}
 		seen[key] = true
 		a.members = append(a.members, member{key, f})
 	}
 	if len(a.members) == 0 {
-		return &InputError{Path: a.Path, Msg: "is a zip archive without arrays in it"}
+		return &fault.Error{Kind: fault.Input, About: a.Path, Msg: "is a zip archive without arrays in it"}
 	}
 	return nil
 }
@@ -108,7 +109,7 @@ func (m *member) source(archive string) (*Source, error) {
 	path := archive + ": " + m.file.Name
 	r, err := m.file.Open()
 	if errors.Is(err, zip.ErrAlgorithm) {
-		return nil, &InputError{Path: path, Msg: fmt.Sprintf("is compressed by method %d, which is not known", m.file.Method), Hint: "unpack it first", Err: err}
+		return nil, &fault.Error{Kind: fault.Input, About: path, Msg: fmt.Sprintf("is compressed by method %d, which is not known", m.file.Method), Hint: "unpack it first", Err: err}
 	}
 	if err != nil {
 		return nil, badInput(path, err)
@@ -135,7 +136,7 @@ type Member struct {
 func ImportArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) ([]Member, error) {
 	done, err := importArchive(ctx, db, a, name, opt.withDefaults(importMessage+"%s as %s", a.Path, name))
 	if err != nil {
-		return nil, fmt.Errorf("import: %w", named(name, err))
+		return nil, fmt.Errorf("import: %w", changed(name, err))
 	}
 	return done, nil
 }
@@ -192,7 +193,7 @@ func (a *Archive) checkPaths(ctx context.Context, txn *zwrite.Txn, at *place, na
 			return err
 		}
 		if p != nil && (at.ref == (btree.Ref{}) || !slices.Contains(p.above, at.ref.Oid)) {
-			return &ExistsError{Name: path}
+			return exists(path)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
@@ -82,10 +83,9 @@ func TestArchiveBecomesAFolder(t *testing.T) {
 	}))
 	require.Equal(t, len(files), listed)
 
-	var exists *ExistsError
 	head := db.Head()
 	_, err = ImportArchive(ctx, db, a, "all", Options{})
-	require.ErrorAs(t, err, &exists)
+	require.Equal(t, fault.Exists, fault.Of(err))
 	require.Equal(t, head, db.Head())
 	_, err = ImportArchive(ctx, db, a, "all", Options{Replace: true})
 	require.NoError(t, err)
@@ -93,8 +93,8 @@ func TestArchiveBecomesAFolder(t *testing.T) {
 	require.NoError(t, zwrite.SetName(txn, "other/arr_3", btree.Ref{Oid: done[0].Oid, Class: record.ZBigArray}))
 	commit(t, txn)
 	_, err = ImportArchive(ctx, db, a, "other", Options{})
-	require.ErrorAs(t, err, &exists)
-	require.Equal(t, "other/arr_3", exists.Name)
+	require.Equal(t, fault.Exists, fault.Of(err))
+	require.ErrorContains(t, err, "other/arr_3 exists already")
 	tid, err := Remove(ctx, db, "all", true, "")
 	require.NoError(t, err)
 	_, err = src.Sync(ctx)
@@ -140,8 +140,7 @@ func TestArchiveThatCannotBeUsed(t *testing.T) {
 			_, err = ImportArchive(ctx, db, a, "x", Options{})
 			a.Close()
 		}
-		var input *InputError
-		require.ErrorAs(t, err, &input, c.name)
+		require.Equal(t, fault.Input, fault.Of(err), c.name)
 		require.ErrorContains(t, err, c.want, c.name)
 		require.Zero(t, db.Head(), c.name)
 	}

@@ -15,7 +15,7 @@
 // possible: the size of a plain file before anything is written, that of a pipe
 // when it ends, before the transaction is committed. The transaction begins before
 // the array is looked up, so that nobody can change it in between; behind a server
-// somebody can, and then it fails with *ChangedError.
+// somebody can, and then it fails with an error of kind fault.Changed.
 //
 // # Cost
 //

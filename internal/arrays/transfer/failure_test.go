@@ -16,6 +16,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -71,9 +72,8 @@ func TestInputThatCannotBeUsed(t *testing.T) {
 			if c.name == "cut in the data" {
 				require.Equal(t, !pipe, early, "%s: the size of a file tells before anything is written", label)
 			}
-			var input *InputError
-			require.ErrorAs(t, err, &input, label)
-			require.Equal(t, "x.npy", input.Path, label)
+			require.Equal(t, fault.Input, fault.Of(err), label)
+			require.ErrorContains(t, err, "x.npy: ", label)
 			if !pipe || c.name != "a byte more" && c.name != "too much for the shape" && c.name != "too much for one value" {
 				require.ErrorContains(t, err, c.want, label)
 			} else {
@@ -92,17 +92,16 @@ func TestInputThatBreaksOff(t *testing.T) {
 	src, err := NewSource(broken, "dev", -1, Layout{Raw: true})
 	require.NoError(t, err)
 	_, err = Import(ctx, db, src, "x", Options{BlkSize: 16})
-	var input *InputError
-	require.ErrorAs(t, err, &input)
+	require.Equal(t, fault.Input, fault.Of(err))
 	require.ErrorIs(t, err, syscall.EIO)
 	require.Zero(t, db.Head())
 
 	dir := t.TempDir()
 	_, err = OpenSource(ctx, filepath.Join(dir, "none"), Layout{})
-	require.ErrorAs(t, err, &input)
+	require.Equal(t, fault.Input, fault.Of(err))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = OpenSource(ctx, dir, Layout{})
-	require.ErrorAs(t, err, &input)
+	require.Equal(t, fault.Input, fault.Of(err))
 }
 
 // TestImportNeverReplaces: whatever has the name, even a value that is no object.
@@ -111,10 +110,9 @@ func TestImportNeverReplaces(t *testing.T) {
 	_, err := Import(ctx, db, source(t, []byte("ab"), false, Layout{}), "a", Options{})
 	require.NoError(t, err)
 	head := db.Head()
-	var exists *ExistsError
 	_, err = Import(ctx, db, source(t, []byte("ab"), false, Layout{}), "a", Options{})
-	require.ErrorAs(t, err, &exists)
-	require.Equal(t, "a", exists.Name)
+	require.Equal(t, fault.Exists, fault.Of(err))
+	require.ErrorContains(t, err, "a exists already")
 
 	txn := begin(t, db)
 	root, _, err := txn.Load(zwrite.RootOid)
@@ -124,7 +122,7 @@ func TestImportNeverReplaces(t *testing.T) {
 	txn.Store(zwrite.RootOid, bytes.Replace(root, ref[:bytes.IndexByte(ref, 'Q')+1], []byte("N"), 1))
 	commit(t, txn)
 	_, err = Import(ctx, db, source(t, []byte("ab"), false, Layout{}), "a", Options{})
-	require.ErrorAs(t, err, &exists)
+	require.Equal(t, fault.Exists, fault.Of(err))
 	require.Greater(t, db.Head(), head)
 }
 
@@ -135,9 +133,8 @@ func TestImportNeverReplacesInOldRoots(t *testing.T) {
 	txn.Store(zwrite.RootOid, []byte("cPersistence\nPersistentMapping\nq\x01."+
 		"}q\x02U\n_containerq\x03}q\x04U\x01aq\x05K\x01ss."))
 	commit(t, txn)
-	var exists *ExistsError
 	_, err := Import(ctx, db, source(t, []byte("ab"), false, Layout{}), "a", Options{})
-	require.ErrorAs(t, err, &exists)
+	require.Equal(t, fault.Exists, fault.Of(err))
 	_, err = Import(ctx, db, source(t, []byte("ab"), false, Layout{}), "b", Options{})
 	require.NoError(t, err)
 }

@@ -7,19 +7,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
-// ProtectedError says that a file must not be written, whatever anybody says.
-type ProtectedError struct {
-	Path string
-	Why  string // it is
+// protected says that a file must not be written, whatever anybody says.
+func protected(path, why string) error {
+	return &fault.Error{Kind: fault.Exists, Msg: fmt.Sprintf("%s %s, which is never replaced", path, why), Hint: "choose another name"}
 }
-
-func (e *ProtectedError) Error() string {
-	return fmt.Sprintf("%s %s, which is never replaced; choose another name", e.Path, e.Why)
-}
-
-func (e *ProtectedError) Unwrap() error { return &ExistsError{Name: e.Path} }
 
 // beside is what stands behind the name of a database in the names of files that
 // belong to it: those of FileStorage, and of its packs and copies.
@@ -34,24 +29,24 @@ func CheckTarget(path, database string) error {
 	}
 	for _, name := range names {
 		if base := beside.ReplaceAllString(name, ""); base != name && (isDatabase(base) || sameFile(base, database)) {
-			return &ProtectedError{path, "belongs to the database " + base}
+			return protected(path, "belongs to the database "+base)
 		}
 	}
 	switch {
 	case sameFile(path, database):
-		return &ProtectedError{path, "is the database that is read"}
+		return protected(path, "is the database that is read")
 	case isDatabase(path):
-		return &ProtectedError{path, "is a ZODB database"}
+		return protected(path, "is a ZODB database")
 	}
 	companions, _ := filepath.Glob(globEscape(database) + ".*")
 	for _, name := range companions {
 		if database != "" && beside.MatchString(name) && sameFile(path, name) {
-			return &ProtectedError{path, "belongs to the database that is read"}
+			return protected(path, "belongs to the database that is read")
 		}
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, ".fs") && isRegular(name) && (isRegular(name+".lock") || isRegular(name+".index")) {
-			return &ProtectedError{path, "has a .lock or .index beside it, as a ZODB database"}
+			return protected(path, "has a .lock or .index beside it, as a ZODB database")
 		}
 	}
 	return nil
@@ -65,7 +60,7 @@ func CheckOutput(f *os.File, database string) error {
 		return nil
 	}
 	if read, err := os.Stat(database); err == nil && os.SameFile(fi, read) {
-		return &ProtectedError{f.Name(), "is the database that is read"}
+		return protected(f.Name(), "is the database that is read")
 	}
 	return nil
 }

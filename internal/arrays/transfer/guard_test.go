@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // TestDatabasesAreNeverTargets: neither the one that is read nor another one, nor what
@@ -33,8 +35,9 @@ func TestDatabasesAreNeverTargets(t *testing.T) {
 	for _, read := range []string{path("Data.fs"), path("link"), path("other[1].fs"), ""} {
 		for _, name := range []string{"Data.fs", "Data.fs.index", "Data.fs.lock", "Data.fs.tr0", "Data.fs.tr1", "Data.fs.old", "link", "link.lock", "locklink", "hard",
 			"hard.index", "sub/../Data.fs", "other[1].fs", "other[1].fs.tr0", "old.fs", "old.fs.lock", "new.fs"} {
-			var protected *ProtectedError
-			require.ErrorAs(t, CheckTarget(path(name), read), &protected, "%s while %s is read", name, read)
+			err := CheckTarget(path(name), read)
+			require.Equal(t, fault.Exists, fault.Of(err), "%s while %s is read", name, read)
+			require.ErrorContains(t, err, "which is never replaced", "%s while %s is read", name, read)
 		}
 		for _, name := range []string{"a.npy", "a.fs", "none.npy", "none.fs", "none.fs.lock", "sub/Data.fs", "a.npy.lock"} {
 			require.NoError(t, CheckTarget(path(name), read), "%s while %s is read", name, read)

@@ -65,12 +65,12 @@ var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkS
 // transaction. The order of the items stays what it is. With opt.Replace a name that
 // is there is taken over, also one in a folder.
 //
-// Errors: *ExistsError, *InputError, *ChangedError, that of CheckName, the error of ctx,
+// Errors: of kinds fault.Exists, fault.Input and fault.Changed, that of CheckName, the error of ctx,
 // those of zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
 func Import(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
 	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src.Path, name))
 	if err != nil {
-		return Result{}, fmt.Errorf("import: %w", named(name, err))
+		return Result{}, fmt.Errorf("import: %w", changed(name, err))
 	}
 	return res, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // peekSize is how much of a file is looked at to tell what it is.
@@ -72,7 +74,7 @@ func cutHeader(path string, head []byte, size int64) error {
 	case len(head) >= before+4:
 		missing = int64(before+4) + int64(binary.LittleEndian.Uint32(head[before:])) - size
 	}
-	return &InputError{Path: path, Hint: "get a whole one",
+	return &fault.Error{Kind: fault.Input, About: path, Hint: "get a whole one",
 		Msg: fmt.Sprintf("is an .npy file that is cut off in its header: %d bytes and its data are missing", missing)}
 }
 
@@ -82,7 +84,7 @@ const plainHint = "if it is plain data, say of what type: --dtype '<f8', and --s
 // noArray says that a file, which begins with head, is no .npy file, and what to do
 // instead.
 func noArray(path string, head []byte) error {
-	e := &InputError{Path: path}
+	e := &fault.Error{Kind: fault.Input, About: path}
 	what, hint := looksLike(path, head)
 	e.Msg = "is no .npy file: it " + what
 	e.Hint = plainHint

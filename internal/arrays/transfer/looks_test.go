@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // TestOnlyWhatIsSaidToBePlainDataIs: whatever is no .npy file, of whatever ending and
@@ -57,8 +59,7 @@ func TestOnlyWhatIsSaidToBePlainDataIs(t *testing.T) {
 	} {
 		for _, size := range []int64{int64(len(c.head)), -1} {
 			_, err := NewSource(strings.NewReader(c.head), "odd name", size, Layout{})
-			var input *InputError
-			require.ErrorAs(t, err, &input, c.name)
+			require.Equal(t, fault.Input, fault.Of(err), c.name)
 			require.ErrorContains(t, err, c.want, c.name)
 			if strings.HasPrefix(c.head, npyMagic) {
 				continue

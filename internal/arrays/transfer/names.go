@@ -9,6 +9,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
@@ -16,8 +17,8 @@ import (
 // that description. The objects stay in the database until it is packed, and so does
 // what it was at earlier views. A folder must be empty unless it is recursive.
 //
-// Errors: *catalog.NotFoundError, *FullError, *LeftError and *zwrite.FolderError for
-// what is not given up, *ChangedError, the error of ctx, those of zwrite.
+// Errors: *catalog.NotFoundError, *fault.Error and *zwrite.FolderError for
+// what is not given up, of kind fault.Changed, the error of ctx, those of zwrite.
 func Remove(ctx context.Context, db zwrite.Store, name string, recursive bool, message string) (zodb.Tid, error) {
 	if message == "" {
 		message = removeMessage + name
@@ -33,13 +34,13 @@ func Remove(ctx context.Context, db zwrite.Store, name string, recursive bool, m
 		return p.unset()
 	})
 	if err != nil {
-		return 0, fmt.Errorf("rm: %w", named(name, err))
+		return 0, fmt.Errorf("rm: %w", changed(name, err))
 	}
 	return tid, nil
 }
 
 // Move gives what has one name another one, in one transaction with that description.
-// Errors are those of Remove, *TakenError, and that of CheckName for the last part of
+// Errors are those of Remove, of kind fault.Exists, and that of CheckName for the last part of
 // the new name.
 func Move(ctx context.Context, db zwrite.Store, from, to, message string) (zodb.Tid, error) {
 	if message == "" {
@@ -47,7 +48,7 @@ func Move(ctx context.Context, db zwrite.Store, from, to, message string) (zodb.
 	}
 	tid, err := change(ctx, db, message, func(t *tree) error { return t.move(from, to) })
 	if err != nil {
-		return 0, fmt.Errorf("mv: %w", named(from+" or "+to, err))
+		return 0, fmt.Errorf("mv: %w", changed(from+" or "+to, err))
 	}
 	return tid, nil
 }
@@ -96,7 +97,7 @@ func (t *tree) freePlace(name string) (*place, error) {
 		return nil, err
 	}
 	if p != nil {
-		return nil, &TakenError{Name: name}
+		return nil, &fault.Error{Kind: fault.Exists, Msg: name + " exists already", Hint: "choose another name"}
 	}
 	parent, key := "", name
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {
@@ -118,7 +119,7 @@ func (t *tree) freePlace(name string) (*place, error) {
 		return nil, err
 	}
 	if !zwrite.IsFolder(p.ref.Class) {
-		return nil, &LeftError{parent, describeRef(p.ref) + " and no folder"}
+		return nil, left(parent, describeRef(p.ref)+" and no folder")
 	}
 	f, err := t.folder(p.ref.Oid)
 	return &place{folder: f, key: key, above: append(p.above, p.ref.Oid)}, err

@@ -124,13 +124,13 @@ func (t *tree) locate(name string) (*place, error) {
 	case err != nil && !errors.As(err, &other):
 		return nil, err
 	case s.foreign != "":
-		return nil, &LeftError{name, "in " + s.foreign + ", which is neither a mapping nor an OOBTree"}
+		return nil, left(name, "in "+s.foreign+", which is neither a mapping nor an OOBTree")
 	}
 	return nil, fmt.Errorf("%s is an oid; give a name, which wcfs ls tells", name)
 }
 
 // newPlace returns where something that is new gets a name. If that is taken it fails
-// with *ExistsError, unless it is to be replaced and is an array or a file, or with
+// with kind fault.Exists, unless it is to be replaced and is an array or a file, or with
 // folders a folder of such.
 func newPlace(ctx context.Context, txn *zwrite.Txn, name string, replace, folders bool) (*place, error) {
 	t := newTree(ctx, txn)
@@ -146,9 +146,9 @@ func newPlace(ctx context.Context, txn *zwrite.Txn, name string, replace, folder
 		root, err := t.folder(zwrite.RootOid)
 		return &place{folder: root, key: name}, err
 	case !replace:
-		return nil, &ExistsError{Name: name}
+		return nil, exists(name)
 	case zwrite.IsFolder(p.ref.Class) && !folders:
-		return nil, &LeftError{name, "a folder and no array"}
+		return nil, left(name, "a folder and no array")
 	}
 	return p, t.checkRemovable(name, p.ref, true)
 }
@@ -164,7 +164,7 @@ func (t *tree) checkRemovable(name string, ref btree.Ref, recursive bool) error 
 			return nil
 		case !zwrite.IsFolder(ref.Class):
 			if _, err := catalog.Find(t.ctx, bigfile.TxnLoader{Txn: t.txn}, zodb.TidMax, ref.Oid.String()); ref == (btree.Ref{}) || err != nil {
-				return &LeftError{name, describeRef(ref)}
+				return left(name, describeRef(ref))
 			}
 			return nil
 		}
@@ -182,7 +182,7 @@ func (t *tree) checkRemovable(name string, ref btree.Ref, recursive bool) error 
 			return check(name+"/"+key, ref)
 		})
 		if err == nil && n > 0 && !recursive {
-			return &FullError{Name: name, N: n}
+			return full(name, n)
 		}
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // npyMagic is what every .npy file begins with.
@@ -46,7 +47,7 @@ type Source struct {
 // OpenSource opens a .npy file, or one that has nothing but data. Where size and
 // layout do not fit together it fails at once, if the size is known.
 //
-// The end of ctx ends reads that wait for data of a pipe. Errors: *InputError,
+// The end of ctx ends reads that wait for data of a pipe. Errors: of kind fault.Input,
 // also for what the operating system says.
 func OpenSource(ctx context.Context, path string, layout Layout) (*Source, error) {
 	f, err := openFile(ctx, path)
@@ -79,7 +80,7 @@ func fileSource(f *os.File, layout Layout) (*Source, error) {
 		return nil, badInput(f.Name(), err)
 	}
 	if fi.IsDir() {
-		return nil, &InputError{Path: f.Name(), Msg: "is a directory", Hint: "give a .npy file, or one with plain data"}
+		return nil, &fault.Error{Kind: fault.Input, About: f.Name(), Msg: "is a directory", Hint: "give a .npy file, or one with plain data"}
 	}
 	if !fi.Mode().IsRegular() {
 		return NewSource(f, f.Name(), -1, layout)
@@ -121,7 +122,7 @@ func NewSource(r io.Reader, path string, size int64, layout Layout) (*Source, er
 // npy reads the header. head is what is known of it.
 func (s *Source) npy(r io.Reader, head []byte) error {
 	if !s.layout.empty() {
-		return &InputError{Path: s.Path, Msg: "is a .npy file, which says its dtype, shape and order itself",
+		return &fault.Error{Kind: fault.Input, About: s.Path, Msg: "is a .npy file, which says its dtype, shape and order itself",
 			Hint: "leave --dtype, --shape, --order and --raw out"}
 	}
 	head = bytes.Clone(head[:min(len(head), npyPrefix)])
@@ -187,7 +188,7 @@ func (s *Source) ends(like *ndarray.Array) error {
 		return badInput(s.Path, err)
 	}
 	if row == 0 && s.size > 0 || row > 0 && s.size%row != 0 {
-		return &InputError{Path: s.Path, Msg: fmt.Sprintf("has %d bytes of data, which is no multiple of %d bytes for %s", s.size, row, like.DType),
+		return &fault.Error{Kind: fault.Input, About: s.Path, Msg: fmt.Sprintf("has %d bytes of data, which is no multiple of %d bytes for %s", s.size, row, like.DType),
 			Hint: "are --dtype and --shape right?"}
 	}
 	rows := int64(0)
@@ -205,7 +206,7 @@ func (s *Source) wrongSize(want, got int64, atLeast string) error {
 	if got > want {
 		hint = "it is longer than its array; is it the right one?"
 	}
-	return &InputError{Path: s.Path, Hint: hint, Msg: fmt.Sprintf("has %s%d bytes of data instead of the %d of %s", atLeast, got, want, Describe(s.array()))}
+	return &fault.Error{Kind: fault.Input, About: s.Path, Hint: hint, Msg: fmt.Sprintf("has %s%d bytes of data instead of the %d of %s", atLeast, got, want, Describe(s.array()))}
 }
 
 // next fills buf. It fills less at the end of the data, which is then known to
@@ -224,9 +225,8 @@ func (s *Source) next(ctx context.Context, buf []byte) (n int, err error) {
 		err = s.checkEnd()
 	}
 	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	var input *InputError
 	switch {
-	case err == nil || errors.As(err, &input):
+	case err == nil || fault.Is(err, fault.Input):
 		return n, err
 	case ctx.Err() != nil: // that is why reading failed
 		return n, ctx.Err()
@@ -261,7 +261,7 @@ func badInput(path string, err error) error {
 	if errors.As(err, &pathErr) {
 		msg = pathErr.Err.Error()
 	}
-	return &InputError{Path: path, Msg: msg, Err: err}
+	return &fault.Error{Kind: fault.Input, About: path, Msg: msg, Err: err}
 }
 
 // counter counts what is read through it.

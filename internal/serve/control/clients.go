@@ -100,11 +100,7 @@ func (stop *stopper) endClients() (ended []mount.User) {
 func ancestors() (pids []int) {
 	for pid := os.Getppid(); pid > 0; {
 		pids = append(pids, pid)
-		parent, err := statField(pid, fieldParent)
-		if err != nil {
-			break
-		}
-		pid = parent
+		pid = proc.Parent(pid)
 	}
 	return pids
 }

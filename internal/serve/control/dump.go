@@ -3,12 +3,12 @@ package control
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
 // Dump says what the processes around a server are waiting for.
@@ -48,22 +48,14 @@ func NewDump(s Server) *Dump {
 // threads returns the threads of a process; none if there is no such.
 func threads(pid int) []Thread {
 	list := []Thread{}
-	for _, tid := range threadIDs(pid) {
+	for _, tid := range proc.Threads(pid) {
 		list = append(list, within(func() Thread { return thread(tid) }))
 	}
 	return list
 }
 
 func thread(tid int) Thread {
-	t := Thread{TID: tid, Name: mount.Name(tid), State: statText(tid, fieldState), Stack: []string{}}
-	wchan, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", tid))
-	t.Wchan = string(wchan)
-	stack, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stack", tid))
-	for line := range strings.Lines(string(stack)) {
-		_, frame, _ := strings.Cut(strings.TrimSpace(line), "] ") // [<0>] function+0x1/0x2
-		t.Stack = append(t.Stack, frame)
-	}
-	return t
+	return Thread{TID: tid, Name: proc.Name(tid), State: proc.State(tid), Wchan: proc.Wchan(tid), Stack: proc.Stack(tid)}
 }
 
 // Print writes the dump for people. Threads that do the same are told of once.

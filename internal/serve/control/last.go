@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -62,7 +63,7 @@ func (l *LastWords) String() string {
 // looking at.
 func Serving(dir, zurl, log string) *LastWords {
 	pid := os.Getpid()
-	l := &LastWords{Mountpoint: dir, ZURL: zurl, PID: pid, Start: statText(pid, fieldStart), Started: time.Now().Truncate(time.Second), Code: -1, Log: log}
+	l := &LastWords{Mountpoint: dir, ZURL: zurl, PID: pid, Start: proc.Start(pid), Started: time.Now().Truncate(time.Second), Code: -1, Log: log}
 	l.write(true)
 	return l
 }
@@ -143,7 +144,7 @@ func Ended() (list []LastWords) {
 			continue
 		}
 		l, ok := readLast(filepath.Join(dir, entry.Name()))
-		if !ok || statText(l.PID, fieldStart) == l.Start && !slices.Contains([]string{"Z", "X", ""}, statText(l.PID, fieldState)) {
+		if !ok || proc.Start(l.PID) == l.Start && !slices.Contains([]string{"Z", "X", ""}, proc.State(l.PID)) {
 			continue
 		}
 		if isGone(l.Mountpoint) {

@@ -1,17 +1,13 @@
 package control
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -31,7 +27,7 @@ type fuseProcessList []fuseProcess
 // fuseProcesses returns the processes that have a FUSE device open.
 func fuseProcesses() fuseProcessList {
 	var list fuseProcessList
-	for _, pid := range mount.Processes() {
+	for _, pid := range proc.Processes() {
 		if p := lookAtFiles(pid); p != nil {
 			list = append(list, *p)
 		}
@@ -40,50 +36,39 @@ func fuseProcesses() fuseProcessList {
 }
 
 func lookAtFiles(pid int) *fuseProcess {
-	p := &fuseProcess{pid: pid, start: statText(pid, fieldStart)}
+	p := &fuseProcess{pid: pid, start: proc.Start(pid)}
 	found := p.look(pid)
-	if !found && statText(pid, fieldState) == "Z" {
+	if !found && proc.State(pid) == "Z" {
 		// The first thread has ended. Others may wait for the server that they are.
-		for _, tid := range threadIDs(pid) {
+		for _, tid := range proc.Threads(pid) {
 			found = found || p.look(tid)
 		}
 	}
 	if !found {
 		return nil
 	}
-	p.parent, _ = statField(pid, fieldParent)
-	p.name = mount.Name(pid)
-	p.args = within(func() []string { return arguments(pid) })
+	p.parent = proc.Parent(pid)
+	p.name = proc.Name(pid)
+	p.args = within(func() []string { return proc.Args(pid) })
 	return p
 }
 
 // look reports whether a thread has a FUSE device open, and notes what it has.
 func (p *fuseProcess) look(tid int) (found bool) {
-	for _, fd := range mount.FDs(tid) {
-		path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tid, fd))
+	for _, fd := range proc.FDs(tid) {
+		path, err := proc.FDTarget(tid, fd)
 		switch {
 		case err != nil:
 		case path == "/dev/fuse":
 			found = true
-			if conn, ok := mount.FDField(tid, fd, "fuse_connection"); ok {
+			if conn, ok := proc.FDField(tid, fd, "fuse_connection"); ok {
 				p.conns = append(p.conns, conn)
 			}
-		case filepath.IsAbs(path) && !mount.FDIsPath(tid, fd): // it has the one above, too
+		case filepath.IsAbs(path) && !proc.FDIsPath(tid, fd): // it has the one above, too
 			p.dirs = append(p.dirs, path)
 		}
 	}
 	return found
-}
-
-// threadIDs returns the threads of a process, none if it is gone.
-func threadIDs(pid int) (tids []int) {
-	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	for _, entry := range entries {
-		if tid, err := strconv.Atoi(entry.Name()); err == nil {
-			tids = append(tids, tid)
-		}
-	}
-	return tids
 }
 
 // serving returns the process that serves the mount e, one with pid 0 if there is
@@ -120,13 +105,13 @@ func (p fuseProcess) serves(e mount.Entry) bool {
 // starting returns the wcfs that has the directory of a mount point open but
 // nothing mounted there: it starts or ends. pid is 0 if there is none.
 func starting(dir string) (pid int, start string) {
-	for _, pid := range mount.Processes() {
-		start := statText(pid, fieldStart)
-		if mount.Name(pid) != serverName || !mayEnd(pid) || isOperator(within(func() []string { return arguments(pid) })) {
+	for _, pid := range proc.Processes() {
+		start := proc.Start(pid)
+		if proc.Name(pid) != serverName || !mayEnd(pid) || isOperator(within(func() []string { return proc.Args(pid) })) {
 			continue
 		}
-		for _, fd := range mount.FDs(pid) {
-			if path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd)); err == nil && path == dir && !mount.FDIsPath(pid, fd) {
+		for _, fd := range proc.FDs(pid) {
+			if path, err := proc.FDTarget(pid, fd); err == nil && path == dir && !proc.FDIsPath(pid, fd) {
 				return pid, start
 			}
 		}
@@ -136,7 +121,7 @@ func starting(dir string) (pid int, start string) {
 
 // mayEnd reports whether a process is of this user, or this user is root.
 func mayEnd(pid int) bool {
-	return os.Geteuid() == 0 || mount.Owner(pid) == os.Geteuid()
+	return os.Geteuid() == 0 || proc.Owner(pid) == os.Geteuid()
 }
 
 // isOperator reports whether the arguments of a wcfs say that it is no server, but
@@ -147,53 +132,6 @@ func isOperator(args []string) bool {
 
 // serverName is how ps(1) shows servers.
 const serverName = "wcfs"
-
-func arguments(pid int) []string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
-}
-
-// Fields of /proc/PID/stat after the name, see proc_pid_stat(5).
-const (
-	fieldState  = 3
-	fieldParent = 4
-	fieldStart  = 22
-)
-
-// statText returns a field of /proc/PID/stat, "" if the process is gone.
-func statText(pid, field int) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
-	// The name is in parentheses and may have any character in it.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if i := field - fieldState; i < len(fields) {
-		return fields[i]
-	}
-	return ""
-}
-
-func statField(pid, field int) (int, error) { return strconv.Atoi(statText(pid, field)) }
-
-// ticks is how many there are in a second in /proc: USER_HZ, the same on all
-// architectures Go knows.
-const ticks = 100
-
-// startTime returns when a process was started, the zero time if that is not
-// known.
-func startTime(pid int) time.Time {
-	if pid == 0 {
-		return time.Time{}
-	}
-	start, err := statField(pid, fieldStart)
-	var sinceBoot unix.Timespec
-	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &sinceBoot) != nil {
-		return time.Time{}
-	}
-	age := time.Duration(sinceBoot.Nano()) - time.Duration(start)*time.Second/ticks
-	return time.Now().Add(-age).Truncate(time.Second)
-}
 
 // lookLimit bounds reading what the kernel tells about a process.
 const lookLimit = time.Second

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 const (
@@ -55,12 +57,13 @@ func isInfo(line string) bool {
 	return len(line) > 5 && line[0] == 'I' && strings.Trim(line[1:5], "0123456789") == "" && line[5] == ' '
 }
 
-// outcome returns how a server ended that was not told to.
+// outcome returns how a server ended that was not told to, as an error of the kind that the
+// server has made of it.
 func (r *relay) outcome(state *os.ProcessState) error {
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		r.say(r.reason)
-		return &ServeError{Code: 1, Msg: fmt.Sprintf("the server was ended by a signal (%s) before it was ready", status.Signal())}
+		return &fault.Error{Msg: fmt.Sprintf("the server was ended by a signal (%s) before it was ready", status.Signal())}
 	}
 	reason := cmp.Or(r.reason, fmt.Sprintf("the server ended with code %d before it was ready, and did not say why", state.ExitCode()))
-	return &ServeError{Code: cmp.Or(state.ExitCode(), 1), Msg: reason}
+	return &fault.Error{Kind: fault.OfExit(state.ExitCode()), Msg: reason}
 }

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/serve/proc"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // relayed returns what is handed on of a shell script, and how it ended.
-func relayed(t *testing.T, script string) (words string, err *ServeError) {
+func relayed(t *testing.T, script string) (words string, err error) {
 	t.Helper()
 	r, w, errPipe := os.Pipe()
 	require.NoError(t, errPipe)
@@ -23,7 +26,7 @@ func relayed(t *testing.T, script string) (words string, err *ServeError) {
 	relay := newRelay(&out)
 	relay.copy(r)
 	_ = cmd.Wait()
-	require.ErrorAs(t, relay.outcome(cmd.ProcessState), &err)
+	err = relay.outcome(cmd.ProcessState) // says something, too
 	return out.String(), err
 }
 
@@ -37,27 +40,27 @@ func TestRelayHandsOnWhatAServerSays(t *testing.T) {
 		echo 'I think'
 		echo 'wcfs: first'; echo 'wcfs: it is so; do this'; exit 6`)
 	require.Equal(t, "W1120 11:35:01.618407    3910 x.go:1] careful\nI think\nwcfs: first\n", words)
-	require.Equal(t, &ServeError{Code: 6, Msg: "it is so; do this"}, err)
+	require.Equal(t, &fault.Error{Kind: fault.Unreachable, Msg: "it is so; do this"}, err)
 
 	words, err = relayed(t, "exit 7")
 	require.Empty(t, words)
-	require.Equal(t, 7, err.Code)
-	require.Contains(t, err.Msg, "code 7")
+	require.Equal(t, 7, fault.Exit(err))
+	require.ErrorContains(t, err, "code 7")
 
 	_, err = relayed(t, "exit 0")
-	require.Equal(t, 1, err.Code, "a server that ends instead of serving has failed")
+	require.Equal(t, 1, fault.Exit(err), "a server that ends instead of serving has failed")
 
 	words, err = relayed(t, "echo 'wcfs: x' >&2; kill -9 $$")
 	require.Equal(t, "wcfs: x\n", words)
-	require.Equal(t, 1, err.Code)
-	require.Contains(t, err.Msg, "killed")
+	require.Equal(t, 1, fault.Exit(err))
+	require.ErrorContains(t, err, "killed")
 }
 
 // TestRelayTakesAnyLine: one that never ends must not keep the server waiting.
 func TestRelayTakesAnyLine(t *testing.T) {
 	t.Parallel()
 	_, err := relayed(t, "head -c 1000000 /dev/zero | tr '\\0' x >&2; echo >&2; exit 5")
-	require.Equal(t, 5, err.Code)
+	require.Equal(t, 5, fault.Exit(err))
 }
 
 func TestStartTimeIsWhenTheProcessStarted(t *testing.T) {
@@ -72,10 +75,8 @@ func TestStartTimeIsWhenTheProcessStarted(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Kill() }()
-	require.WithinDuration(t, before, startTime(cmd.Process.Pid), 2*time.Second)
-	parent, err := statField(cmd.Process.Pid, fieldParent)
-	require.NoError(t, err)
-	require.Equal(t, os.Getpid(), parent)
+	require.WithinDuration(t, before, proc.StartTime(cmd.Process.Pid), 2*time.Second)
+	require.Equal(t, os.Getpid(), proc.Parent(cmd.Process.Pid))
 	require.Contains(t, ancestors(), os.Getppid())
-	require.True(t, startTime(0).IsZero())
+	require.True(t, proc.StartTime(0).IsZero())
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -51,7 +52,7 @@ func Servers() ([]Server, error) {
 	for i, e := range entries {
 		p := processes.serving(e)
 		servers[i] = Server{Entry: e, PID: p.pid, start: p.start}
-		servers[i].Started = startTime(servers[i].PID)
+		servers[i].Started = proc.StartTime(servers[i].PID)
 	}
 	return servers, nil
 }

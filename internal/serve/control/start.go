@@ -16,13 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 const (
-	// Exit code of a server that finds another one at its mount point.
-	codeMounted = 3
-
 	// endPatience is how long ending a server that is not wanted any more may take.
 	endPatience = 10 * time.Second
 
@@ -61,8 +60,8 @@ type StartOptions struct {
 // Else nothing is left of it. The server belongs to nobody then: it has a session
 // of its own and nothing of ours.
 //
-// Errors are *ServeError when the server ended with one, and *Error: of kind
-// AlreadyRunning if the database is served there already, also if that is the
+// Errors are what the server said when it ended, with the kind of its exit code, and others: of kind
+// Running if the database is served there already, also if that is the
 // outcome of several starts at the same time; Stuck or Taken if the server that is
 // there does not answer, or not to us.
 func Start(ctx context.Context, opt StartOptions) error {
@@ -72,8 +71,7 @@ func Start(ctx context.Context, opt StartOptions) error {
 			return err
 		}
 		err := launch(ctx, opt)
-		var ended *ServeError
-		if !errors.As(err, &ended) || ended.Code != codeMounted || time.Now().After(deadline) || !otherStarts(opt) {
+		if !fault.Is(err, fault.Mounted) || time.Now().After(deadline) || !otherStarts(opt) {
 			return err
 		}
 		select {
@@ -112,14 +110,20 @@ func lookForServer(ctx context.Context, opt StartOptions) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("start %s: %w", opt.Dir, ctx.Err())
 	case state == StateStuck:
-		return &Error{Kind: Stuck, Msg: s.Dir + ": there is a server that does not answer", Err: err,
+		return &fault.Error{Kind: fault.Stuck, Msg: s.Dir + ": there is a server that does not answer", Err: err,
 			Hint: "see wcfs status " + s.Dir + ", or stop it: wcfs stop " + s.Dir}
 	case state == StatePrivate:
 		return taken(s.Dir, storage.Redact(opt.ZURL), s.UID)
 	case state == StateOK && s.serves(opt.ZURL) && opt.Prober.Condition(ctx, opt.Dir) == mount.Alive:
-		return &Error{Kind: AlreadyRunning, Msg: "already running at " + s.Dir}
+		return &fault.Error{Kind: fault.Running, Msg: "already running at " + s.Dir}
 	}
 	return nil // the server that we start waits, clears up, or says what is the matter
+}
+
+func taken(dir, zurl string, uid int) error {
+	return &fault.Error{Kind: fault.Taken, About: dir,
+		Msg:  fmt.Sprintf("the server there belongs to %s, and nobody else can use it", mount.UserName(uid)),
+		Hint: "choose a mount point of your own: wcfs mount " + zurl + " MOUNTPOINT"}
 }
 
 // serverAt returns the server on dir.
@@ -149,7 +153,7 @@ func launch(ctx context.Context, opt StartOptions) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", opt.Exe, err)
 	}
-	started := Server{PID: cmd.Process.Pid, start: statText(cmd.Process.Pid, fieldStart)}
+	started := Server{PID: cmd.Process.Pid, start: proc.Start(cmd.Process.Pid)}
 	said, ended := make(chan struct{}), make(chan struct{})
 	relay := newRelay(opt.Words)
 	go func() {
@@ -251,11 +255,11 @@ func readReady(ctx context.Context, ready *os.File, pid int) error {
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("wait for the server: %w", err)
 		}
-		if statText(pid, fieldState) == "Z" {
+		if proc.State(pid) == "Z" {
 			zombie++
 		}
 	}
-	return &Error{Kind: Stuck, Msg: "the server ended before it was ready, but the kernel did not let it go"}
+	return &fault.Error{Kind: fault.Stuck, Msg: "the server ended before it was ready, but the kernel did not let it go"}
 }
 
 // endServer ends a server that is not wanted any more, and takes its mount away.

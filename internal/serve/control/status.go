@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/serve/proc"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // Check is one thing that was looked at.
@@ -104,7 +106,7 @@ func (s *Server) examineProcess() (detail string, err error) {
 	if !s.Started.IsZero() {
 		detail += ", up " + time.Since(s.Started).Truncate(time.Second).String()
 	}
-	switch state := statText(s.PID, fieldState); state {
+	switch state := proc.State(s.PID); state {
 	case "T", "t":
 		return "", fmt.Errorf("%s, is stopped (state %s); let it go on: kill -CONT %d", detail, state, s.PID)
 	case "Z", "X", "":
@@ -113,20 +115,20 @@ func (s *Server) examineProcess() (detail string, err error) {
 	return detail, nil
 }
 
-// Err returns what is wrong with the server, nil if nothing is. It is an *Error.
+// Err returns what is wrong with the server, nil if nothing is. It is a *fault.Error.
 func (r *Report) Err() error {
 	switch r.State {
 	case StateOK:
 		return nil
 	case StateStuck:
-		return &Error{Kind: Stuck, Msg: r.Mountpoint + ": the server does not answer", Hint: "stop it: wcfs stop " + r.Mountpoint}
+		return &fault.Error{Kind: fault.Stuck, Msg: r.Mountpoint + ": the server does not answer", Hint: "stop it: wcfs stop " + r.Mountpoint}
 	case StateDead:
-		return &Error{Kind: NotRunning, Msg: r.Mountpoint + ": the server is dead, its mount is left",
+		return &fault.Error{Kind: fault.NotRunning, Msg: r.Mountpoint + ": the server is dead, its mount is left",
 			Hint: "start it again, or clean up: wcfs stop " + r.Mountpoint}
 	case StateDisconnected:
-		return &Error{Kind: Unhealthy, Msg: r.Mountpoint + ": the server of the database is away", Hint: "nothing is to be done here: it is tried again all the time"}
+		return &fault.Error{Msg: r.Mountpoint + ": the server of the database is away", Hint: "nothing is to be done here: it is tried again all the time"}
 	case StatePrivate:
-		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s, and answers nobody else", r.Mountpoint, mount.UserName(r.UID))}
+		return &fault.Error{Msg: fmt.Sprintf("%s: the server there belongs to %s, and answers nobody else", r.Mountpoint, mount.UserName(r.UID))}
 	}
-	return &Error{Kind: Unhealthy, Msg: r.Mountpoint + ": the server is not as it should be"}
+	return &fault.Error{Msg: r.Mountpoint + ": the server is not as it should be"}
 }

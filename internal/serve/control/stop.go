@@ -12,6 +12,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
 	"github.com/wcfs/wcfs/internal/serve/proc"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // StopOptions says how a server is stopped.
@@ -44,19 +45,18 @@ const minWait = 100 * time.Millisecond
 // unless Kill is set. It takes at most the timeout,
 // and some seconds to look at processes, however the server is.
 //
-// It is fine if none is running. Errors are *Error of the kinds ClientsEnded,
-// LeftOver, Stuck, Foreign, Ambiguous and Covered, and others.
+// It is fine if none is running. Errors are *fault.Error, of the kinds ClientsEnded, Stuck
+// and Usage if several servers are meant, and others.
 func Stop(ctx context.Context, t Target, opt StopOptions) error {
 	s, err := t.Only()
-	var e *Error
-	if errors.As(err, &e) && e.Kind == NotRunning {
+	if fault.Is(err, fault.NotRunning) {
 		return stopUnmounted(ctx, t, opt)
 	}
 	if err != nil {
 		return err
 	}
 	if !s.mayControl() {
-		return &Error{Kind: Foreign, Msg: fmt.Sprintf("%s: the server there belongs to %s", s.Dir, mount.UserName(s.UID)),
+		return &fault.Error{Msg: fmt.Sprintf("%s: the server there belongs to %s", s.Dir, mount.UserName(s.UID)),
 			Hint: "only they and root can stop it"}
 	}
 	if err := s.uncovered(); err != nil {
@@ -83,7 +83,7 @@ func (s *Server) isMounted() bool {
 func (s *Server) uncovered() error {
 	for _, dir := range s.Places() {
 		if top, ok := s.CoveredAt(dir); ok {
-			return &Error{Kind: Covered, Msg: fmt.Sprintf("%s: something else (%s) is mounted on top of the server", dir, top),
+			return &fault.Error{Msg: fmt.Sprintf("%s: something else (%s) is mounted on top of the server", dir, top),
 				Hint: "unmount that first: umount " + dir}
 		}
 	}
@@ -141,7 +141,7 @@ func hold(pid int, start string) *proc.Handle {
 	if err != nil {
 		return nil
 	}
-	if statText(pid, fieldStart) != start {
+	if proc.Start(pid) != start {
 		h.Close()
 		return nil
 	}
@@ -176,7 +176,7 @@ func (stop *stopper) run() error {
 		return stuckForGood(&stop.server)
 	}
 	if err != nil {
-		return &Error{Kind: LeftOver, Msg: unmountText(dir, err), Hint: "try: umount -l " + dir, Err: err}
+		return &fault.Error{Msg: unmountText(dir, err), Hint: "try: umount -l " + dir, Err: err}
 	}
 	mount.RemovePoint(dir)
 	forgetLast(dir)
@@ -184,7 +184,7 @@ func (stop *stopper) run() error {
 }
 
 func stuckForGood(s *Server) error {
-	return &Error{Kind: Stuck, Msg: fmt.Sprintf("%s: pid %d does not end; it is stuck in the kernel", s.Dir, s.PID),
+	return &fault.Error{Kind: fault.Stuck, Msg: fmt.Sprintf("%s: pid %d does not end; it is stuck in the kernel", s.Dir, s.PID),
 		Hint: "only a reboot ends it"}
 }
 
@@ -199,11 +199,11 @@ func (stop *stopper) outcome(ended []mount.User) error {
 		if !stop.opt.Kill && slices.ContainsFunc(left, stands) {
 			hint += "; wcfs stop --kill would have ended it"
 		}
-		return &Error{Kind: LeftOver, Hint: hint,
+		return &fault.Error{Hint: hint,
 			Msg: fmt.Sprintf("%s: stopped, but what was mounted there is still used by %s", stop.server.Dir, strings.Join(users, "; "))}
 	}
 	if len(ended) > 0 {
-		return &Error{Kind: ClientsEnded, Msg: fmt.Sprintf("%s: stopped, but clients had to be ended (%d)", stop.server.Dir, len(ended))}
+		return &fault.Error{Kind: fault.ClientsEnded, Msg: fmt.Sprintf("%s: stopped, but clients had to be ended (%d)", stop.server.Dir, len(ended))}
 	}
 	return nil
 }
@@ -338,7 +338,7 @@ func (stop *stopper) signal(sig syscall.Signal) {
 	if err := stop.process.Signal(sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		stop.opt.Logf("pid %d: cannot send %s: %s", stop.server.PID, sigName(sig), err)
 	}
-	if state := statText(stop.server.PID, fieldState); state == "T" {
+	if state := proc.State(stop.server.PID); state == "T" {
 		stop.opt.Logf("pid %d: was stopped by a signal; letting it go on, to end", stop.server.PID)
 		_ = stop.process.Signal(syscall.SIGCONT)
 	}

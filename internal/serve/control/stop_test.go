@@ -76,13 +76,13 @@ func TestServerIsHeldOnlyIfItIsTheOneThatWasSeen(t *testing.T) {
 	t.Parallel()
 	pid := startIn(t, "/")
 	s := gone(t, "/proc")
-	s.PID, s.start = pid, statText(pid, fieldStart)
+	s.PID, s.start = pid, proc.Start(pid)
 	require.NotNil(t, testStopper(t, s).process)
 	s.start = "1"
 	stop := testStopper(t, s)
 	require.Nil(t, stop.process)
 	stop.endServer()
-	require.Contains(t, "RSD", statText(pid, fieldState))
+	require.Contains(t, "RSD", proc.State(pid))
 }
 
 // TestServerOfAnotherPlaceIsNotOurs, although its mount has the number and the

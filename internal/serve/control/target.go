@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -28,7 +29,7 @@ func (t Target) String() string {
 }
 
 // Find returns the servers that are meant, those of this user and at the usual
-// mount point of the database first. The error is an *Error of kind NotRunning if there are
+// mount point of the database first. The error is of kind fault.NotRunning if there are
 // none. No mount is touched and no directory is made.
 func (t Target) Find() ([]Server, error) {
 	servers, err := Servers()
@@ -38,13 +39,13 @@ func (t Target) Find() ([]Server, error) {
 	if found := t.among(servers); len(found) > 0 {
 		return found, nil
 	}
-	return nil, &Error{Kind: NotRunning, Msg: fmt.Sprintf("%s: no server is running", t),
+	return nil, &fault.Error{Kind: fault.NotRunning, Msg: fmt.Sprintf("%s: no server is running", t),
 		Hint: "see those that are: wcfs list"}
 }
 
 // Only is Find for what is done to one server. If there are several, that of this
 // user at a place of Points is meant, or the only one of this user, or that at the
-// usual place. The error is of kind Ambiguous if there is none of these.
+// usual place. The error is of kind fault.Usage if there is none of these.
 func (t Target) Only() (Server, error) {
 	servers, err := t.Find()
 	if err != nil {
@@ -58,7 +59,7 @@ func (t Target) Only() (Server, error) {
 	for i, s := range servers {
 		places[i] = s.Dir
 	}
-	return Server{}, &Error{Kind: Ambiguous, Msg: fmt.Sprintf("%s: several servers are running", t),
+	return Server{}, &fault.Error{Kind: fault.Usage, Msg: fmt.Sprintf("%s: several servers are running", t),
 		Hint: "name the mount point: " + strings.Join(places, ", ")}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/golang/glog"
 
 	"github.com/wcfs/wcfs/internal/core/isolation"
-	"github.com/wcfs/wcfs/internal/zodb/bigfile"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -16,10 +16,10 @@ var (
 	// errNoName says that nothing can ever have that name: not an oid, not a view.
 	// Clients never ask for that, but shells and people do. The name of an object
 	// that is no file is EINVAL: clients rely on that.
-	errNoName = errors.New("there can be nothing of that name")
+	errNoName = &fault.Error{Kind: fault.NoName, Msg: "there can be nothing of that name"}
 
 	// errNotOurs refuses a client that could not be ended if it had to be.
-	errNotOurs = errors.New("this server may not end the client, so the client cannot be told what to map")
+	errNotOurs = &fault.Error{Kind: fault.NotOurs, Msg: "this server may not end the client, so the client cannot be told what to map"}
 )
 
 // errno maps err to what the client is told, and logs what somebody besides
@@ -38,30 +38,21 @@ func (t *FS) errno(err error) syscall.Errno {
 	return code
 }
 
+// classify returns the errno of the kind of err. Errors that come from other libraries have
+// no kind.
 func classify(err error) syscall.Errno {
-	var (
-		damaged *storage.CorruptError
-		future  *storage.FutureViewError
-		other   *bigfile.NotBigFileError
-		raw     syscall.Errno
-	)
-	switch {
+	var raw syscall.Errno
+	switch errno := fault.Of(err).Errno(); {
 	case err == nil:
 		return 0
-	case errors.As(err, &damaged):
-		return syscall.EIO // also if it refers to what does not exist
+	case errno != 0:
+		return errno
 	case errors.Is(err, context.Canceled):
 		return syscall.EINTR
-	case errors.As(err, &future):
-		return syscall.ENOENT // there is no such view yet
 	case errors.Is(err, isolation.ErrTooManyLinks):
-		return syscall.EMFILE
-	case errors.Is(err, errNoName):
-		return syscall.ENOENT
-	case errors.Is(err, errNotOurs):
-		return syscall.EACCES
-	case errors.As(err, &other), storage.IsNoData(err):
-		return syscall.EINVAL
+		return fault.TooMany.Errno()
+	case storage.IsNoData(err):
+		return fault.NotFile.Errno()
 	case errors.As(err, &raw) && raw != syscall.EFBIG:
 		return raw
 	}

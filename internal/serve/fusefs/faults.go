@@ -26,18 +26,18 @@ type faults struct {
 	limit *rate.Limiter
 
 	mu     sync.Mutex // map operations only
-	known  map[string]*fault
+	known  map[string]*failure
 	unsaid int // lines that were left out since there were too many
 }
 
-// fault is an error that was logged.
-type fault struct {
+// failure is an error that was logged.
+type failure struct {
 	said   time.Time
 	unsaid int // times that it happened since
 }
 
 func newFaults() *faults {
-	return &faults{limit: rate.NewLimiter(faultsPerSecond, faultsBurst), known: make(map[string]*fault)}
+	return &faults{limit: rate.NewLimiter(faultsPerSecond, faultsBurst), known: make(map[string]*failure)}
 }
 
 // log logs err with say, as of the caller of the caller, unless the same was said
@@ -78,7 +78,7 @@ func (fs *faults) note(text string, now time.Time) (again, others int, ok bool) 
 	if len(fs.known) >= maxFaults {
 		fs.forget(now)
 	}
-	fs.known[text] = &fault{said: now}
+	fs.known[text] = &failure{said: now}
 	others, fs.unsaid = fs.unsaid, 0
 	return again, others, true
 }

@@ -3,11 +3,13 @@ package mount
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
 // FSType is how mountinfo shows our mounts.
@@ -78,7 +80,7 @@ func detachDead(ctx context.Context, dir string) error {
 		return err
 	}
 	defer mounted.Close()
-	same := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), mounted.Fd()) // for a child
+	same := proc.Path(os.Getpid(), "fd", strconv.Itoa(int(mounted.Fd()))) // for a child
 	if (Prober{Limit: answerTimeout}).condition(ctx, dir, same) != Dead {
 		return nil // somebody else was faster
 	}

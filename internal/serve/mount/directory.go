@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
 // directory is an open directory that is to be mounted on, and the one it is in.
@@ -163,6 +165,6 @@ func selfFD(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) 
 // mountID returns the number of the mount that an open file is in, 0 if it is not
 // known.
 func mountID(f *os.File) int {
-	id, _ := FDField(os.Getpid(), int(f.Fd()), "mnt_id")
+	id, _ := proc.FDField(os.Getpid(), int(f.Fd()), "mnt_id")
 	return id
 }

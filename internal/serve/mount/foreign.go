@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // isForeign reports whether something with that owner is neither ours nor of
@@ -15,21 +17,21 @@ func isForeign(uid int) bool { return uid >= 0 && uid != os.Geteuid() }
 const foreignHint = "name a mount point of your own"
 
 // foreign says that what is at dir belongs to another user.
-func foreign(dir string, uid int) *Error {
-	return &Error{Reason: BadMountpoint, Dir: dir, Foreign: true, Hint: foreignHint,
+func foreign(dir string, uid int) *fault.Error {
+	return &fault.Error{Kind: fault.ForeignPoint, About: pointPrefix + dir, Hint: foreignHint,
 		Msg: fmt.Sprintf("belongs to %s, and is not used by anybody else", UserName(uid))}
 }
 
 // foreignMount says that what is mounted on dir belongs to another user.
-func foreignMount(dir string, uid int) *Error {
-	return &Error{Reason: AlreadyMounted, Dir: dir, Foreign: true, Hint: foreignHint,
+func foreignMount(dir string, uid int) *fault.Error {
+	return &fault.Error{Kind: fault.Taken, About: pointPrefix + dir, Hint: foreignHint,
 		Msg: fmt.Sprintf("the server there belongs to %s, and nobody else can use it", UserName(uid))}
 }
 
 // asForeign returns err if it says that something is another user's.
-func asForeign(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) && e.Foreign {
+func asForeign(err error) *fault.Error {
+	var e *fault.Error
+	if fault.Is(err, fault.ForeignPoint) && errors.As(err, &e) {
 		return e
 	}
 	return nil

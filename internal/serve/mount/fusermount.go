@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // fusermountDirs are searched besides $PATH: mount(8) and some supervisors run
@@ -34,7 +36,7 @@ func findFusermount() (string, error) {
 			}
 		}
 	}
-	return "", &Error{Reason: NoDevice, Msg: "fusermount3 is not installed and only root can mount without it",
+	return "", &fault.Error{Kind: fault.NoFUSE, Msg: "fusermount3 is not installed and only root can mount without it",
 		Hint: "install it: apt-get install fuse3"}
 }
 
@@ -66,7 +68,7 @@ func (p *Place) mountHelper(opt Options) (*Device, error) {
 	}
 	fd, err := receiveFD(ours)
 	if err != nil {
-		return nil, &Error{Reason: NoDevice, Dir: dir, Err: err, Msg: fmt.Sprintf("%s sent no device: %s", helper, err)}
+		return nil, &fault.Error{Kind: fault.NoFUSE, About: pointPrefix + dir, Err: err, Msg: fmt.Sprintf("%s sent no device: %s", helper, err)}
 	}
 	return &Device{fd: fd, fusermount: helper}, nil
 }

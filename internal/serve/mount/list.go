@@ -13,6 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -59,7 +60,7 @@ func (e Entry) Renumbered(pid int) bool {
 	if infos, err := mountinfo.GetMounts(sameNumber); err == nil && len(infos) > 0 {
 		return true
 	}
-	table, err := os.Open(procPath(pid, "mountinfo"))
+	table, err := os.Open(proc.Path(pid, "mountinfo"))
 	if err != nil {
 		return false
 	}
@@ -103,7 +104,7 @@ func listFrom(table string) ([]Entry, error) {
 
 // At opens the mount point dir for use in paths, and tells what is mounted there.
 // The mount is not asked. The error says fs.ErrNotExist if that is no wcfs, and
-// is an *Error if it is that of another user, but for root: then nothing it says can
+// is of kind fault.Taken if it is that of another user, but for root: then nothing it says can
 // be trusted.
 func At(dir string) (fd int, e Entry, err error) {
 	f, err := openMountPoint(dir)

@@ -1,13 +1,11 @@
 package mount
 
 import (
-	"bufio"
-	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
 // lock makes sure that of several servers that start on the directory at the same
@@ -35,54 +33,13 @@ func (d *directory) isLockedByOthers(late bool) bool {
 	if unix.Fstat(int(d.self.Fd()), &st) != nil {
 		return false
 	}
-	holders := lockHolders("/proc/locks", &st)
+	holders := proc.Lockers(&st)
 	for _, pid := range holders {
-		switch uid := realUser(pid); {
+		switch uid := proc.RealUser(pid); {
 		case uid == -1 && late:
 		case uid == os.Geteuid(), uid <= 0:
 			return false
 		}
 	}
 	return len(holders) > 0
-}
-
-// lockHolders returns the processes that have a flock(2) on the file st, as far as
-// the table of locks shows them: see proc_locks(5).
-func lockHolders(table string, st *unix.Stat_t) (pids []int) {
-	f, err := os.Open(table)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		// number, FLOCK, ADVISORY, WRITE, pid, file, range; waiters have -> before FLOCK
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != file {
-			continue
-		}
-		if pid, err := strconv.Atoi(fields[4]); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// realUser returns the user that started a process, whatever rights it has got
-// since; -1 if it is gone.
-func realUser(pid int) int {
-	f, err := os.Open(procPath(pid, "status"))
-	if err != nil {
-		return -1
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), "Uid:"); ok {
-			uid, err := strconv.Atoi(strings.Fields(value)[0])
-			if err == nil {
-				return uid
-			}
-		}
-	}
-	return -1
 }

@@ -46,6 +46,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // Options says what to mount.
@@ -73,14 +75,14 @@ func (d *Device) FUSEPath() string { return "/dev/fd/" + strconv.Itoa(d.fd) }
 
 // Mount mounts on the directory of the place: on that very one, whatever its path
 // leads to by now. Root mounts by itself, others through fusermount3. Errors are
-// *Error.
+// *fault.Error.
 func (p *Place) Mount(opt Options) (*Device, error) {
 	// Since Prepare looked, a database may have been opened for minutes.
 	if err := checkNotMounted(p.Dir); err != nil {
 		return nil, err
 	}
 	if !p.dir.isNamed() {
-		return nil, &Error{Reason: BadMountpoint, Dir: p.Dir, Msg: "somebody has removed it", Hint: "try again"}
+		return nil, &fault.Error{Kind: fault.BadMountpoint, About: pointPrefix + p.Dir, Msg: "somebody has removed it", Hint: "try again"}
 	}
 	way := p.mountHelper
 	if os.Geteuid() == 0 {
@@ -124,15 +126,15 @@ func openFUSE() (fd int, err error) {
 		return fd, nil
 	case err == nil:
 		unix.Close(fd)
-		return -1, &Error{Reason: NoDevice, Msg: "/dev/fuse is not the FUSE device", Hint: "make it again: mknod -m 666 /dev/fuse c 10 229"}
+		return -1, &fault.Error{Kind: fault.NoFUSE, Msg: "/dev/fuse is not the FUSE device", Hint: "make it again: mknod -m 666 /dev/fuse c 10 229"}
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO):
-		return -1, &Error{Reason: NoDevice, Msg: "there is no usable /dev/fuse",
+		return -1, &fault.Error{Kind: fault.NoFUSE, Msg: "there is no usable /dev/fuse",
 			Hint: "load the module (modprobe fuse), or give the container --device /dev/fuse", Err: err}
 	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
-		return -1, &Error{Reason: NoDevice, Msg: "no permission to open /dev/fuse",
+		return -1, &fault.Error{Kind: fault.NoFUSE, Msg: "no permission to open /dev/fuse",
 			Hint: "check its mode, or give the container --device /dev/fuse", Err: err}
 	}
-	return -1, &Error{Reason: NoDevice, Msg: fmt.Sprintf("cannot open /dev/fuse: %s", err), Err: err}
+	return -1, &fault.Error{Kind: fault.NoFUSE, Msg: fmt.Sprintf("cannot open /dev/fuse: %s", err), Err: err}
 }
 
 // isFUSE reports whether fd is the FUSE device: 10:229, see devices.txt of Linux.
@@ -144,12 +146,12 @@ func isFUSE(fd int) bool {
 func mountError(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return &Error{Reason: NoDevice, Dir: dir, Msg: "no permission to mount",
+		return &fault.Error{Kind: fault.NoFUSE, About: pointPrefix + dir, Msg: "no permission to mount",
 			Hint: "give the container --cap-add SYS_ADMIN, or run as a user who has fusermount3", Err: err}
 	case errors.Is(err, unix.ENODEV):
-		return &Error{Reason: NoDevice, Dir: dir, Msg: "the kernel has no FUSE", Hint: "load the module: modprobe fuse", Err: err}
+		return &fault.Error{Kind: fault.NoFUSE, About: pointPrefix + dir, Msg: "the kernel has no FUSE", Hint: "load the module: modprobe fuse", Err: err}
 	}
-	return &Error{Reason: BadMountpoint, Dir: dir, Msg: fmt.Sprintf("cannot mount: %s", err), Err: err}
+	return &fault.Error{Kind: fault.BadMountpoint, About: pointPrefix + dir, Msg: fmt.Sprintf("cannot mount: %s", err), Err: err}
 }
 
 // Mounted reports whether the mount is still on its directory.

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // otherOptions of mount(2) let other users in, and make the kernel ask modes whom.
@@ -18,7 +20,7 @@ const (
 	noOthersHint = "add a line user_allow_other to it, or leave --allow-other away"
 )
 
-// CheckAllowOther returns an *Error if this user may not let others into mounts.
+// CheckAllowOther returns an error of kind NoFUSE if this user may not let others into mounts.
 func CheckAllowOther() error {
 	if os.Geteuid() == 0 {
 		return nil
@@ -27,7 +29,7 @@ func CheckAllowOther() error {
 	if err == nil && usersAllowOther(string(conf)) {
 		return nil
 	}
-	return &Error{Reason: NoDevice, Msg: noOthersMsg, Hint: noOthersHint, Err: err}
+	return &fault.Error{Kind: fault.NoFUSE, Msg: noOthersMsg, Hint: noOthersHint, Err: err}
 }
 
 // usersAllowOther reports whether a fuse.conf lets users let others in: see

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // TestWordsOfTheHelperAreNotForUsers: whatever fusermount3 says, our error says what is
@@ -15,29 +17,29 @@ import (
 func TestWordsOfTheHelperAreNotForUsers(t *testing.T) {
 	failed := exec.Command("false").Run()
 	for words, want := range map[string]struct {
-		reason Reason
-		text   string
+		kind fault.Kind
+		text string
 	}{
-		"fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n":                                     {NoDevice, "add a line user_allow_other"},
-		"fusermount3: too many FUSE filesystems mounted; mount_max=1000 can be set in /etc/fuse.conf\n":                                     {NoDevice, "raise mount_max in /etc/fuse.conf"},
-		"fusermount3: could not determine username\n":                                                                                       {NoDevice, "has no name"},
-		"fusermount3: mount options too long\n":                                                                                             {NoDevice, "a shorter path"},
-		"fusermount3: unknown parameter in /etc/fuse.conf at line 1: 'user_allow_other = 1'\nfusermount3: mountpoint . not owned by user\n": {BadMountpoint, "belongs to another user"},
-		"fusermount3: user has no write access to mountpoint .\n":                                                                           {BadMountpoint, "choose a directory you own"},
-		"fusermount3: mountpoint . not owned by user\n":                                                                                     {BadMountpoint, "belongs to another user"},
-		"fusermount3: mounting over filesystem type 0x01021997 is forbidden\n":                                                              {BadMountpoint, "kind of filesystem"},
-		"fusermount3: failed to open /dev/fuse: Permission denied\n":                                                                        {NoDevice, "no permission to open /dev/fuse"},
-		"fusermount3: failed to open /dev/fuse: No such file or directory\n":                                                                {NoDevice, "modprobe fuse"},
-		"fusermount3: fuse device not found, try 'modprobe fuse' first\n":                                                                   {NoDevice, "modprobe fuse"},
-		"fusermount3: mount failed: Operation not permitted\n":                                                                              {NoDevice, "not permitted to mount"},
-		"fusermount3: mount failed: No such device\n":                                                                                       {NoDevice, "the kernel has no FUSE"},
-		"fusermount3: bad mount point .: Permission denied\n":                                                                               {BadMountpoint, "choose an empty directory you own"},
-		"fusermount3: failed to access mountpoint .: Permission denied\n":                                                                   {BadMountpoint, "choose an empty directory you own"},
-		"fusermount3: mount failed: Something that nobody has heard of\nfusermount3: and more of that in two lines":                         {NoDevice, "(exit status 1)"},
-		"": {NoDevice, "fusermount3 could not mount on it (exit status 1)"},
+		"fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n":                                     {fault.NoFUSE, "add a line user_allow_other"},
+		"fusermount3: too many FUSE filesystems mounted; mount_max=1000 can be set in /etc/fuse.conf\n":                                     {fault.NoFUSE, "raise mount_max in /etc/fuse.conf"},
+		"fusermount3: could not determine username\n":                                                                                       {fault.NoFUSE, "has no name"},
+		"fusermount3: mount options too long\n":                                                                                             {fault.NoFUSE, "a shorter path"},
+		"fusermount3: unknown parameter in /etc/fuse.conf at line 1: 'user_allow_other = 1'\nfusermount3: mountpoint . not owned by user\n": {fault.BadMountpoint, "belongs to another user"},
+		"fusermount3: user has no write access to mountpoint .\n":                                                                           {fault.BadMountpoint, "choose a directory you own"},
+		"fusermount3: mountpoint . not owned by user\n":                                                                                     {fault.BadMountpoint, "belongs to another user"},
+		"fusermount3: mounting over filesystem type 0x01021997 is forbidden\n":                                                              {fault.BadMountpoint, "kind of filesystem"},
+		"fusermount3: failed to open /dev/fuse: Permission denied\n":                                                                        {fault.NoFUSE, "no permission to open /dev/fuse"},
+		"fusermount3: failed to open /dev/fuse: No such file or directory\n":                                                                {fault.NoFUSE, "modprobe fuse"},
+		"fusermount3: fuse device not found, try 'modprobe fuse' first\n":                                                                   {fault.NoFUSE, "modprobe fuse"},
+		"fusermount3: mount failed: Operation not permitted\n":                                                                              {fault.NoFUSE, "not permitted to mount"},
+		"fusermount3: mount failed: No such device\n":                                                                                       {fault.NoFUSE, "the kernel has no FUSE"},
+		"fusermount3: bad mount point .: Permission denied\n":                                                                               {fault.BadMountpoint, "choose an empty directory you own"},
+		"fusermount3: failed to access mountpoint .: Permission denied\n":                                                                   {fault.BadMountpoint, "choose an empty directory you own"},
+		"fusermount3: mount failed: Something that nobody has heard of\nfusermount3: and more of that in two lines":                         {fault.NoFUSE, "(exit status 1)"},
+		"": {fault.NoFUSE, "fusermount3 could not mount on it (exit status 1)"},
 	} {
 		err := helperError("/mnt/x", words, failed)
-		require.Equal(t, want.reason, err.Reason, words)
+		require.Equal(t, want.kind, err.Kind, words)
 		require.ErrorIs(t, err, failed)
 		require.Contains(t, err.Error(), want.text, words)
 		require.True(t, strings.HasPrefix(err.Error(), "mount point /mnt/x: "), err.Error())

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -47,7 +48,7 @@ type Place struct {
 // user's.
 //
 // The caller has to call Remove when nothing is mounted there any more. Errors
-// are *Error, and that of ctx.
+// are *fault.Error, and that of ctx.
 func Prepare(ctx context.Context, dir string, create bool) (*Place, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -149,12 +150,12 @@ func (p *preparation) clear(ctx context.Context) error {
 	case Dead:
 		err := detachDead(ctx, p.dir)
 		p.cleared = p.cleared || err == nil
-		return &busyError{&Error{Reason: AlreadyMounted, Dir: p.dir, Err: err,
+		return &busyError{&fault.Error{Kind: fault.Mounted, About: pointPrefix + p.dir, Err: err,
 			Msg: fmt.Sprintf("still has the mount of a dead server: %v", err), Hint: "unmount it: umount -l " + p.dir}}
 	case Ending:
 		return &busyError{otherWCFS(p.dir, nil)}
 	case Silent:
-		silent := &Error{Reason: AlreadyMounted, Dir: p.dir, Msg: "there is a server that does not answer",
+		silent := &fault.Error{Kind: fault.Mounted, About: pointPrefix + p.dir, Msg: "there is a server that does not answer",
 			Hint: "see wcfs status " + p.dir + ", or stop it: wcfs stop " + p.dir}
 		if p.silent++; p.silent == maxSilent {
 			return silent
@@ -190,8 +191,8 @@ func (p *preparation) take(d *directory) error {
 	return d.checkEmpty()
 }
 
-func otherWCFS(dir string, err error) *Error {
-	return &Error{Reason: AlreadyMounted, Dir: dir, Msg: "another wcfs is starting or ending there", Hint: "try again", Err: err}
+func otherWCFS(dir string, err error) *fault.Error {
+	return &fault.Error{Kind: fault.Mounted, About: pointPrefix + dir, Msg: "another wcfs is starting or ending there", Hint: "try again", Err: err}
 }
 
 func checkNotMounted(dir string) error {
@@ -205,12 +206,12 @@ func checkNotMounted(dir string) error {
 	return alreadyMounted(dir, top)
 }
 
-func alreadyMounted(dir string, top *mountinfo.Info) *Error {
+func alreadyMounted(dir string, top *mountinfo.Info) *fault.Error {
 	hint := "choose another directory"
 	if top.FSType == FSType {
 		hint = "use it, or unmount it first: umount " + dir
 	}
-	return &Error{Reason: AlreadyMounted, Dir: dir,
+	return &fault.Error{Kind: fault.Mounted, About: pointPrefix + dir,
 		Msg: fmt.Sprintf("already mounted: %s (type %s)", storage.Redact(top.Source), top.FSType), Hint: hint}
 }
 
@@ -226,7 +227,7 @@ func (d *directory) checkEmpty() error {
 	case err == io.EOF:
 		return nil
 	case err == nil:
-		return &Error{Reason: BadMountpoint, Dir: d.path, Msg: "not empty", Hint: "choose an empty directory"}
+		return &fault.Error{Kind: fault.BadMountpoint, About: pointPrefix + d.path, Msg: "not empty", Hint: "choose an empty directory"}
 	default:
 		return badDir(d.path, err)
 	}
@@ -234,7 +235,11 @@ func (d *directory) checkEmpty() error {
 
 // badDir puts err, met while looking at dir, into words.
 func badDir(dir string, err error) error {
-	e := &Error{Reason: BadMountpoint, Dir: dir, Msg: err.Error(), Err: err}
+	kind := fault.BadMountpoint
+	if fault.IsFull(err) {
+		kind = fault.NoSpace
+	}
+	e := &fault.Error{Kind: kind, About: pointPrefix + dir, Msg: err.Error(), Err: err}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.Msg, e.Hint = "does not exist", "create it: mkdir "+dir

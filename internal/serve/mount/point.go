@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -24,6 +25,9 @@ const (
 	// sharedMode and ownMode are those of the two.
 	sharedMode = 0o777 | unix.S_ISVTX
 	ownMode    = 0o700
+
+	// pointPrefix and a directory are what errors about a mount point begin with.
+	pointPrefix = "mount point "
 )
 
 // Point returns the usual mount point for the database zurl. Every client
@@ -53,15 +57,15 @@ func pointBelow(root, zurl string) (string, error) {
 
 // Choose returns which of Points a new server has to take. foreign says why it is
 // not the usual one. Nothing is made.
-func Choose(zurl string) (dir string, foreign *Error, err error) {
+func Choose(zurl string) (dir, foreign string, err error) {
 	points, err := Points(zurl)
 	if err != nil {
-		return "", nil, err
+		return "", "", err
 	}
-	if foreign = foreignAt(points[0]); foreign != nil {
-		return points[1], foreign, nil
+	if e := foreignAt(points[0]); e != nil {
+		return points[1], strings.TrimPrefix(e.About, pointPrefix) + ": " + e.Msg, nil
 	}
-	return points[0], nil, nil
+	return points[0], "", nil
 }
 
 // IsManaged reports whether dir is at a place that Points may name, for any user.
@@ -76,7 +80,7 @@ func IsManaged(dir string) bool {
 }
 
 // foreignAt returns an error if the managed place dir is another user's.
-func foreignAt(dir string) *Error {
+func foreignAt(dir string) *fault.Error {
 	if top, err := topmost(dir); err == nil && top != nil {
 		if isOthers(top) {
 			return foreignMount(dir, userID(top.VFSOptions))
@@ -149,7 +153,7 @@ func checkRoot(dir *os.File, root string) error {
 	case root != Root:
 		return foreign(root, int(st.Uid))
 	case st.Mode&0o002 != 0 && st.Mode&unix.S_ISVTX == 0:
-		return &Error{Reason: BadMountpoint, Dir: root, Foreign: true,
+		return &fault.Error{Kind: fault.ForeignPoint, About: pointPrefix + root,
 			Msg:  fmt.Sprintf("anybody may remove what is in it (mode %o)", st.Mode&0o7777),
 			Hint: "its owner, " + UserName(int(st.Uid)) + ", should say: chmod 1777 " + root}
 	}
@@ -183,6 +187,6 @@ func badEntry(parent *os.File, path string, err error) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		kind = "a symbolic link, which is not followed here"
 	}
-	return &Error{Reason: BadMountpoint, Dir: path, Err: err, Foreign: true,
+	return &fault.Error{Kind: fault.ForeignPoint, About: pointPrefix + path, Err: err,
 		Msg: fmt.Sprintf("%s; it belongs to %s", kind, UserName(int(st.Uid))), Hint: "remove it: rm " + path}
 }

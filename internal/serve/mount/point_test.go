@@ -1,7 +1,6 @@
 package mount
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // TestPointIsWhereEveryClientLooks has paths computed by sha1sum(1).
@@ -34,9 +35,7 @@ func TestPrepareLeavesNothingOfWhatItRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
 	for _, bad := range []string{dir, file, filepath.Join(file, "below"), filepath.Join(dir, "no", "parent")} {
 		_, err := Prepare(t.Context(), bad, true)
-		var e *Error
-		require.ErrorAs(t, err, &e, bad)
-		require.Equal(t, BadMountpoint, e.Reason, bad)
+		require.Equal(t, fault.BadMountpoint, fault.Of(err), bad)
 	}
 	_, err := Prepare(t.Context(), filepath.Join(dir, "missing"), false)
 	require.ErrorContains(t, err, "does not exist; create it: mkdir")
@@ -67,8 +66,7 @@ func TestOneAtATimeHasAPlace(t *testing.T) {
 					d.close()
 				}
 				place, err := Prepare(t.Context(), dir, true)
-				var e *Error
-				if errors.As(err, &e) && e.Reason == AlreadyMounted {
+				if fault.Is(err, fault.Mounted) {
 					continue
 				}
 				if !assert.NoError(t, err) {

@@ -1,17 +1,17 @@
 package mount
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
 const (
@@ -43,7 +43,7 @@ type User struct {
 // The kernel may give the number of a mount that is gone to another one. Once
 // nobody uses it and it is not in the table, nothing can be said any more.
 func (e Entry) Users() []User {
-	pids := slices.DeleteFunc(Processes(), func(pid int) bool { return pid == os.Getpid() })
+	pids := slices.DeleteFunc(proc.Processes(), func(pid int) bool { return pid == os.Getpid() })
 	users := make([]User, len(pids))
 	var looking sync.WaitGroup
 	turn := make(chan struct{}, maxLooking)
@@ -66,7 +66,7 @@ func (e Entry) User(pid int) User {
 	go func() {
 		u := User{PID: pid}
 		if u.Uses = e.uses(pid); len(u.Uses) > 0 {
-			u.Name, u.UID = Name(pid), Owner(pid)
+			u.Name, u.UID = proc.Name(pid), proc.Owner(pid)
 			if isProbe(pid) {
 				u.Uses = nil
 			}
@@ -81,51 +81,9 @@ func (e Entry) User(pid int) User {
 	}
 }
 
-// Processes returns the ids of all processes.
-func Processes() []int {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return numbers(names)
-}
-
-func numbers(names []string) []int {
-	var list []int
-	for _, name := range names {
-		if n, err := strconv.Atoi(name); err == nil {
-			list = append(list, n)
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
-// Name returns the name of a process as ps(1) shows it, "" if it is gone.
-func Name(pid int) string {
-	text, _ := os.ReadFile(procPath(pid, "comm"))
-	return strings.TrimSuffix(string(text), "\n")
-}
-
-func procPath(pid int, elem ...string) string {
-	return filepath.Join(append([]string{"/proc", strconv.Itoa(pid)}, elem...)...)
-}
-
-// Owner returns the user of a process, -1 if it is gone.
-func Owner(pid int) int {
-	var st unix.Stat_t
-	if err := unix.Stat(procPath(pid), &st); err != nil {
-		return -1
-	}
-	return int(st.Uid)
-}
-
 // isProbe reports whether a process is the child of a Prober.
 func isProbe(pid int) bool {
-	text, _ := os.ReadFile(procPath(pid, "cmdline"))
-	args := strings.Split(string(text), "\x00")
+	args := proc.Args(pid)
 	return len(args) > 2 && args[1] == ProbeCommand
 }
 
@@ -134,16 +92,18 @@ func (e Entry) uses(pid int) (uses []string) {
 		return nil
 	}
 	for _, name := range []string{"cwd", "root", "exe"} {
-		if e.has(procPath(pid, name)) {
+		if e.has(proc.Path(pid, name)) {
 			uses = append(uses, name)
 		}
 	}
-	for _, fd := range FDs(pid) {
-		if e.has(procPath(pid, "fd", strconv.Itoa(fd))) {
+	for _, fd := range proc.FDs(pid) {
+		if e.has(proc.Path(pid, "fd", strconv.Itoa(fd))) {
 			uses = append(uses, fmt.Sprintf("fd/%d", fd))
 		}
 	}
-	uses = append(uses, e.mapped(pid)...)
+	for _, mapped := range proc.Mapped(pid, e.Major, e.Minor, maxUses) {
+		uses = append(uses, "mmap/"+mapped)
+	}
 	return uses[:min(len(uses), maxUses)]
 }
 
@@ -157,56 +117,4 @@ func (e Entry) has(link string) bool {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, 0, &st)
 	return err == nil && int(st.Dev_major) == e.Major && int(st.Dev_minor) == e.Minor
-}
-
-// FDs returns the descriptors of a process; none if that is not permitted.
-func FDs(pid int) []int {
-	dir, err := os.Open(procPath(pid, "fdinfo"))
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return numbers(names)
-}
-
-// FDField returns a number that the kernel tells of a descriptor.
-func FDField(pid, fd int, name string) (value int, ok bool) { return fdField(pid, fd, name, 10) }
-
-func fdField(pid, fd int, name string, base int) (value int, ok bool) {
-	text, err := os.ReadFile(procPath(pid, "fdinfo", strconv.Itoa(fd)))
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(string(text)) {
-		if field, rest, _ := strings.Cut(line, ":"); field == name {
-			n, err := strconv.ParseInt(strings.TrimSpace(rest), base, 64)
-			return int(n), err == nil
-		}
-	}
-	return 0, false
-}
-
-// FDIsPath reports whether a descriptor is for use in paths only (O_PATH).
-func FDIsPath(pid, fd int) bool {
-	flags, ok := fdField(pid, fd, "flags", 8)
-	return ok && flags&unix.O_PATH != 0
-}
-
-// mapped returns the ranges of memory that are files of the mount.
-func (e Entry) mapped(pid int) (uses []string) {
-	maps, err := os.Open(procPath(pid, "maps"))
-	if err != nil {
-		return nil
-	}
-	defer maps.Close()
-	device := fmt.Sprintf("%02x:%02x", e.Major, e.Minor)
-	lines := bufio.NewScanner(maps)
-	for lines.Scan() && len(uses) < maxUses {
-		// range, permissions, offset, device, inode, path
-		if fields := strings.Fields(lines.Text()); len(fields) > 3 && fields[3] == device {
-			uses = append(uses, "mmap/"+fields[0])
-		}
-	}
-	return uses
 }

@@ -1,11 +1,10 @@
 package observe
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/core/isolation"
 	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
 const (
@@ -172,7 +172,7 @@ func (o *Observer) Trace(r Request) {
 	if r.Size >= 0 {
 		line = fmt.Appendf(line, " off=%d size=%d", r.Off, r.Size)
 	}
-	line = fmt.Appendf(line, " pid=%d uid=%d comm=%s: %s", r.Pid, r.Uid, plain(comm(r.Pid)), errnoName(r.Errno))
+	line = fmt.Appendf(line, " pid=%d uid=%d comm=%s: %s", r.Pid, r.Uid, plain(cmp.Or(proc.Name(int(r.Pid)), "-")), errnoName(r.Errno))
 	if r.Size >= 0 && r.Errno == 0 {
 		line = fmt.Appendf(line, " %d", r.Done)
 	}
@@ -212,15 +212,6 @@ func begin(letter byte) []byte {
 // finish ends a line with how long something took.
 func finish(line []byte, took time.Duration) []byte {
 	return fmt.Appendf(line, " <%.6f>\n", took.Seconds())
-}
-
-// comm returns the name of a program, "-" if that is not to be had.
-func comm(pid uint32) string {
-	name, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/comm")
-	if err != nil {
-		return "-"
-	}
-	return string(bytes.TrimSuffix(name, []byte("\n")))
 }
 
 // plain returns a word as it is, or quoted if it could be taken for something else:

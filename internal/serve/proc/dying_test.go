@@ -3,7 +3,6 @@ package proc
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
@@ -72,6 +71,15 @@ func TestProcessLivesAsLongAsAnyThread(t *testing.T) {
 	require.True(t, h.Doomed())
 }
 
+// threadWith returns a root with thread 7, which has that stat and status.
+func threadWith(t *testing.T, stat, status string) root {
+	r := root(t.TempDir())
+	require.NoError(t, os.Mkdir(r.path(7), 0o755))
+	require.NoError(t, os.WriteFile(r.path(7, "stat"), []byte(whole(stat)), 0o600))
+	require.NoError(t, os.WriteFile(r.path(7, "status"), []byte(status), 0o600))
+	return r
+}
+
 // TestStatTellsWhoIsEnding whatever the name of the thread is.
 func TestStatTellsWhoIsEnding(t *testing.T) {
 	for stat, want := range map[string]bool{
@@ -84,16 +92,18 @@ func TestStatTellsWhoIsEnding(t *testing.T) {
 		"7 (sleep) Z 1": false,
 		"":              false,
 	} {
-		require.Equal(t, want, isEnding(stat), stat)
+		require.Equal(t, want, threadWith(t, stat, "").isDying(7), stat)
 	}
 }
 
 // TestPendingKillIsTold of the thread itself: what is pending for the process is not
 // taken by any thread yet.
 func TestPendingKillIsTold(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "stat"), []byte("7 (sleep) D 1 7 7 0 -1 4194304 4 4 4"), 0o600))
-	require.False(t, isDying(dir))
+	const stat = "7 (sleep) D 1 7 7 0 -1 4194304 4 4 4"
+	r := threadWith(t, stat, "")
+	require.False(t, r.isDying(7))
+	require.NoError(t, os.Remove(r.path(7, "status")))
+	require.False(t, r.isDying(7))
 	for status, want := range map[string]bool{
 		"SigQ:\t1/9\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n": true,
 		"SigQ:\t1/9\nSigPnd:\t0000000000040302\nShdPnd:\t0000000000000000\n": true,
@@ -102,8 +112,7 @@ func TestPendingKillIsTold(t *testing.T) {
 		"SigQ:\t1/9\nSigPnd:\t0000000000004040\n":                            false,
 		"SigQ:\t1/9\n": false,
 	} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "status"), []byte(status), 0o600))
-		require.Equal(t, want, isDying(dir), status)
+		require.Equal(t, want, threadWith(t, stat, status).isDying(7), status)
 	}
 }
 

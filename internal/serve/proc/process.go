@@ -1,4 +1,5 @@
-// Package process holds on to other processes: it tells when one has ended, and
+// Package proc is the way to other processes: it says what the kernel shows of them in
+// /proc, by package procfs where that knows it. A Handle tells when a process has ended, and
 // signals it, without ever hitting another that got its number.
 //
 // A Handle is of a thread group, whatever thread it was asked for by. It is a
@@ -7,13 +8,12 @@
 package proc
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -55,29 +55,30 @@ func OfThread(id int) (*Handle, error) {
 
 // groupOf returns the thread group of a thread.
 func groupOf(id int) (pid int, err error) {
-	f, err := os.Open("/proc/" + strconv.Itoa(id) + "/status")
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, fmt.Errorf("find the process of thread %d: %w", id, unix.ESRCH)
+	p, err := kernel.process(id)
+	if err == nil {
+		status, statusErr := p.NewStatus()
+		pid, err = status.TGID, statusErr
+	}
+	if isGone(err) {
+		err = unix.ESRCH
 	}
 	if err != nil {
 		return 0, fmt.Errorf("find the process of thread %d: %w", id, err)
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "Tgid:"); ok {
-			return strconv.Atoi(strings.TrimSpace(value))
-		}
-	}
-	return 0, fmt.Errorf("find the process of thread %d: no Tgid", id)
+	return pid, nil
 }
+
+// isGone reports whether an error of looking at a process or thread says that it is not
+// there any more.
+func isGone(err error) bool { return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
 // Pid returns the id of the thread group.
 func (h *Handle) Pid() int { return h.pid }
 
 // HasThread reports whether thread id belongs to the process.
 func (h *Handle) HasThread(id int) bool {
-	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", h.pid, id))
+	_, err := os.Stat(string(kernel.threads(h.pid).path(id)))
 	return err == nil
 }
 
@@ -89,43 +90,20 @@ func (h *Handle) Doomed() bool {
 	if h.ended() {
 		return true
 	}
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", h.pid))
-	if err != nil {
-		return false
-	}
-	for _, task := range tasks {
-		id, err := strconv.Atoi(task.Name())
-		if err != nil || !ThreadIsDying(id) {
-			return false
-		}
-	}
-	return true
+	tids, err := numbers(string(kernel.threads(h.pid)))
+	return err == nil && !slices.ContainsFunc(tids, func(id int) bool { return !ThreadIsDying(id) })
 }
 
 // ThreadIsDying reports whether thread id will not return to its program: SIGKILL
 // is pending for it, or it is ending, or has ended.
-func ThreadIsDying(id int) bool { return isDying("/proc/" + strconv.Itoa(id)) }
+func ThreadIsDying(id int) bool { return kernel.isDying(id) }
 
-// isDying is ThreadIsDying of the thread with that directory.
-func isDying(dir string) bool {
-	stat, err := os.ReadFile(dir + "/stat")
+func (r root) isDying(id int) bool {
+	stat, err := r.stat(id)
 	if err != nil {
-		return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
+		return isGone(err)
 	}
-	return isEnding(string(stat)) || killPending(dir+"/status")
-}
-
-// isEnding reports whether a thread with that stat is ending, or has. Of the fields
-// behind the name, which may contain anything, the first is the state and the seventh
-// the flags (proc_pid_stat(5)).
-func isEnding(stat string) bool {
-	_, after, _ := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
-	fields := strings.Fields(after)
-	if len(fields) < 7 {
-		return false
-	}
-	flags, err := strconv.ParseUint(fields[6], 10, 64)
-	return err == nil && flags&exiting != 0 || fields[0] == "Z" || fields[0] == "X"
+	return stat.Flags&exiting != 0 || stat.State == "Z" || stat.State == "X" || r.killPending(id)
 }
 
 // exiting is PF_EXITING of include/linux/sched.h of Linux.
@@ -134,18 +112,10 @@ const exiting = 0x4
 // killPending reports whether SIGKILL is pending for a thread. The kernel makes it
 // pending for every thread of a process that a signal ends (complete_signal in
 // kernel/signal.c).
-func killPending(status string) bool {
-	text, err := os.ReadFile(status)
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "SigPnd:"); ok {
-			pending, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
-			return err == nil && pending&(1<<(unix.SIGKILL-1)) != 0
-		}
-	}
-	return false
+func (r root) killPending(id int) bool {
+	text, _ := field(r.path(id, "status"), "SigPnd")
+	pending, err := strconv.ParseUint(text, 16, 64)
+	return err == nil && pending&(1<<(unix.SIGKILL-1)) != 0
 }
 
 // Signal sends a signal. It fails with unix.ESRCH if the process has ended.

@@ -8,8 +8,8 @@ import (
 	"github.com/golang/glog"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"github.com/wcfs/wcfs/internal/serve/mount"
 	"github.com/wcfs/wcfs/internal/serve/proc"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // minFUSEMinor is the first 7.x with NOTIFY_STORE and NOTIFY_RETRIEVE (Linux
@@ -32,7 +32,7 @@ func checkProcesses() error {
 	if errors.As(err, &missing) && missing.Forbidden {
 		hint = "let the container or the service have " + missing.Call + ", as by --security-opt seccomp=PROFILE or SystemCallFilter="
 	}
-	return &mount.Error{Reason: mount.NoFeature, Err: err, Hint: hint,
+	return &fault.Error{Kind: fault.OldKernel, Err: err, Hint: hint,
 		Msg: "a client that does not answer could not be ended: " + err.Error()}
 }
 
@@ -41,7 +41,7 @@ func checkProcesses() error {
 // Linux did before 5.2.
 func (s *server) checkKernel(kernel *fuse.InitIn) error {
 	if kernel.Minor < minFUSEMinor {
-		return &mount.Error{Reason: mount.NoFeature, Msg: fmt.Sprintf(
+		return &fault.Error{Kind: fault.OldKernel, Msg: fmt.Sprintf(
 			"kernel FUSE (API %d.%d) does not support pagecache control", kernel.Major, kernel.Minor),
 			Hint: needsLinux}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/serve/fusefs"
 	"github.com/wcfs/wcfs/internal/serve/mount"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -36,7 +37,7 @@ func (s *server) mount() (*fuse.Server, error) {
 	}
 	if err != nil {
 		_ = s.device.Detach()
-		return nil, &mount.Error{Reason: mount.NoFeature, Dir: s.place.Dir, Msg: fmt.Sprintf("start FUSE: %s", err), Err: err}
+		return nil, &fault.Error{Kind: fault.OldKernel, About: "mount point " + s.place.Dir, Msg: fmt.Sprintf("start FUSE: %s", err), Err: err}
 	}
 	if err := s.checkKernel(fuseServer.KernelSettings()); err != nil {
 		_ = s.device.Detach()

@@ -152,7 +152,7 @@ type server struct {
 }
 
 // Run serves until ctx ends or somebody unmounts. It returns nil after an
-// orderly end; errors are *mount.Error, *storage.OpenError, *AbortedError and
+// orderly end; errors are *fault.Error, *storage.OpenError and
 // others.
 func Run(ctx context.Context, opt Options) error {
 	if err := checkProcesses(); err != nil {

@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/golang/glog"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // panicked stops the server after a panic in a handler: nobody knows what
 // state it is in, and no data is better than wrong data.
-func (s *server) panicked(err error) { s.fail(&BugError{err}) }
+func (s *server) panicked(err error) {
+	s.fail(&fault.Error{Kind: fault.Bug, Msg: err.Error(), Err: err})
+}
 
 // fail makes the server stop serving because of err.
 func (s *server) fail(err error) {
@@ -74,7 +78,8 @@ func (s *server) leaveDirectory() {
 // that is no failure if somebody has unmounted.
 func (s *server) disconnected() error {
 	if s.device.Mounted() {
-		return &AbortedError{Dir: s.place.Dir}
+		return &fault.Error{Kind: fault.Aborted, About: "mount point " + s.place.Dir,
+			Msg: "the FUSE connection was aborted by somebody", Hint: "what used the mount gets ENOTCONN"}
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -53,6 +54,8 @@ type NotBigFileError struct {
 func (e *NotBigFileError) Error() string {
 	return fmt.Sprintf("%.200s is not a ZBigFile", e.Class)
 }
+
+func (e *NotBigFileError) Kind() fault.Kind { return fault.NotFile }
 
 // DecodeFile decodes the record of a ZBigFile. An object of another class gives
 // *NotBigFileError, even if its state is beyond us; other errors say what is

@@ -7,6 +7,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -47,7 +48,7 @@ func openPart(ctx context.Context, drivers storage.Drivers, u storage.URL, opt s
 	}
 	p, ok := store.(part)
 	if !ok {
-		err := &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(u.Raw),
+		err := &storage.OpenError{Reason: fault.UnknownScheme, URL: storage.Redact(u.Raw),
 			Msg: "cannot list its transactions, which a database over another one needs"}
 		return nil, 0, errors.Join(err, store.Close())
 	}
@@ -78,7 +79,7 @@ func checkDelta(ctx context.Context, u storage.URL, base, delta part, frozen zod
 	case err != found:
 		return openError(u, "delta", fmt.Errorf("look for its first transaction: %w", err))
 	}
-	return &storage.OpenError{Reason: storage.NotADatabase, URL: storage.Redact(u.Raw),
+	return &storage.OpenError{Reason: fault.NotADatabase, URL: storage.Redact(u.Raw),
 		Msg: fmt.Sprintf("its delta, %s, has transaction @%s, which is not after the last one of its base, @%s: it was made over another database, or the base has gone on since",
 			delta.URL(), foreign, frozen),
 		Hint: "use the base as it was when the delta was begun, or have the application begin a new delta"}

@@ -9,9 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
@@ -72,37 +72,37 @@ func TestWhatCannotBeOpenedIsToldWithItsPart(t *testing.T) {
 	commitDelta(storagetest.Txn{Tid: 10})
 	for _, c := range []struct {
 		zurl   string
-		reason storage.OpenReason
+		reason fault.Kind
 		text   []string
 	}{
-		{"demo:", storage.BadURL, []string{"names no databases one over the other", "demo:(URL of the base)/(URL of the delta)"}},
-		{"demo:" + base, storage.BadURL, []string{"names no databases"}},
-		{"demo://" + base, storage.BadURL, []string{"names no databases"}},
-		{"demo:(", storage.BadURL, []string{"the parenthesis before the base is not closed"}},
-		{"demo:(" + base, storage.BadURL, []string{"the parenthesis before the base is not closed"}},
-		{"demo:(" + base + "(1)/(" + delta + ")", storage.BadURL, []string{"the parenthesis before the base is not closed", "balanced"}},
-		{"demo:()/(" + delta + ")", storage.BadURL, []string{"names no base"}},
-		{"demo:(" + base + ")", storage.BadURL, []string{"behind the base", `""`}},
-		{"demo:(" + base + ")(" + delta + ")", storage.BadURL, []string{"behind the base", "in place of /(delta)"}},
-		{"demo:(" + base + ")/" + delta, storage.BadURL, []string{"behind the base"}},
-		{"demo:(" + base + ")/(" + delta, storage.BadURL, []string{"the parenthesis before the delta is not closed"}},
-		{"demo:(" + base + ")/()", storage.BadURL, []string{"names no delta"}},
-		{"demo:(" + base + ")/(" + delta + ")?password=secret", storage.BadURL, []string{"behind the delta", "options stand inside the parentheses"}},
-		{"demo:(" + base + ")/(" + delta + "))", storage.BadURL, []string{`behind the delta is ")"`}},
-		{"demo:(" + base + ")/(" + delta + ")/(" + base + ")", storage.BadURL, []string{"behind the delta"}},
-		{"demo:(" + base + ")/(" + delta + ")#cache=1", storage.BadURL, []string{`the options behind # have "cache"`}},
-		{"demo:(" + base + ")/(" + delta + ")#%zz", storage.BadURL, []string{"the options behind # cannot be understood"}},
-		{"demo:(" + dir + "/no.fs)/(" + delta + ")", storage.BadURL, []string{"its base, " + dir + "/no.fs, is not a database url"}},
-		{"demo:(" + base + ")/(what)", storage.BadURL, []string{"its delta, what, is not a database url"}},
-		{"demo:(" + base + ")/(what://ever?password=secret)", storage.UnknownScheme, []string{"its delta, what://ever?password=xxx, databases of kind"}},
-		{"demo:(" + base + "?create=1)/(" + delta + ")", storage.BadURL, []string{"its base, ", `option "create" is not supported`}},
-		{"demo:(" + base + ")/(" + delta + "?x=1)", storage.BadURL, []string{"its delta, ", `option "x"`}},
-		{"demo:(" + missing + ")/(" + delta + ")", storage.Unreachable, []string{"its base, " + missing + ", no such file", "check the path"}},
-		{"demo:(" + base + ")/(" + missing + ")", storage.Unreachable, []string{"its delta, " + missing + ", no such file"}},
-		{"demo:(" + base + ")/(" + empty + ")", storage.NotADatabase, []string{"its delta, " + empty + ", is empty", "have the application create"}},
-		{"demo:(" + text + ")/(" + delta + ")", storage.NotADatabase, []string{"its base, " + text + ", is not a FileStorage"}},
-		{"demo:(" + base + ")/(demo:(" + missing + ")/(" + delta + "))", storage.Unreachable, []string{"its delta, demo:(", "its base, " + missing + ", no such file"}},
-		{"demo:(" + base + ")/(" + delta + ")", storage.NotADatabase, []string{"its delta, " + delta, "@000000000000000a", "not after the last one of its base", "begin a new delta"}},
+		{"demo:", fault.BadURL, []string{"names no databases one over the other", "demo:(URL of the base)/(URL of the delta)"}},
+		{"demo:" + base, fault.BadURL, []string{"names no databases"}},
+		{"demo://" + base, fault.BadURL, []string{"names no databases"}},
+		{"demo:(", fault.BadURL, []string{"the parenthesis before the base is not closed"}},
+		{"demo:(" + base, fault.BadURL, []string{"the parenthesis before the base is not closed"}},
+		{"demo:(" + base + "(1)/(" + delta + ")", fault.BadURL, []string{"the parenthesis before the base is not closed", "balanced"}},
+		{"demo:()/(" + delta + ")", fault.BadURL, []string{"names no base"}},
+		{"demo:(" + base + ")", fault.BadURL, []string{"behind the base", `""`}},
+		{"demo:(" + base + ")(" + delta + ")", fault.BadURL, []string{"behind the base", "in place of /(delta)"}},
+		{"demo:(" + base + ")/" + delta, fault.BadURL, []string{"behind the base"}},
+		{"demo:(" + base + ")/(" + delta, fault.BadURL, []string{"the parenthesis before the delta is not closed"}},
+		{"demo:(" + base + ")/()", fault.BadURL, []string{"names no delta"}},
+		{"demo:(" + base + ")/(" + delta + ")?password=secret", fault.BadURL, []string{"behind the delta", "options stand inside the parentheses"}},
+		{"demo:(" + base + ")/(" + delta + "))", fault.BadURL, []string{`behind the delta is ")"`}},
+		{"demo:(" + base + ")/(" + delta + ")/(" + base + ")", fault.BadURL, []string{"behind the delta"}},
+		{"demo:(" + base + ")/(" + delta + ")#cache=1", fault.BadURL, []string{`the options behind # have "cache"`}},
+		{"demo:(" + base + ")/(" + delta + ")#%zz", fault.BadURL, []string{"the options behind # cannot be understood"}},
+		{"demo:(" + dir + "/no.fs)/(" + delta + ")", fault.BadURL, []string{"its base, " + dir + "/no.fs, is not a database url"}},
+		{"demo:(" + base + ")/(what)", fault.BadURL, []string{"its delta, what, is not a database url"}},
+		{"demo:(" + base + ")/(what://ever?password=secret)", fault.UnknownScheme, []string{"its delta, what://ever?password=xxx, databases of kind"}},
+		{"demo:(" + base + "?create=1)/(" + delta + ")", fault.BadURL, []string{"its base, ", `option "create" is not supported`}},
+		{"demo:(" + base + ")/(" + delta + "?x=1)", fault.BadURL, []string{"its delta, ", `option "x"`}},
+		{"demo:(" + missing + ")/(" + delta + ")", fault.Unreachable, []string{"its base, " + missing + ", no such file", "check the path"}},
+		{"demo:(" + base + ")/(" + missing + ")", fault.Unreachable, []string{"its delta, " + missing + ", no such file"}},
+		{"demo:(" + base + ")/(" + empty + ")", fault.NotADatabase, []string{"its delta, " + empty + ", is empty", "have the application create"}},
+		{"demo:(" + text + ")/(" + delta + ")", fault.NotADatabase, []string{"its base, " + text + ", is not a FileStorage"}},
+		{"demo:(" + base + ")/(demo:(" + missing + ")/(" + delta + "))", fault.Unreachable, []string{"its delta, demo:(", "its base, " + missing + ", no such file"}},
+		{"demo:(" + base + ")/(" + delta + ")", fault.NotADatabase, []string{"its delta, " + delta, "@000000000000000a", "not after the last one of its base", "begin a new delta"}},
 	} {
 		_, _, err := w.drivers.Open(t.Context(), c.zurl, storage.Options{})
 		var open *storage.OpenError

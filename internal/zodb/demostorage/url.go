@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -18,7 +19,7 @@ import (
 // The error is a *storage.OpenError with reason BadURL.
 func split(u storage.URL) (base, delta storage.URL, err error) {
 	fail := func(format string, args ...any) error {
-		return &storage.OpenError{Reason: storage.BadURL, URL: storage.Redact(u.Raw), Msg: fmt.Sprintf(format, args...),
+		return &storage.OpenError{Reason: fault.BadURL, URL: storage.Redact(u.Raw), Msg: fmt.Sprintf(format, args...),
 			Hint: "write demo:(URL of the base)/(URL of the delta); parentheses in names of files must be balanced"}
 	}
 	rest, slash, options := u.Rest, "", ""

@@ -10,6 +10,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -58,7 +59,7 @@ const maxWait = 100 * 365 * 24 * time.Hour
 // isUnreachable reports whether it may help to dial again later.
 func isUnreachable(err error) bool {
 	var openErr *storage.OpenError
-	return errors.As(err, &openErr) && openErr.Reason == storage.Unreachable
+	return errors.As(err, &openErr) && openErr.Reason == fault.Unreachable
 }
 
 // publish makes transactions visible. They belong to it.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // ErrClosed is what operations on a closed storage fail with.
@@ -28,6 +30,8 @@ type FutureViewError struct {
 func (e *FutureViewError) Error() string {
 	return fmt.Sprintf("view @%s is newer than the head of the database @%s", e.At, e.Head)
 }
+
+func (e *FutureViewError) Kind() fault.Kind { return fault.NoView }
 
 // PackedError says that a revision existed and was removed by a pack.
 type PackedError struct {
@@ -87,7 +91,8 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("damaged record of object %s @%s: %s", e.Oid, e.Tid, e.Err)
 }
 
-func (e *CorruptError) Unwrap() error { return e.Err }
+func (e *CorruptError) Unwrap() error    { return e.Err }
+func (e *CorruptError) Kind() fault.Kind { return fault.Damaged }
 
 // AwayError says that the server of a database is not there, or does not answer, and that
 // this has lasted for too long to wait for it. What failed may work later.
@@ -112,24 +117,14 @@ type DownError struct {
 func (e *DownError) Error() string { return fmt.Sprintf("storage is down: %s", e.Err) }
 func (e *DownError) Unwrap() error { return e.Err }
 
-// OpenReason classifies why a storage could not be opened.
-type OpenReason int
-
-const (
-	Unreachable   OpenReason = iota // does not exist, no permission, nobody listens
-	NotADatabase                    // is there, but is not what the url says, or is damaged
-	BadURL                          // the url cannot be understood
-	UnknownScheme                   // no driver for this kind of database
-)
-
 // OpenError says why a storage could not be opened, in words for the person
 // who typed the url: what is wrong and what to do.
 type OpenError struct {
-	Reason OpenReason
-	URL    string // as given, without secrets
-	Msg    string // what is wrong
-	Hint   string // what to do, may be empty
-	Err    error  // cause, may be nil; not part of the text
+	Reason fault.Kind // Unreachable, NotADatabase, BadURL or UnknownScheme
+	URL    string     // as given, without secrets
+	Msg    string     // what is wrong
+	Hint   string     // what to do, may be empty
+	Err    error      // cause, may be nil; not part of the text
 }
 
 func (e *OpenError) Error() string {
@@ -140,4 +135,5 @@ func (e *OpenError) Error() string {
 	return text
 }
 
-func (e *OpenError) Unwrap() error { return e.Err }
+func (e *OpenError) Unwrap() error    { return e.Err }
+func (e *OpenError) Kind() fault.Kind { return e.Reason }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // Drivers maps schemes, in lower case, to what opens them.
@@ -25,7 +27,7 @@ func (d Drivers) Open(ctx context.Context, zurl string, opt Options) (_ Storage,
 	open, ok := d[u.Scheme]
 	if !ok {
 		return nil, 0, &OpenError{
-			Reason: UnknownScheme,
+			Reason: fault.UnknownScheme,
 			URL:    Redact(zurl),
 			Msg:    fmt.Sprintf("databases of kind %q are not supported", u.Scheme),
 			Hint:   "supported: " + strings.Join(slices.Sorted(maps.Keys(d)), ", "),

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // URL names a database, split as far as all drivers agree.
@@ -46,7 +48,7 @@ func ParseURL(raw string) (URL, error) {
 }
 
 func badURL(raw, msg, hint string) *OpenError {
-	return &OpenError{Reason: BadURL, URL: Redact(raw), Msg: msg, Hint: hint}
+	return &OpenError{Reason: fault.BadURL, URL: Redact(raw), Msg: msg, Hint: hint}
 }
 
 // cutScheme splits scheme://rest and demo:rest. The scheme comes in lower case.
@@ -115,7 +117,7 @@ func Normalize(zurl string) (string, error) {
 	case "neo", "neos":
 		return normalizeNEO(scheme, rest), nil
 	}
-	return "", &OpenError{Reason: UnknownScheme, URL: Redact(zurl), Msg: fmt.Sprintf("can't normalize zurl with scheme %q", scheme)}
+	return "", &OpenError{Reason: fault.UnknownScheme, URL: Redact(zurl), Msg: fmt.Sprintf("can't normalize zurl with scheme %q", scheme)}
 }
 
 func normalizeNEO(scheme, rest string) string {

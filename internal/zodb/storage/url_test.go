@@ -8,6 +8,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -32,7 +33,7 @@ func TestParseURLRefusesWhatIsNoURL(t *testing.T) {
 	for _, raw := range []string{"", "/a/b", "a.fs", "://x", "1a://x", "a b://x", "file://", "file://?x=1", "file:///a?x=%zz", "demo:x", "demo:", "demo://a", "demo://(a)/b"} {
 		_, err := storage.ParseURL(raw)
 		var bad *storage.OpenError
-		if !errors.As(err, &bad) || bad.Reason != storage.BadURL {
+		if !errors.As(err, &bad) || bad.Reason != fault.BadURL {
 			t.Errorf("%q: %v", raw, err)
 		}
 	}
@@ -90,10 +91,10 @@ func TestNormalizeMapsEqualDatabasesToEqualText(t *testing.T) {
 		}
 	}
 	var bad *storage.OpenError
-	if _, err := storage.Normalize("memory://x"); !errors.As(err, &bad) || bad.Reason != storage.UnknownScheme {
+	if _, err := storage.Normalize("memory://x"); !errors.As(err, &bad) || bad.Reason != fault.UnknownScheme {
 		t.Errorf("unknown scheme: %v", err)
 	}
-	if _, err := storage.Normalize("/a/b"); !errors.As(err, &bad) || bad.Reason != storage.BadURL {
+	if _, err := storage.Normalize("/a/b"); !errors.As(err, &bad) || bad.Reason != fault.BadURL {
 		t.Errorf("bare path: %v", err)
 	}
 }
@@ -135,7 +136,7 @@ func TestDriversOpenBySchemeAndNameWhatTheySupport(t *testing.T) {
 	}
 	_, _, err := drivers.Open(t.Context(), "c://u:secret@x", storage.Options{})
 	var bad *storage.OpenError
-	if !errors.As(err, &bad) || bad.Reason != storage.UnknownScheme || !strings.Contains(err.Error(), "a, b") || strings.Contains(err.Error(), "secret") {
+	if !errors.As(err, &bad) || bad.Reason != fault.UnknownScheme || !strings.Contains(err.Error(), "a, b") || strings.Contains(err.Error(), "secret") {
 		t.Error(err)
 	}
 }
@@ -166,7 +167,7 @@ func TestFileOptionsAreUnderstoodOrRefused(t *testing.T) {
 		var bad *storage.OpenError
 		switch {
 		case tt.wrong != "":
-			if !errors.As(err, &bad) || bad.Reason != storage.BadURL || bad.Msg != tt.wrong || bad.Hint == "" {
+			if !errors.As(err, &bad) || bad.Reason != fault.BadURL || bad.Msg != tt.wrong || bad.Hint == "" {
 				t.Errorf("%s: %v", tt.query, err)
 			}
 		case err != nil || !same(opt.ReadOnly, tt.readOnly) || !same(opt.Create, tt.create):

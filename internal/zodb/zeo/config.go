@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -135,6 +136,6 @@ func cause(err error) string {
 }
 
 // wrong is an *storage.OpenError without its url.
-func wrong(reason storage.OpenReason, err error, msg, hint string) *storage.OpenError {
+func wrong(reason fault.Kind, err error, msg, hint string) *storage.OpenError {
 	return &storage.OpenError{Reason: reason, Msg: msg, Hint: hint, Err: err}
 }

@@ -11,6 +11,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -21,7 +22,7 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interv
 // Dial returns what connects to the first server of cfg that can be used.
 //
 // Its errors are those of its context, or a *storage.OpenError that says of each address
-// what is wrong: storage.Unreachable if it may help to try again later.
+// what is wrong: fault.Unreachable if it may help to try again later.
 func Dial(cfg Config) remote.Dial {
 	return func(ctx context.Context, commits remote.Commits) (s remote.Session, last zodb.Tid, err error) {
 		err = dialAny(ctx, &cfg, func(addr Addr) error {
@@ -59,7 +60,7 @@ func merge(failed []*storage.OpenError, url string) *storage.OpenError {
 		msgs, errs := make([]string, len(failed)), make([]error, len(failed))
 		for i, e := range failed {
 			msgs[i], errs[i] = e.Msg, e
-			if e.Reason == storage.Unreachable {
+			if e.Reason == fault.Unreachable {
 				out.Reason, out.Hint = e.Reason, e.Hint
 			}
 		}
@@ -190,7 +191,7 @@ func explain(err error, cfg *Config, addr Addr) *storage.OpenError {
 	case errors.As(err, &connect):
 		return explainConnect(connect.err, cfg, addr)
 	case errors.As(err, &setup):
-		return wrong(storage.BadURL, err, setup.msg, "correct the option, or the file")
+		return wrong(fault.BadURL, err, setup.msg, "correct the option, or the file")
 	case errors.As(err, &ofTLS):
 		return explainTLS(ofTLS.err, addr)
 	case errors.As(err, &greeting):
@@ -198,21 +199,21 @@ func explain(err error, cfg *Config, addr Addr) *storage.OpenError {
 	case errors.As(err, &exc):
 		return explainRegister(exc, cfg, addr)
 	case errors.As(err, &protocol):
-		return wrong(storage.NotADatabase, err, fmt.Sprintf("what answers at %s is not to be understood: %s", addr, protocol.Msg), "is it a ZEO server?")
+		return wrong(fault.NotADatabase, err, fmt.Sprintf("what answers at %s is not to be understood: %s", addr, protocol.Msg), "is it a ZEO server?")
 	case errors.Is(err, errNoAnswer):
-		return wrong(storage.Unreachable, err, fmt.Sprintf("the server at %s says hello but does not answer within %s", addr, cfg.ConnectTimeout), "it may be stopped or busy; look into its log")
+		return wrong(fault.Unreachable, err, fmt.Sprintf("the server at %s says hello but does not answer within %s", addr, cfg.ConnectTimeout), "it may be stopped or busy; look into its log")
 	}
-	return wrong(storage.Unreachable, err, fmt.Sprintf("the connection to %s is lost at once: %s", addr, err), "the log of the server may say why")
+	return wrong(fault.Unreachable, err, fmt.Sprintf("the connection to %s is lost at once: %s", addr, err), "the log of the server may say why")
 }
 
 func explainRegister(exc *ServerError, cfg *Config, addr Addr) *storage.OpenError {
 	if strings.Contains(exc.Text, "unknown storage") {
-		return wrong(storage.NotADatabase, exc, fmt.Sprintf("the server at %s has no storage %q", addr, cfg.Storage),
+		return wrong(fault.NotADatabase, exc, fmt.Sprintf("the server at %s has no storage %q", addr, cfg.Storage),
 			"name one of those in its configuration, as in ?storage=NAME; without that it is "+DefaultStorage)
 	}
 	if exc.Class == readOnlyError {
-		return wrong(storage.Unreachable, remote.ErrReadOnly, fmt.Sprintf("the server at %s only lets read from storage %q", addr, cfg.Storage),
+		return wrong(fault.Unreachable, remote.ErrReadOnly, fmt.Sprintf("the server at %s only lets read from storage %q", addr, cfg.Storage),
 			"name a server that takes commits")
 	}
-	return wrong(storage.NotADatabase, exc, fmt.Sprintf("the server at %s refuses to serve storage %q: %s", addr, cfg.Storage, exc), "the log of the server may say why")
+	return wrong(fault.NotADatabase, exc, fmt.Sprintf("the server at %s refuses to serve storage %q: %s", addr, cfg.Storage, exc), "the log of the server may say why")
 }

@@ -22,9 +22,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -33,7 +33,7 @@ func quick(addrs ...Addr) Config {
 	return Config{Addrs: addrs, Storage: "1", ConnectTimeout: 300 * time.Millisecond, MaxMessage: 1 << 20}
 }
 
-func requireRefused(t *testing.T, cfg Config, reason storage.OpenReason, text string) {
+func requireRefused(t *testing.T, cfg Config, reason fault.Kind, text string) {
 	t.Helper()
 	_, _, err := Dial(cfg)(t.Context(), ignore)
 	requireOpenError(t, err, reason, text)
@@ -43,26 +43,26 @@ func requireRefused(t *testing.T, cfg Config, reason storage.OpenReason, text st
 func TestWhatIsNoServerIsToldByWhatItSays(t *testing.T) {
 	for name, tt := range map[string]struct {
 		script func(net.Conn)
-		reason storage.OpenReason
+		reason fault.Kind
 		text   string
 	}{
-		"ZEO 4":           {says(frame("Z4")), storage.NotADatabase, "speaks version 4 of the protocol, and not 5"},
-		"ZODB 3":          {says(frame("Z3101")), storage.NotADatabase, "speaks version 3101"},
-		"a later version": {says(frame("M6")), storage.NotADatabase, "speaks version 6"},
-		"garbage":         {says("garbage\n"), storage.NotADatabase, `is no ZEO server: it begins with "garb"`},
-		"framed garbage":  {says(frame("\xff\xfe")), storage.NotADatabase, "is no ZEO server"},
-		"an empty frame":  {says(frame("")), storage.NotADatabase, "is no ZEO server"},
-		"a huge frame":    {says("\xff\xff\xff\xff"), storage.NotADatabase, "is no ZEO server"},
-		"SSH":             {says("SSH-2.0-OpenSSH_9.2\r\n"), storage.NotADatabase, "but one of SSH"},
-		"HTTP at once":    {says("HTTP/1.1 408 Request Timeout\r\n"), storage.NotADatabase, "is a web server (HTTP)"},
-		"TLS alert":       {says("\x15\x03\x01\x00\x02\x02\x28"), storage.NotADatabase, "wants encrypted connections"},
-		"silence":         {says(""), storage.Unreachable, "accepts connections but says nothing for 300ms"},
-		"half a greeting": {says("\x00\x00\x00\x02Z"), storage.Unreachable, "accepts connections but says nothing for 300ms"},
-		"no word":         {func(net.Conn) {}, storage.Unreachable, "closes connections without a word"},
-		"cut":             {func(c net.Conn) { c.Write([]byte("\x00\x00")) }, storage.NotADatabase, "is no ZEO server"},
-		"no answer":       {says(frame("Z5")), storage.Unreachable, "says hello but does not answer within 300ms"},
-		"end after hello": {func(c net.Conn) { c.Write([]byte(frame("Z5"))); c.Read(make([]byte, 6)) }, storage.Unreachable, "is lost at once"},
-		"garbage after":   {says(frame("M5") + frame("garbage")), storage.NotADatabase, "is not to be understood"},
+		"ZEO 4":           {says(frame("Z4")), fault.NotADatabase, "speaks version 4 of the protocol, and not 5"},
+		"ZODB 3":          {says(frame("Z3101")), fault.NotADatabase, "speaks version 3101"},
+		"a later version": {says(frame("M6")), fault.NotADatabase, "speaks version 6"},
+		"garbage":         {says("garbage\n"), fault.NotADatabase, `is no ZEO server: it begins with "garb"`},
+		"framed garbage":  {says(frame("\xff\xfe")), fault.NotADatabase, "is no ZEO server"},
+		"an empty frame":  {says(frame("")), fault.NotADatabase, "is no ZEO server"},
+		"a huge frame":    {says("\xff\xff\xff\xff"), fault.NotADatabase, "is no ZEO server"},
+		"SSH":             {says("SSH-2.0-OpenSSH_9.2\r\n"), fault.NotADatabase, "but one of SSH"},
+		"HTTP at once":    {says("HTTP/1.1 408 Request Timeout\r\n"), fault.NotADatabase, "is a web server (HTTP)"},
+		"TLS alert":       {says("\x15\x03\x01\x00\x02\x02\x28"), fault.NotADatabase, "wants encrypted connections"},
+		"silence":         {says(""), fault.Unreachable, "accepts connections but says nothing for 300ms"},
+		"half a greeting": {says("\x00\x00\x00\x02Z"), fault.Unreachable, "accepts connections but says nothing for 300ms"},
+		"no word":         {func(net.Conn) {}, fault.Unreachable, "closes connections without a word"},
+		"cut":             {func(c net.Conn) { c.Write([]byte("\x00\x00")) }, fault.NotADatabase, "is no ZEO server"},
+		"no answer":       {says(frame("Z5")), fault.Unreachable, "says hello but does not answer within 300ms"},
+		"end after hello": {func(c net.Conn) { c.Write([]byte(frame("Z5"))); c.Read(make([]byte, 6)) }, fault.Unreachable, "is lost at once"},
+		"garbage after":   {says(frame("M5") + frame("garbage")), fault.NotADatabase, "is not to be understood"},
 	} {
 		t.Run(name, func(t *testing.T) { requireRefused(t, quick(listen(t, tt.script)), tt.reason, tt.text) })
 	}
@@ -70,12 +70,12 @@ func TestWhatIsNoServerIsToldByWhatItSays(t *testing.T) {
 
 func TestAddressesThatCannotBeReachedAreTold(t *testing.T) {
 	dir := t.TempDir()
-	requireRefused(t, quick(Addr{"unix", filepath.Join(dir, "none")}), storage.Unreachable, "there is no socket")
+	requireRefused(t, quick(Addr{"unix", filepath.Join(dir, "none")}), fault.Unreachable, "there is no socket")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l.Close()
-	requireRefused(t, quick(Addr{"tcp", l.Addr().String()}), storage.Unreachable, "nobody listens at")
-	requireRefused(t, quick(Addr{"tcp", "no.such.host.invalid:1"}), storage.Unreachable, "cannot be found")
+	requireRefused(t, quick(Addr{"tcp", l.Addr().String()}), fault.Unreachable, "nobody listens at")
+	requireRefused(t, quick(Addr{"tcp", "no.such.host.invalid:1"}), fault.Unreachable, "cannot be found")
 }
 
 func TestWebServersAreTold(t *testing.T) {
@@ -83,7 +83,7 @@ func TestWebServersAreTold(t *testing.T) {
 	web := httptest.NewServer(handler)
 	defer web.Close()
 	addr := Addr{"tcp", web.Listener.Addr().String()}
-	requireRefused(t, quick(addr), storage.NotADatabase, "is a web server (HTTP)")
+	requireRefused(t, quick(addr), fault.NotADatabase, "is a web server (HTTP)")
 	cfg := quick(addr)
 	cfg.TLS = &TLS{}
 	_, _, err := Dial(cfg)(t.Context(), ignore)
@@ -93,7 +93,7 @@ func TestWebServersAreTold(t *testing.T) {
 	encrypted.Config.ErrorLog = log.New(io.Discard, "", 0) // it is spoken to in vain
 	encrypted.StartTLS()
 	defer encrypted.Close()
-	requireRefused(t, quick(Addr{"tcp", encrypted.Listener.Addr().String()}), storage.NotADatabase, "wants encrypted connections (TLS)")
+	requireRefused(t, quick(Addr{"tcp", encrypted.Listener.Addr().String()}), fault.NotADatabase, "wants encrypted connections (TLS)")
 }
 
 func TestAddressesAreTriedInTurn(t *testing.T) {
@@ -129,7 +129,7 @@ func TestAddressesAreTriedInTurn(t *testing.T) {
 	require.NoError(t, s.Close())
 
 	_, _, err = Dial(quick(old, none))(t.Context(), ignore)
-	requireOpenError(t, err, storage.Unreachable, "none of the servers can be used")
+	requireOpenError(t, err, fault.Unreachable, "none of the servers can be used")
 	require.ErrorContains(t, err, "speaks version 4")
 	require.ErrorContains(t, err, "there is no socket")
 }
@@ -176,7 +176,7 @@ func TestServersRefuseByExceptions(t *testing.T) {
 				value: pickle.Tuple{"builtins.ValueError", pickle.Tuple{text}}}))
 			conn.Read(make([]byte, 1))
 		})
-		requireRefused(t, quick(addr), storage.NotADatabase, want)
+		requireRefused(t, quick(addr), fault.NotADatabase, want)
 	}
 }
 
@@ -281,7 +281,7 @@ func TestEncryptedConnections(t *testing.T) {
 			}
 			cfg := srv.config()
 			cfg.TLS, cfg.ConnectTimeout = nil, time.Second/2
-			requireRefused(t, cfg, storage.NotADatabase, "wants encrypted connections (TLS)")
+			requireRefused(t, cfg, fault.NotADatabase, "wants encrypted connections (TLS)")
 		})
 	}
 }
@@ -297,7 +297,7 @@ func TestExpiredCertificatesAreTold(t *testing.T) {
 	for _, anyName := range []bool{false, true} {
 		cfg := quick(addr)
 		cfg.TLS = &TLS{CA: a.path("ca.pem"), ServerName: "h", AnyName: anyName}
-		requireRefused(t, cfg, storage.NotADatabase, "cannot be used: x509: certificate has expired")
+		requireRefused(t, cfg, fault.NotADatabase, "cannot be used: x509: certificate has expired")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -22,22 +23,22 @@ func explainConnect(err error, cfg *Config, addr Addr) *storage.OpenError {
 	unix := addr.Network == "unix"
 	switch {
 	case errors.As(err, &dns):
-		return wrong(storage.Unreachable, err, fmt.Sprintf("the host of %s cannot be found: %s", addr, dns.Err), "correct the name of the host")
+		return wrong(fault.Unreachable, err, fmt.Sprintf("the host of %s cannot be found: %s", addr, dns.Err), "correct the name of the host")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return wrong(storage.Unreachable, err, fmt.Sprintf("nobody listens at %s", addr), "start the ZEO server there, or correct the address")
+		return wrong(fault.Unreachable, err, fmt.Sprintf("nobody listens at %s", addr), "start the ZEO server there, or correct the address")
 	case unix && errors.Is(err, fs.ErrNotExist):
-		return wrong(storage.Unreachable, err, fmt.Sprintf("there is no socket %s", addr), "start the ZEO server, or correct the path")
+		return wrong(fault.Unreachable, err, fmt.Sprintf("there is no socket %s", addr), "start the ZEO server, or correct the path")
 	case errors.Is(err, fs.ErrPermission):
-		return wrong(storage.Unreachable, err, fmt.Sprintf("this user may not connect to %s", addr), "change who may, or who this runs as")
+		return wrong(fault.Unreachable, err, fmt.Sprintf("this user may not connect to %s", addr), "change who may, or who this runs as")
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return wrong(storage.Unreachable, err, fmt.Sprintf("%s does not answer within %s", addr, cfg.ConnectTimeout), "is the host up, and does every firewall let connections to the port pass?")
+		return wrong(fault.Unreachable, err, fmt.Sprintf("%s does not answer within %s", addr, cfg.ConnectTimeout), "is the host up, and does every firewall let connections to the port pass?")
 	}
 	var sys syscall.Errno
 	text := err.Error()
 	if errors.As(err, &sys) {
 		text = sys.Error()
 	}
-	return wrong(storage.Unreachable, err, fmt.Sprintf("%s cannot be reached: %s", addr, text), "")
+	return wrong(fault.Unreachable, err, fmt.Sprintf("%s cannot be reached: %s", addr, text), "")
 }
 
 // explainClosed says what a connection may mean that ends before anything was said.
@@ -46,10 +47,10 @@ func explainClosed(e *helloError, addr Addr, encrypted bool) *storage.OpenError 
 		return explainTLS(e.err, addr)
 	}
 	if encrypted { // servers of Python do not even tell
-		return wrong(storage.NotADatabase, e, fmt.Sprintf("the server at %s does not accept this client: it closes the encrypted connection without a word", addr),
+		return wrong(fault.NotADatabase, e, fmt.Sprintf("the server at %s does not accept this client: it closes the encrypted connection without a word", addr),
 			wantsCertificate)
 	}
-	return wrong(storage.Unreachable, e, fmt.Sprintf("%s closes connections without a word", addr),
+	return wrong(fault.Unreachable, e, fmt.Sprintf("%s closes connections without a word", addr),
 		"the server may be ending; or something stands in between, as a tunnel or a container, and there is no server behind it")
 }
 
@@ -73,20 +74,20 @@ func explainTLS(err error, addr Addr) *storage.OpenError {
 	case errors.As(err, &record):
 		return explainPlain(record, err, addr)
 	case errors.As(err, &authority):
-		return wrong(storage.NotADatabase, err, fmt.Sprintf("nobody whom this host trusts vouches for the certificate of the server at %s", addr),
+		return wrong(fault.NotADatabase, err, fmt.Sprintf("nobody whom this host trusts vouches for the certificate of the server at %s", addr),
 			"name the file with the certificate to trust, as in ssl_ca=FILE")
 	case errors.As(err, &name):
-		return wrong(storage.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s is for another name: %s", addr, name.Error()),
+		return wrong(fault.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s is for another name: %s", addr, name.Error()),
 			"use a name that it is for, or say which one it is: ssl_server_hostname=NAME; ssl_check_hostname=0 takes any")
 	case errors.As(err, &invalid):
-		return wrong(storage.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s cannot be used: %s", addr, invalid.Error()), "renew it")
+		return wrong(fault.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s cannot be used: %s", addr, invalid.Error()), "renew it")
 	case isAlert(err):
-		return wrong(storage.NotADatabase, err, fmt.Sprintf("the server at %s does not accept this client: %s", addr, err),
+		return wrong(fault.NotADatabase, err, fmt.Sprintf("the server at %s does not accept this client: %s", addr, err),
 			wantsCertificate)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return wrong(storage.Unreachable, err, fmt.Sprintf("%s closes the connection instead of encrypting it", addr), "it may not be meant to: leave out ssl; or its log says why")
+		return wrong(fault.Unreachable, err, fmt.Sprintf("%s closes the connection instead of encrypting it", addr), "it may not be meant to: leave out ssl; or its log says why")
 	}
-	return wrong(storage.NotADatabase, err, fmt.Sprintf("the connection to %s cannot be encrypted: %s", addr, err), "the log of the server may say why")
+	return wrong(fault.NotADatabase, err, fmt.Sprintf("the connection to %s cannot be encrypted: %s", addr, err), "the log of the server may say why")
 }
 
 // explainPlain says what was met that does not encrypt.
@@ -96,9 +97,9 @@ func explainPlain(record tls.RecordHeaderError, err error, addr Addr) *storage.O
 	case head[:4] == "HTTP":
 		return explainHTTP(err, addr)
 	case head[:4] == "\x00\x00\x00\x02":
-		return wrong(storage.NotADatabase, err, fmt.Sprintf("the server at %s speaks without encryption", addr), "leave out the options that begin with ssl")
+		return wrong(fault.NotADatabase, err, fmt.Sprintf("the server at %s speaks without encryption", addr), "leave out the options that begin with ssl")
 	}
-	return wrong(storage.NotADatabase, err, fmt.Sprintf("what answers at %s does not encrypt: it begins with %q", addr, head), "correct the address or the port, or leave out the options that begin with ssl")
+	return wrong(fault.NotADatabase, err, fmt.Sprintf("what answers at %s does not encrypt: it begins with %q", addr, head), "correct the address or the port, or leave out the options that begin with ssl")
 }
 
 // diagnoseTime is how long a server gets to show what it is instead.
@@ -115,7 +116,7 @@ func diagnose(cfg *Config, addr Addr) *storage.OpenError {
 			return explainHTTP(errSilent, addr)
 		}
 	}
-	return wrong(storage.Unreachable, errSilent, fmt.Sprintf("%s accepts connections but says nothing for %s, and ZEO servers speak first", addr, cfg.ConnectTimeout),
+	return wrong(fault.Unreachable, errSilent, fmt.Sprintf("%s accepts connections but says nothing for %s, and ZEO servers speak first", addr, cfg.ConnectTimeout),
 		"the server may be stopped or hang; or something else listens there")
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -78,7 +79,7 @@ func (e *helloError) explain(addr Addr, encrypted bool) *storage.OpenError {
 	case e.err != nil && len(text) == 0:
 		return explainClosed(e, addr, encrypted)
 	case e.err == nil && helloPattern.MatchString(framed):
-		return wrong(storage.NotADatabase, e, fmt.Sprintf("the server at %s speaks version %s of the protocol, and not %s", addr, framed[1:], version),
+		return wrong(fault.NotADatabase, e, fmt.Sprintf("the server at %s speaks version %s of the protocol, and not %s", addr, framed[1:], version),
 			"servers of ZEO 5 and 6 can be used; upgrade that one")
 	case strings.HasPrefix(text, "HTTP"):
 		return explainHTTP(e, addr)
@@ -89,7 +90,7 @@ func (e *helloError) explain(addr Addr, encrypted bool) *storage.OpenError {
 	if strings.HasPrefix(text, "SSH-") {
 		kind = " (but one of SSH)"
 	}
-	return wrong(storage.NotADatabase, e, fmt.Sprintf("what answers at %s is no ZEO server%s: it begins with %q", addr, kind, text), "correct the address or the port")
+	return wrong(fault.NotADatabase, e, fmt.Sprintf("what answers at %s is no ZEO server%s: it begins with %q", addr, kind, text), "correct the address or the port")
 }
 
 // isTLS recognizes the header of a TLS record: an alert or a handshake, version 3.x.
@@ -98,10 +99,10 @@ func isTLS(text string) bool {
 }
 
 func explainHTTP(err error, addr Addr) *storage.OpenError {
-	return wrong(storage.NotADatabase, err, fmt.Sprintf("what answers at %s is a web server (HTTP), no ZEO server", addr), "correct the port")
+	return wrong(fault.NotADatabase, err, fmt.Sprintf("what answers at %s is a web server (HTTP), no ZEO server", addr), "correct the port")
 }
 
 func explainWantsTLS(err error, addr Addr) *storage.OpenError {
-	return wrong(storage.NotADatabase, err, fmt.Sprintf("the server at %s wants encrypted connections (TLS)", addr),
+	return wrong(fault.NotADatabase, err, fmt.Sprintf("the server at %s wants encrypted connections (TLS)", addr),
 		"add ssl=1 to the options, and ssl_ca=FILE if its certificate is not from an authority that this host knows")
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -47,18 +48,18 @@ func TestOpenTellsWhatIsWrong(t *testing.T) {
 	silent, garbage := host(says("")), host(says("garbage\n"))
 	for _, tt := range []struct {
 		host, options string
-		reason        storage.OpenReason
+		reason        fault.Kind
 		text          string
 	}{
-		{nobody, "", storage.Unreachable, "nobody listens at HOST; start the ZEO server there, or correct the address"},
-		{webHost, "", storage.NotADatabase, "what answers at HOST is a web server (HTTP), no ZEO server; correct the port"},
-		{webHost, "?ssl=1", storage.NotADatabase, "what answers at HOST is a web server (HTTP), no ZEO server; correct the port"},
-		{garbage, "", storage.NotADatabase, "what answers at HOST is no ZEO server: it begins with \"garb\"; correct the address or the port"},
-		{garbage, "?ssl=1", storage.NotADatabase, "what answers at HOST does not encrypt: it begins with \"garba\"; correct the address or the port, or leave out the options that begin with ssl"},
-		{silent, "", storage.Unreachable, "HOST accepts connections but says nothing for 1s, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
-		{silent, "?ssl=1", storage.Unreachable, "HOST accepts connections but says nothing for 1s, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
-		{nobody, "?" + secret, storage.Unreachable, "nobody listens at HOST; start the ZEO server there, or correct the address"},
-		{silent, "?" + secret, storage.BadURL, "the certificates to trust (ssl_ca) cannot be read: no such file or directory; correct the option, or the file"},
+		{nobody, "", fault.Unreachable, "nobody listens at HOST; start the ZEO server there, or correct the address"},
+		{webHost, "", fault.NotADatabase, "what answers at HOST is a web server (HTTP), no ZEO server; correct the port"},
+		{webHost, "?ssl=1", fault.NotADatabase, "what answers at HOST is a web server (HTTP), no ZEO server; correct the port"},
+		{garbage, "", fault.NotADatabase, "what answers at HOST is no ZEO server: it begins with \"garb\"; correct the address or the port"},
+		{garbage, "?ssl=1", fault.NotADatabase, "what answers at HOST does not encrypt: it begins with \"garba\"; correct the address or the port, or leave out the options that begin with ssl"},
+		{silent, "", fault.Unreachable, "HOST accepts connections but says nothing for 1s, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
+		{silent, "?ssl=1", fault.Unreachable, "HOST accepts connections but says nothing for 1s, and ZEO servers speak first; the server may be stopped or hang; or something else listens there"},
+		{nobody, "?" + secret, fault.Unreachable, "nobody listens at HOST; start the ZEO server there, or correct the address"},
+		{silent, "?" + secret, fault.BadURL, "the certificates to trust (ssl_ca) cannot be read: no such file or directory; correct the option, or the file"},
 	} {
 		t.Run(tt.text+tt.options, func(t *testing.T) {
 			t.Parallel()
@@ -118,7 +119,7 @@ func TestOpenWaitsForTheServer(t *testing.T) {
 		srv.kill()
 		began := time.Now()
 		_, _, err := Open(t.Context(), srv.url(t), storage.Options{Wait: time.Second})
-		requireOpenError(t, err, storage.Unreachable, "there is no socket")
+		requireOpenError(t, err, fault.Unreachable, "there is no socket")
 		require.GreaterOrEqual(t, time.Since(began), 500*time.Millisecond)
 	})
 }
@@ -128,6 +129,6 @@ func TestOpenDoesNotWaitForWhatStaysWrong(t *testing.T) {
 	addr := listen(t, func(conn net.Conn) { _, _ = io.WriteString(conn, frame("Z4")) })
 	var warned warnings
 	_, _, err := Open(t.Context(), urlOf(t, "zeo://localhost/?unix="+addr.Address), storage.Options{Wait: storage.Forever, Warnf: warned.warn})
-	requireOpenError(t, err, storage.NotADatabase, "speaks version 4 of the protocol")
+	requireOpenError(t, err, fault.NotADatabase, "speaks version 4 of the protocol")
 	require.Empty(t, warned.all())
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
-
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
@@ -345,11 +345,11 @@ func TestEndOfTheServerEndsTheSession(t *testing.T) {
 		_, _, err := s.Load(t.Context(), zodb.Xid{At: 1, Oid: 1})
 		require.ErrorIs(t, err, s.Err())
 		_, _, err = Dial(srv.config())(t.Context(), ignore)
-		requireOpenError(t, err, storage.Unreachable, "there is no socket")
+		requireOpenError(t, err, fault.Unreachable, "there is no socket")
 	})
 }
 
-func requireOpenError(t testing.TB, err error, reason storage.OpenReason, text string) {
+func requireOpenError(t testing.TB, err error, reason fault.Kind, text string) {
 	t.Helper()
 	var open *storage.OpenError
 	require.ErrorAs(t, err, &open)
@@ -363,18 +363,18 @@ func TestServersThatDoNotServeSaySo(t *testing.T) {
 		cfg := srv.config()
 		cfg.Storage = "main"
 		_, _, err := Dial(cfg)(t.Context(), ignore)
-		requireOpenError(t, err, storage.NotADatabase, `has no storage "main"`)
+		requireOpenError(t, err, fault.NotADatabase, `has no storage "main"`)
 
 		cfg = srv.config()
 		cfg.TLS = &TLS{AnyName: true}
 		_, _, err = Dial(cfg)(t.Context(), ignore)
-		requireOpenError(t, err, storage.NotADatabase, "speaks without encryption")
+		requireOpenError(t, err, fault.NotADatabase, "speaks without encryption")
 
 		srv.signal(syscall.SIGSTOP)
 		cfg = srv.config()
 		cfg.ConnectTimeout = 200 * time.Millisecond
 		_, _, err = Dial(cfg)(t.Context(), ignore)
-		requireOpenError(t, err, storage.Unreachable, "says nothing for 200ms")
+		requireOpenError(t, err, fault.Unreachable, "says nothing for 200ms")
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
 		_, _, err = Dial(srv.config())(ctx, ignore)

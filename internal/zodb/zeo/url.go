@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -60,7 +61,7 @@ type parser struct {
 
 func (p *parser) bad(hint, format string, args ...any) error {
 	return &storage.OpenError{
-		Reason: storage.BadURL, URL: storage.Redact(p.url.Raw), Msg: fmt.Sprintf(format, args...), Hint: hint,
+		Reason: fault.BadURL, URL: storage.Redact(p.url.Raw), Msg: fmt.Sprintf(format, args...), Hint: hint,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -110,7 +111,7 @@ func TestURLsThatCannotBeMeantAreRefused(t *testing.T) {
 	} {
 		_, err := parse(t, raw)
 		var bad *storage.OpenError
-		require.True(t, errors.As(err, &bad) && bad.Reason == storage.BadURL && bad.Hint != "", "%s: %v", raw, err)
+		require.True(t, errors.As(err, &bad) && bad.Reason == fault.BadURL && bad.Hint != "", "%s: %v", raw, err)
 		require.ErrorContains(t, err, text, raw)
 		require.False(t, strings.Contains(strings.ReplaceAll(err.Error(), "strange=secret", ""), "secret"), "%s", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -49,7 +50,7 @@ func (c *Client) connect(ctx context.Context, wait time.Duration) (remote.Writer
 	for deadline := time.Now().Add(wait); ; {
 		w, err := c.dial(ctx)
 		var openErr *storage.OpenError
-		if err == nil || !errors.As(err, &openErr) || openErr.Reason != storage.Unreachable ||
+		if err == nil || !errors.As(err, &openErr) || openErr.Reason != fault.Unreachable ||
 			errors.Is(err, remote.ErrReadOnly) || !time.Now().Before(deadline) {
 			return w, err
 		}

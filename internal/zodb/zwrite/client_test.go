@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -309,7 +309,7 @@ func TestClientSaysWhatItCannotFindOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, spoil := range map[string]func(s *fakeServer){
 			"away": func(s *fakeServer) {
-				s.down = &storage.OpenError{Reason: storage.Unreachable, URL: "zeo://x", Msg: "nobody listens"}
+				s.down = &storage.OpenError{Reason: fault.Unreachable, URL: "zeo://x", Msg: "nobody listens"}
 			},
 			"held":      func(s *fakeServer) { s.voting = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } },
 			"went back": func(s *fakeServer) { s.model = storagetest.NewModel() },
@@ -366,12 +366,12 @@ func TestClientTellsThatItWaits(t *testing.T) {
 func TestConnectWaitsForAServerThatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeServer()
-		s.down = &storage.OpenError{Reason: storage.Unreachable}
+		s.down = &storage.OpenError{Reason: fault.Unreachable}
 		began := time.Now()
 		_, err := Connect(t.Context(), s.dial, ClientOptions{Wait: 5 * time.Second})
 		require.Equal(t, s.down, err)
 		require.Equal(t, 5*time.Second, time.Since(began))
-		s.down = &storage.OpenError{Reason: storage.Unreachable, Err: remote.ErrReadOnly}
+		s.down = &storage.OpenError{Reason: fault.Unreachable, Err: remote.ErrReadOnly}
 		_, err = Connect(t.Context(), s.dial, ClientOptions{Wait: 5 * time.Second})
 		require.Equal(t, s.down, err)
 		require.Equal(t, 5*time.Second, time.Since(began))

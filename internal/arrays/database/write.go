@@ -1,4 +1,4 @@
-package main
+package database
 
 import (
 	"context"
@@ -13,50 +13,58 @@ import (
 	"syscall"
 
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
-	"github.com/wcfs/wcfs/internal/zodb/zeo"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
 
-// target is the database that is written to: a data file, or one behind a server.
-type target struct {
-	server  *serverTarget
-	path    string // of the data file
+// WriteOptions says how a database is opened for writing.
+type WriteOptions struct {
+	Verb    string // the command, for errors
+	Create  bool   // make it if it does not exist, whatever its name
+	Missing string // what to do if it does not exist, if it is not to be made; "" if it may be
+}
+
+// Target is the database that is written to: a data file, or one behind a server.
+type Target struct {
+	Path    string // of the data file, "" behind a server
+	Created bool   // by Open
+	verb    string
+	server  *server
 	create  bool   // make it if it does not exist
 	hint    string // what to do if it does not exist, and is not made
 	db      *zwrite.DB
-	created bool
 	notes   []string // what there is to say about what was found
 }
 
-// importTarget returns the database that a person named. The options of a url are
+// Target returns the database that a person named, for writing. The options of a url are
 // honoured, or refused.
-func importTarget(arg string, f *importFlags) (*target, error) {
-	server, err := parseServer(arg, f)
-	if server != nil || err != nil {
-		return &target{server: server}, err
+func (o Opener) Target(arg string, w WriteOptions) (*Target, error) {
+	behind, err := o.server(arg, w)
+	if behind != nil || err != nil {
+		return &Target{verb: w.Verb, server: behind}, err
 	}
-	u, opt, err := fileURL(arg, "only files, and databases behind a ZEO server, can be written")
+	u, opt, err := o.File(arg, "only files, and databases behind a ZEO server, can be written")
 	if err != nil {
 		return nil, err
 	}
 	if opt.ReadOnly != nil && *opt.ReadOnly {
-		return nil, &storage.OpenError{Reason: storage.BadURL, URL: storage.Redact(u.Raw),
+		return nil, &storage.OpenError{Reason: fault.BadURL, URL: storage.Redact(u.Raw),
 			Msg: `option "read_only" forbids to write to it`, Hint: "leave it out to import"}
 	}
-	home, _ := os.UserHomeDir()
-	t := &target{path: u.FilePath(home)}
-	if _, err := os.Stat(t.path); err == nil && opt.Create != nil && *opt.Create {
-		return nil, &storage.OpenError{Reason: storage.BadURL, URL: storage.Redact(u.Raw),
+	t := &Target{verb: w.Verb, Path: u.FilePath(o.Home)}
+	if _, err := os.Stat(t.Path); err == nil && opt.Create != nil && *opt.Create {
+		return nil, &storage.OpenError{Reason: fault.BadURL, URL: storage.Redact(u.Raw),
 			Msg: `option "create" asks for a new database, and there is one`, Hint: "leave it out to add to that"}
 	}
-	t.mayCreate(arg, f, opt.Create)
+	t.mayCreate(arg, w, opt.Create)
 	return t, nil
 }
 
-// fileURL returns what a person named, which must be a file. only is said if it is not.
-func fileURL(arg, only string) (u storage.URL, opt storage.FileOptions, err error) {
-	zurl, err := resolveURL(arg)
+// File returns the url of what a person named, which must be a file. only is said if it is not.
+func (o Opener) File(arg, only string) (u storage.URL, opt storage.FileOptions, err error) {
+	zurl, err := o.URL(arg)
 	if err != nil {
 		return u, opt, err
 	}
@@ -66,10 +74,10 @@ func fileURL(arg, only string) (u storage.URL, opt storage.FileOptions, err erro
 	switch u.Scheme {
 	case "file":
 	case "demo":
-		return u, opt, &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
+		return u, opt, &storage.OpenError{Reason: fault.UnknownScheme, URL: storage.Redact(zurl),
 			Msg: only + ", and this is one database over another", Hint: "its delta alone would not do: it lacks what is only in the base"}
 	default:
-		return u, opt, &storage.OpenError{Reason: storage.UnknownScheme, URL: storage.Redact(zurl),
+		return u, opt, &storage.OpenError{Reason: fault.UnknownScheme, URL: storage.Redact(zurl),
 			Msg: only, Hint: "use file:///path/to/Data.fs, or its path"}
 	}
 	opt, err = u.FileOptions()
@@ -78,51 +86,46 @@ func fileURL(arg, only string) (u storage.URL, opt storage.FileOptions, err erro
 
 // mayCreate decides whether the database is made if it does not exist. What looks like
 // something else than a database is not taken for one.
-func (t *target) mayCreate(arg string, f *importFlags, asked *bool) {
+func (t *Target) mayCreate(arg string, w WriteOptions, asked *bool) {
 	switch {
-	case f.append:
-		t.hint = "check the path; without --append a new database would be made"
+	case w.Missing != "":
+		t.hint = w.Missing
 	case asked != nil && !*asked:
 		t.hint = `check the path; option "create" says that none is to be made`
-	case f.create, asked != nil, strings.Contains(arg, "://"), strings.EqualFold(filepath.Ext(t.path), ".fs"):
+	case w.Create, asked != nil, strings.Contains(arg, "://"), strings.EqualFold(filepath.Ext(t.Path), ".fs"):
 		t.create = true
 	default:
 		t.hint = "check the path; a new database is made if its name ends in .fs, or with --create"
 	}
 }
 
-// checkOrder finds out whether DATABASE and NAME are given in the wrong order.
-func (t *target) checkOrder(file, name string) error {
+// IsSwapped reports whether the database is not there, but there is one by a name that was
+// given as something else.
+func (t *Target) IsSwapped(o Opener, name string) bool {
 	if t.server != nil {
-		return nil
+		return false
 	}
-	if _, err := os.Stat(t.path); !errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if _, err := os.Stat(t.Path); !errors.Is(err, fs.ErrNotExist) {
+		return false
 	}
-	zurl, err := resolveURL(name)
+	zurl, err := o.URL(name)
 	if err != nil {
-		return nil
+		return false
 	}
 	u, err := storage.ParseURL(zurl)
 	if err != nil || u.Scheme != "file" {
-		return nil
+		return false
 	}
-	home, _ := os.UserHomeDir()
-	fi, err := os.Stat(u.FilePath(home))
-	if err != nil || fi.Size() == 0 || checkDataFile(u.FilePath(home)) != nil {
-		return nil
-	}
-	given := filepath.Base(t.path)
-	return &usageError{msg: fmt.Sprintf("import: %s is a database, and there is none at %s: DATABASE comes before NAME", name, t.path),
-		text: fmt.Sprintf("did you mean: wcfs import %s %s %s", file, name, given)}
+	fi, err := os.Stat(u.FilePath(o.Home))
+	return err == nil && fi.Size() > 0 && checkDataFile(u.FilePath(o.Home)) == nil
 }
 
 // note keeps what is said when nothing is drawn on the terminal.
-func (t *target) note(format string, args ...any) {
+func (t *Target) note(format string, args ...any) {
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
-func (t *target) printNotes() {
+func (t *Target) printNotes() {
 	for _, text := range t.notes {
 		fmt.Fprintln(os.Stderr, "wcfs:", text)
 	}
@@ -130,30 +133,30 @@ func (t *target) printNotes() {
 }
 
 // leftover says what became of something unfinished.
-func (t *target) leftover(l zwrite.Leftover) {
-	switch size := sizeText(l.Size); {
+func (t *Target) leftover(l zwrite.Leftover) {
+	switch size := terminal.Size(l.Size); {
 	case l.Saved != "":
 		t.note("%s ended with %s of a transaction that did not get to its end; they are now in %s, which may be removed", l.Path, size, l.Saved)
-	case filepath.Base(l.Path) != filepath.Base(t.path):
+	case filepath.Base(l.Path) != filepath.Base(t.Path):
 		t.note("removed %s: %s of an import that did not get to its end", l.Path, size)
 	default:
 		t.note("%s: removed %s of an import that did not get to its end", l.Path, size)
 	}
 }
 
-// open opens the database, or makes it.
-func (t *target) open(ctx context.Context) error {
+// Open opens the database, or makes it.
+func (t *Target) Open(ctx context.Context) error {
 	if t.server != nil {
 		return t.server.open(ctx)
 	}
-	progress, end := progressOf("open " + t.path)
+	progress, end := terminal.ProgressOf("open " + t.Path)
 	opt := zwrite.Options{Warnf: t.note, Progress: progress, Disposable: transfer.Repeatable, Leftover: t.leftover}
-	err := checkDataFile(t.path)
+	err := checkDataFile(t.Path)
 	if errors.Is(err, fs.ErrNotExist) && t.create {
-		t.created = true
-		t.db, err = zwrite.Create(ctx, t.path, opt)
+		t.Created = true
+		t.db, err = zwrite.Create(ctx, t.Path, opt)
 	} else if err == nil {
-		t.db, err = zwrite.Open(ctx, t.path, opt)
+		t.db, err = zwrite.Open(ctx, t.Path, opt)
 	}
 	end()
 	t.printNotes()
@@ -164,19 +167,19 @@ func (t *target) open(ctx context.Context) error {
 }
 
 // openError says why the database cannot be opened.
-func (t *target) openError(err error) error {
+func (t *Target) openError(err error) error {
 	var locked *zwrite.LockedError
 	if errors.As(err, &locked) {
-		return fmt.Errorf("import: %w; wait until that is done", locked)
+		return fmt.Errorf("%s: %w; wait until that is done", t.verb, locked)
 	}
 	var unsafe *zwrite.UnsafeError
 	if errors.As(err, &unsafe) {
-		return fmt.Errorf("import: %w", unsafe)
+		return fmt.Errorf("%s: %w", t.verb, unsafe)
 	}
-	openErr := &storage.OpenError{Reason: storage.Unreachable, URL: "file://" + t.path, Err: err}
+	openErr := &storage.OpenError{Reason: fault.Unreachable, URL: "file://" + t.Path, Err: err}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && t.create:
-		openErr.Msg, openErr.Hint = "no such directory", "make "+filepath.Dir(t.path)+" first"
+		openErr.Msg, openErr.Hint = "no such directory", "make "+filepath.Dir(t.Path)+" first"
 	case errors.Is(err, fs.ErrNotExist):
 		openErr.Msg, openErr.Hint = "no such file", t.hint
 	case errors.Is(err, fs.ErrPermission):
@@ -184,7 +187,7 @@ func (t *target) openError(err error) error {
 	case errors.Is(err, syscall.EROFS):
 		openErr.Msg = "is on a read-only filesystem"
 	default:
-		return nothingWritten(err)
+		return NothingWritten(t.verb, err)
 	}
 	return openErr
 }
@@ -225,7 +228,7 @@ func ownerOf(fi fs.FileInfo) string {
 // checkDataFile finds out whether something could be a database before a lock
 // file is made beside it.
 func checkDataFile(path string) error {
-	bad := &storage.OpenError{Reason: storage.NotADatabase, URL: "file://" + path}
+	bad := &storage.OpenError{Reason: fault.NotADatabase, URL: "file://" + path}
 	// What is no file is not opened: that may block, or have effects.
 	fi, err := os.Stat(path)
 	switch {
@@ -257,22 +260,21 @@ func checkDataFile(path string) error {
 	return nil
 }
 
-// store returns what was opened.
-func (t *target) store() zwrite.Store {
+// Store returns what was opened.
+func (t *Target) Store() zwrite.Store {
 	if t.server != nil {
 		return t.server.client
 	}
 	return t.db
 }
 
-// close closes the database and returns the error of the import. If that failed, what
+// Close closes the database and returns the error of what was done with it. If that failed, what
 // was made for it is taken away again.
-func (t *target) close(err error) error {
+func (t *Target) Close(err error) error {
 	if t.server != nil {
-		return t.server.close(err)
+		return t.server.close(t.verb, err)
 	}
-	var uncertain *zwrite.UncertainError
-	if err != nil && !errors.As(err, &uncertain) {
+	if err != nil && !fault.Is(err, fault.Uncertain) {
 		if closeErr := t.db.Abandon(); closeErr != nil {
 			t.note("%s", closeErr)
 		}
@@ -281,26 +283,35 @@ func (t *target) close(err error) error {
 	}
 	t.printNotes()
 	if err != nil {
-		err = nothingWritten(err)
+		err = NothingWritten(t.verb, err)
 	}
 	return err
 }
 
-// nothingWritten puts the good news behind an error that leaves the database as
-// it was.
-func nothingWritten(err error) error {
-	var uncertain *zwrite.UncertainError
+// NothingWritten puts the good news behind an error that leaves the database as it was.
+func NothingWritten(verb string, err error) error {
 	switch {
-	case errors.As(err, &uncertain):
+	case fault.Is(err, fault.Uncertain):
 		return err
-	case is[*transfer.ChangedError](err):
+	case fault.Is(err, fault.Changed):
 		return fmt.Errorf("%w; nothing was written; try again", err)
-	case is[*zeo.ServerError](err), is[*zwrite.LostError](err):
+	case ofServer(err):
 		return fmt.Errorf("%w; nothing was written%s", err, onServer(err))
-	case noSpace(err) != "":
-		return fmt.Errorf("%w; nothing was written; %s", err, noSpace(err))
+	case fault.IsFull(err):
+		return fmt.Errorf("%w; nothing was written; %s", err, whenFull(err))
 	case errors.Is(err, context.Canceled):
-		return errors.New("import: interrupted; nothing was written")
+		return errors.New(verb + ": interrupted; nothing was written")
 	}
 	return err
+}
+
+// whenFull returns what to do about an error that says that nothing more can be written.
+func whenFull(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return "make room and try again"
+	case errors.Is(err, syscall.EDQUOT):
+		return "make room within the quota of its owner, and try again"
+	}
+	return "it would be larger than ulimit -f, or the filesystem, permits"
 }

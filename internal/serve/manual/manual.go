@@ -1,4 +1,7 @@
-package main
+// Package manual writes the manual pages of the commands. They come from the same table as
+// --help, so they cannot say anything else. (Those that cobra makes take the text for
+// Markdown, and lose <what is> in it.)
+package manual
 
 import (
 	"fmt"
@@ -12,29 +15,21 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wcfs/wcfs/internal/serve/release"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
-// newMan returns the hidden command that writes the manual pages. They come
-// from the same table as --help, so they cannot say anything else. (Those that cobra
-// makes take the text for Markdown, and lose <what is> in it.)
-func newMan() *cobra.Command {
-	return &cobra.Command{
-		Use:    "__man DIR",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, c := range append([]*cobra.Command{cmd.Root()}, manCommands(cmd.Root())...) {
-				if err := os.WriteFile(filepath.Join(args[0], manName(c)+".1"), []byte(manPage(c)), 0o644); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+// Write writes a page for root and for each of its commands to the directory dir.
+func Write(dir string, root *cobra.Command) error {
+	for _, c := range append([]*cobra.Command{root}, Commands(root)...) {
+		if err := os.WriteFile(filepath.Join(dir, Name(c)+".1"), []byte(page(c)), 0o644); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
-// manCommands returns the commands that have a page of their own.
-func manCommands(root *cobra.Command) (list []*cobra.Command) {
+// Commands returns the commands that have a page of their own.
+func Commands(root *cobra.Command) (list []*cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.IsAvailableCommand() && c.Name() != "help" {
 			list = append(list, c)
@@ -43,15 +38,16 @@ func manCommands(root *cobra.Command) (list []*cobra.Command) {
 	return list
 }
 
-func manName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
+// Name returns the name of the page of a command.
+func Name(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
 
-// manPage returns the page of a command, as in man(7).
-func manPage(c *cobra.Command) string {
+// page returns the page of a command, as in man(7).
+func page(c *cobra.Command) string {
 	var p strings.Builder
 	// The date is that of the commit, so that pages are the same whenever they are made.
-	fmt.Fprintf(&p, ".TH %q \"1\" %q \"wcfs %s\" \"wcfs\"\n.nh\n.ad l\n", strings.ToUpper(manName(c)),
+	fmt.Fprintf(&p, ".TH %q \"1\" %q \"wcfs %s\" \"wcfs\"\n.nh\n.ad l\n", strings.ToUpper(Name(c)),
 		release.Built().Time.Format(time.DateOnly), release.Version)
-	fmt.Fprintf(&p, ".SH NAME\n%s \\- %s\n", roff(manName(c)), roff(strings.ToLower(c.Short[:1])+c.Short[1:]))
+	fmt.Fprintf(&p, ".SH NAME\n%s \\- %s\n", roff(Name(c)), roff(strings.ToLower(c.Short[:1])+c.Short[1:]))
 	use := []string{c.UseLine()}
 	if !c.HasParent() {
 		use = []string{"wcfs COMMAND [OPTIONS] ...", "wcfs [OPTIONS] ZURL MOUNTPOINT"}
@@ -64,36 +60,36 @@ func manPage(c *cobra.Command) string {
 		name := c.CommandPath()
 		fmt.Fprintf(&p, "\\fB%s\\fR%s\n", roff(name), roff(strings.TrimPrefix(line, name)))
 	}
-	long, codes := strings.CutSuffix(strings.TrimSpace(c.Long), exitCodesHelp)
+	long, codes := strings.CutSuffix(strings.TrimSpace(c.Long), fault.Help())
 	if long == "" {
 		long = c.Short + "."
 	}
-	fmt.Fprintf(&p, ".SH DESCRIPTION\n%s", manText(long))
+	fmt.Fprintf(&p, ".SH DESCRIPTION\n%s", paragraphs(long))
 	if !c.HasParent() {
-		manCommandList(&p, c)
+		writeCommands(&p, c)
 	}
-	manFlags(&p, c.NonInheritedFlags())
+	writeFlags(&p, c.NonInheritedFlags())
 	if !c.HasParent() {
-		manExitCodes(&p)
+		writeExitCodes(&p)
 	} else if codes {
-		fmt.Fprintf(&p, ".SH EXIT STATUS\n%s", manText("Those of wcfs(1)."))
+		fmt.Fprintf(&p, ".SH EXIT STATUS\n%s", paragraphs("Those of wcfs(1)."))
 	}
 	if c.Example != "" {
-		fmt.Fprintf(&p, ".SH EXAMPLES\n%s", manVerbatim(c.Example))
+		fmt.Fprintf(&p, ".SH EXAMPLES\n%s", verbatim(c.Example))
 	}
-	fmt.Fprintf(&p, ".SH SEE ALSO\n%s\n", manSeeAlso(c))
+	fmt.Fprintf(&p, ".SH SEE ALSO\n%s\n", seeAlso(c))
 	return p.String()
 }
 
-// manText sets paragraphs. One with lines that are indented stays as it is.
-func manText(text string) string {
+// paragraphs sets paragraphs. One with lines that are indented stays as it is.
+func paragraphs(text string) string {
 	var p strings.Builder
 	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		if i > 0 {
 			p.WriteString(".PP\n")
 		}
 		if strings.Contains("\n"+paragraph, "\n ") {
-			p.WriteString(manVerbatim(paragraph))
+			p.WriteString(verbatim(paragraph))
 			continue
 		}
 		p.WriteString(roff(paragraph) + "\n")
@@ -101,7 +97,7 @@ func manText(text string) string {
 	return p.String()
 }
 
-func manVerbatim(text string) string {
+func verbatim(text string) string {
 	return ".nf\n" + roff(strings.TrimRight(text, "\n")) + "\n.fi\n"
 }
 
@@ -113,7 +109,7 @@ func roff(text string) string {
 	return regexp.MustCompile(`(?m)^\.`).ReplaceAllString(roffEscapes.Replace(text), `\&.`)
 }
 
-func manFlags(p *strings.Builder, flags *pflag.FlagSet) {
+func writeFlags(p *strings.Builder, flags *pflag.FlagSet) {
 	fmt.Fprintf(p, ".SH OPTIONS\n")
 	flags.VisitAll(func(flag *pflag.Flag) {
 		if flag.Hidden {
@@ -134,24 +130,21 @@ func manFlags(p *strings.Builder, flags *pflag.FlagSet) {
 	})
 }
 
-func manCommandList(p *strings.Builder, root *cobra.Command) {
+func writeCommands(p *strings.Builder, root *cobra.Command) {
 	fmt.Fprintf(p, ".SH COMMANDS\n")
-	for _, c := range manCommands(root) {
-		fmt.Fprintf(p, ".TP\n\\fB%s\\fR(1)\n%s\n", roff(manName(c)), roff(c.Short))
+	for _, c := range Commands(root) {
+		fmt.Fprintf(p, ".TP\n\\fB%s\\fR(1)\n%s\n", roff(Name(c)), roff(c.Short))
 	}
 }
 
-// exitCodePattern matches a code and its meaning in exitCodesHelp.
-var exitCodePattern = regexp.MustCompile(`(\d+) ([^,]+?)[,.](?:\s|$)`)
-
-func manExitCodes(p *strings.Builder) {
+func writeExitCodes(p *strings.Builder) {
 	fmt.Fprintf(p, ".SH EXIT STATUS\n")
-	for _, m := range exitCodePattern.FindAllStringSubmatch(exitCodesHelp, -1) {
-		fmt.Fprintf(p, ".TP\n\\fB%s\\fR\n%s\n", m[1], roff(strings.Join(strings.Fields(m[2]), " ")))
+	for _, c := range fault.ExitCodes() {
+		fmt.Fprintf(p, ".TP\n\\fB%d\\fR\n%s\n", c.Code, roff(c.Long))
 	}
 }
 
-func manSeeAlso(c *cobra.Command) string {
+func seeAlso(c *cobra.Command) string {
 	names := []string{"\\fBwcfs\\fR(1)"}
 	if !c.HasParent() {
 		names = []string{"\\fBmount.wcfs\\fR(8)"}

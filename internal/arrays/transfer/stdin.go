@@ -1,4 +1,4 @@
-package main
+package transfer
 
 import (
 	"context"
@@ -11,18 +11,18 @@ import (
 // pollMillis is how long a read may go on after it was interrupted.
 const pollMillis = 100
 
-// interruptible reads a file that may be a pipe until its context ends. The
+// Interruptible reads a file that may be a pipe until its context ends. The
 // runtime could do that for a file in non-blocking mode, but the mode of the
 // standard input is shared with other processes.
-type interruptible struct {
-	ctx context.Context
-	f   *os.File
+type Interruptible struct {
+	Ctx context.Context
+	F   *os.File
 }
 
-func (r *interruptible) Read(p []byte) (int, error) {
-	ready := []unix.PollFd{{Fd: int32(r.f.Fd()), Events: unix.POLLIN}}
+func (r *Interruptible) Read(p []byte) (int, error) {
+	ready := []unix.PollFd{{Fd: int32(r.F.Fd()), Events: unix.POLLIN}}
 	for {
-		if err := r.ctx.Err(); err != nil {
+		if err := r.Ctx.Err(); err != nil {
 			return 0, err
 		}
 		n, err := unix.Poll(ready, pollMillis)
@@ -30,7 +30,7 @@ func (r *interruptible) Read(p []byte) (int, error) {
 			return 0, os.NewSyscallError("poll", err)
 		}
 		if n > 0 {
-			return r.f.Read(p)
+			return r.F.Read(p)
 		}
 	}
 }

@@ -1,10 +1,9 @@
-package main
+// Package report tells what was found in a database, and what was done to it: as lines and
+// tables for people, and as JSON for programs. The names in JSON are a promise to scripts.
+package report
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
 	"github.com/wcfs/wcfs/internal/arrays/changes"
+	"github.com/wcfs/wcfs/internal/serve/terminal"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -59,7 +59,7 @@ func newTxnLine(txn *storage.Txn) logLine {
 	n := len(txn.Oids)
 	doc := newLogDoc(txn.Tid, string(txn.User), string(txn.Description))
 	doc.Objects = &n
-	return logLine{tid: txn.Tid, what: plural(int64(n), "object"), doc: doc}
+	return logLine{tid: txn.Tid, what: terminal.Count(int64(n), "object"), doc: doc}
 }
 
 // newChangeLine is a line about what a transaction changed of an array or file.
@@ -91,7 +91,7 @@ func newChangeDoc(c *changes.Change) *changeDoc {
 		doc.Blocks = append(doc.Blocks, blockDoc{r.Lo, r.Hi, r.Lo * c.BlkSize, r.Len() * c.BlkSize})
 	}
 	if c.Damage != nil {
-		doc.Damage = oneLine(c.Damage)
+		doc.Damage = terminal.Error(c.Damage)
 	}
 	return doc
 }
@@ -134,9 +134,9 @@ func changeText(c *changes.Change) string {
 // resizeText tells the size before and after.
 func resizeText(c *changes.Change) string {
 	if c.OldSize == c.NewSize {
-		return "size " + sizeText(c.NewSize)
+		return "size " + terminal.Size(c.NewSize)
 	}
-	return fmt.Sprintf("size %s -> %s", sizeText(c.OldSize), sizeText(c.NewSize))
+	return fmt.Sprintf("size %s -> %s", terminal.Size(c.OldSize), terminal.Size(c.NewSize))
 }
 
 // rangesText returns "3-7,9". Of many it shows the first ones.
@@ -175,23 +175,4 @@ func shortText(s string) string {
 		return string(runes[:limit-3]) + "..."
 	}
 	return string(runes)
-}
-
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// printJSONLine prints a document on one line.
-func printJSONLine(w io.Writer, doc any) error {
-	var text bytes.Buffer
-	out := json.NewEncoder(&text)
-	out.SetEscapeHTML(false)
-	if err := out.Encode(doc); err != nil {
-		return err
-	}
-	_, err := w.Write(harmlessJSON(text.Bytes()))
-	return err
 }

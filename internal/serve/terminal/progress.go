@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"io"
@@ -12,20 +12,20 @@ import (
 // progressDelay is how long something may take before a bar says how far it is.
 const progressDelay = time.Second
 
-// progress is a bar on stderr for something that goes through many bytes. There
+// Progress is a bar on stderr for something that goes through many bytes. There
 // is one only if a person looks at stderr, and only if it takes long.
-type progress struct {
+type Progress struct {
 	bar *progressbar.ProgressBar // nil if nobody looks
 }
 
-// newProgress begins to measure. total is in bytes, -1 if it is not known.
-func newProgress(label string, total int64) *progress {
+// NewProgress begins to measure. total is in bytes, -1 if it is not known.
+func NewProgress(label string, total int64) *Progress {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		return &progress{}
+		return &Progress{}
 	}
-	return &progress{bar: progressbar.NewOptions64(total,
+	return &Progress{bar: progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(&lateWriter{os.Stderr, time.Now().Add(progressDelay)}),
-		progressbar.OptionSetDescription(harmlessLine(label)),
+		progressbar.OptionSetDescription(Line(label)),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionShowCount(),
 		progressbar.OptionUseIECUnits(true),
@@ -35,14 +35,14 @@ func newProgress(label string, total int64) *progress {
 	)}
 }
 
-// progressOf returns what shows how far something is whose size it learns only
+// ProgressOf returns what shows how far something is whose size it learns only
 // then, and what takes that away.
-func progressOf(label string) (at func(done, total int64), end func()) {
-	var p *progress
+func ProgressOf(label string) (at func(done, total int64), end func()) {
+	var p *Progress
 	var last int64
 	at = func(done, total int64) {
 		if p == nil {
-			p = newProgress(label, total)
+			p = NewProgress(label, total)
 		}
 		p.Add(done - last)
 		last = done
@@ -55,21 +55,21 @@ func progressOf(label string) (at func(done, total int64), end func()) {
 }
 
 // Add says that n more bytes are done. It may be called from any goroutine.
-func (p *progress) Add(n int64) {
+func (p *Progress) Add(n int64) {
 	if p.bar != nil {
 		_ = p.bar.Add64(n) // a bar that cannot be drawn is no trouble
 	}
 }
 
 // Redraw shows that it is still under way.
-func (p *progress) Redraw() {
+func (p *Progress) Redraw() {
 	if p.bar != nil {
 		_ = p.bar.RenderBlank()
 	}
 }
 
 // Done takes the bar away. It may be called again.
-func (p *progress) Done() {
+func (p *Progress) Done() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 		_ = p.bar.Exit()

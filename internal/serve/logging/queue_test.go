@@ -1,4 +1,4 @@
-package main
+package logging
 
 import (
 	"io"
@@ -11,7 +11,7 @@ import (
 
 // TestLogQueueLosesWhatIsNotTaken, tells how much, and goes on.
 func TestLogQueueLosesWhatIsNotTaken(t *testing.T) {
-	q := newLogQueue(20)
+	q := newQueue(20)
 	for _, line := range []string{"first line\n", "second\n", "third line\n", "fourth\n"} {
 		q.put([]byte(line), false)
 	}
@@ -28,7 +28,7 @@ func TestLogQueueLosesWhatIsNotTaken(t *testing.T) {
 // TestLogQueueHandsOnEverything, in order, to a reader that keeps up, and ends.
 func TestLogQueueHandsOnEverything(t *testing.T) {
 	r, w := io.Pipe()
-	q := newLogQueue(maxLogQueue)
+	q := newQueue(maxQueue)
 	go q.fill(r)
 	var want, got strings.Builder
 	go func() {

@@ -1,4 +1,4 @@
-package main
+package logging
 
 import (
 	"bytes"
@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// maxLogQueue is how many bytes of the log may wait for whoever takes it.
-const maxLogQueue = 1 << 20
+// maxQueue is how many bytes of the log may wait for whoever takes it.
+const maxQueue = 1 << 20
 
-// logQueue is the log on its way to somebody who may be slow, as a terminal that
+// queue is the log on its way to somebody who may be slow, as a terminal that
 // was paused, a pipe that nobody reads, or a disk far away. Whoever logs never
 // waits for that: what finds no room is lost, and counted.
-type logQueue struct {
+type queue struct {
 	max  int
 	mu   sync.Mutex // held for copying only
 	more *sync.Cond
@@ -24,14 +24,14 @@ type logQueue struct {
 	end  bool
 }
 
-func newLogQueue(max int) *logQueue {
-	q := &logQueue{max: max}
+func newQueue(max int) *queue {
+	q := &queue{max: max}
 	q.more = sync.NewCond(&q.mu)
 	return q
 }
 
 // fill puts what src gives into the queue, until src ends.
-func (q *logQueue) fill(src io.Reader) {
+func (q *queue) fill(src io.Reader) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := src.Read(buf)
@@ -42,7 +42,7 @@ func (q *logQueue) fill(src io.Reader) {
 	}
 }
 
-func (q *logQueue) put(data []byte, end bool) {
+func (q *queue) put(data []byte, end bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.data.Len()+len(data) > q.max {
@@ -56,7 +56,7 @@ func (q *logQueue) put(data []byte, end bool) {
 }
 
 // noteLost tells how much was lost. Requires: q.mu.
-func (q *logQueue) noteLost() {
+func (q *queue) noteLost() {
 	if q.lost > 0 {
 		fmt.Fprintf(&q.data, "W%s %7d logqueue.go] %d bytes of the log are lost: they were not taken in time\n",
 			time.Now().Format("0102 15:04:05.000000"), os.Getpid(), q.lost)
@@ -65,7 +65,7 @@ func (q *logQueue) noteLost() {
 }
 
 // take waits for something and returns up to len(buf) bytes of it, 0 at the end.
-func (q *logQueue) take(buf []byte) int {
+func (q *queue) take(buf []byte) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.data.Len() == 0 && q.lost == 0 && !q.end {

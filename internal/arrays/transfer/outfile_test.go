@@ -1,4 +1,4 @@
-package main
+package transfer
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // TestWriteFileReplacesNothing: a file that is there already is noticed before the
@@ -22,12 +22,11 @@ func TestWriteFileReplacesNothing(t *testing.T) {
 		_, err := io.WriteString(w, "mine")
 		return err
 	}
-	var exists *fileExistsError
-	require.ErrorAs(t, writeFile(t, path, false, other), &exists)
-	require.ErrorAs(t, writeFile(t, path, false, func(io.Writer) error {
+	require.True(t, fault.Is(writeFile(t, path, false, other), fault.Exists))
+	require.True(t, fault.Is(writeFile(t, path, false, func(io.Writer) error {
 		t.Error("written in vain")
 		return nil
-	}), &exists)
+	}), fault.Exists))
 	requireOnly(t, path, "other")
 	require.NoError(t, writeFile(t, path, true, other))
 	requireOnly(t, path, "mine")
@@ -59,8 +58,8 @@ func requireOnly(t *testing.T, path, want string) {
 }
 
 func writeFile(t *testing.T, path string, force bool, write func(io.Writer) error) error {
-	o := outFile{path: path, force: force, names: newNamer()}
-	return o.write(t.Context(), write)
+	o := OutFile{path: path, force: force, names: newNamer()}
+	return o.Write(t.Context(), write)
 }
 
 // TestFilesystemsWithoutLinks: where neither a rename that replaces nothing nor a link
@@ -73,16 +72,15 @@ func TestFilesystemsWithoutLinks(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EINVAL, unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS} {
 		path := filepath.Join(t.TempDir(), "x")
 		fails := func(string, string) error { return &os.LinkError{Op: "link", Err: errno} }
-		o := outFile{path: path, names: namer{noReplace: fails, link: fails, rename: os.Rename}}
-		require.NoError(t, o.write(t.Context(), mine))
+		o := OutFile{path: path, names: namer{noReplace: fails, link: fails, rename: os.Rename}}
+		require.NoError(t, o.Write(t.Context(), mine))
 		requireOnly(t, path, "mine")
 		require.NoError(t, os.Remove(path))
 
-		var exists *fileExistsError
-		require.ErrorAs(t, o.write(t.Context(), func(w io.Writer) error {
+		require.True(t, fault.Is(o.Write(t.Context(), func(w io.Writer) error {
 			require.NoError(t, os.WriteFile(path, []byte("other"), 0o600))
 			return mine(w)
-		}), &exists)
+		}), fault.Exists))
 		requireOnly(t, path, "other")
 		require.NoError(t, os.Remove(path))
 
@@ -90,7 +88,7 @@ func TestFilesystemsWithoutLinks(t *testing.T) {
 			requireOnlyTwo(t, from, to)
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: unix.EIO}
 		}
-		err := o.write(t.Context(), mine)
+		err := o.Write(t.Context(), mine)
 		require.EqualError(t, err, "write "+path+": input/output error")
 		entries, err := os.ReadDir(filepath.Dir(path))
 		require.NoError(t, err)
@@ -111,13 +109,14 @@ func requireOnlyTwo(t *testing.T, from, to string) {
 // TestProtectedFilesAreNotReplaced: also not if they come into being meanwhile.
 func TestProtectedFilesAreNotReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
-	o := outFile{path: path, force: true, names: newNamer(), check: func() error { return transfer.CheckTarget(path, "") }}
-	var protected *transfer.ProtectedError
-	require.ErrorAs(t, o.write(t.Context(), func(w io.Writer) error { return os.WriteFile(path, []byte("FS30"), 0o600) }), &protected)
+	o := OutFile{path: path, force: true, names: newNamer(), check: func() error { return CheckTarget(path, "") }}
+	const never = "which is never replaced"
+	require.ErrorContains(t, o.Write(t.Context(), func(w io.Writer) error { return os.WriteFile(path, []byte("FS30"), 0o600) }), never)
 	requireOnly(t, path, "FS30")
-	require.ErrorAs(t, o.write(t.Context(), func(w io.Writer) error {
+	err := o.Write(t.Context(), func(w io.Writer) error {
 		t.Error("written in vain")
 		return nil
-	}), &protected)
-	require.Equal(t, exitExists, exitCode(protected))
+	})
+	require.ErrorContains(t, err, never)
+	require.Equal(t, fault.Exists, fault.Of(err))
 }

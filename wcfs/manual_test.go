@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/serve/manual"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 // TestManualPagesLoseNothing: every word of the help is in the page as man(1) shows
@@ -21,16 +24,16 @@ func TestManualPagesLoseNothing(t *testing.T) {
 	require.NoError(t, root.Execute())
 	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
 	require.NoError(t, err)
-	require.Len(t, pages, 1+len(manCommands(root)))
+	require.Len(t, pages, 1+len(manual.Commands(root)))
 
-	for _, c := range append(manCommands(root), root) {
-		path := filepath.Join(dir, manName(c)+".1")
+	for _, c := range append(manual.Commands(root), root) {
+		path := filepath.Join(dir, manual.Name(c)+".1")
 		page, err := os.ReadFile(path)
 		require.NoError(t, err)
 		require.NotContains(t, string(page), "1970")
-		require.Regexp(t, fmt.Sprintf(`^\.TH "%s" "1" "20\d\d-\d\d-\d\d" "wcfs \d+\.\d+\.\d+" "wcfs"\n`, strings.ToUpper(manName(c))), string(page))
+		require.Regexp(t, fmt.Sprintf(`^\.TH "%s" "1" "20\d\d-\d\d-\d\d" "wcfs \d+\.\d+\.\d+" "wcfs"\n`, strings.ToUpper(manual.Name(c))), string(page))
 		text := rendered(t, path)
-		long, _ := strings.CutSuffix(strings.TrimSpace(c.Long), exitCodesHelp)
+		long, _ := strings.CutSuffix(strings.TrimSpace(c.Long), fault.Help())
 		for _, word := range strings.Fields(long + " " + c.Example + " " + c.UseLine()[len(c.Name()):]) {
 			if c != root || word != "[flags]" {
 				require.Contains(t, text, word, "%s\n%s", path, text)
@@ -42,8 +45,8 @@ func TestManualPagesLoseNothing(t *testing.T) {
 		}
 	}
 	text := rendered(t, filepath.Join(dir, "wcfs.1"))
-	for _, code := range regexp.MustCompile(`\d+`).FindAllString(exitCodesHelp, -1) {
-		require.Regexp(t, `(?m)^ +`+code+` +\w`, text, "exit code %s", code)
+	for _, c := range fault.ExitCodes() {
+		require.Regexp(t, fmt.Sprintf(`(?m)^ +%d +%s`, c.Code, regexp.QuoteMeta(c.Long)), text, "exit code %d", c.Code)
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package transfer
 
 import (
 	"bufio"
@@ -15,39 +15,36 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/wcfs/wcfs/internal/arrays/transfer"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
-// fileExistsError refuses to replace a file. It counts as a name that is taken.
-type fileExistsError struct{ path string }
-
-func (e *fileExistsError) Error() string {
-	return e.path + " exists already; choose another name, or use --force to replace it"
-}
-
-func (e *fileExistsError) Unwrap() error { return &transfer.ExistsError{Name: e.path} }
-
-// outFile is a file that is to be written.
-type outFile struct {
+// OutFile is a file that is to be written.
+type OutFile struct {
 	path  string
 	force bool         // replaces one that exists
 	check func() error // returns why it must not be replaced nevertheless; may be nil
 	names namer
 }
 
-// write has write write the file, which appears when it is complete and on the
+// NewOutFile returns a file that is to be written, which replaces one that exists if that is
+// forced, unless check returns why it must not.
+func NewOutFile(path string, force bool, check func() error) *OutFile {
+	return &OutFile{path: path, force: force, check: check, names: newNamer()}
+}
+
+// Write has write write the file, which appears when it is complete and on the
 // disk. One that exists is replaced only by force. Devices and pipes are written
 // as they are, until ctx ends.
-func (o *outFile) write(ctx context.Context, write func(io.Writer) error) error {
+func (o *OutFile) Write(ctx context.Context, write func(io.Writer) error) error {
 	switch fi, err := os.Stat(o.path); {
 	case err == nil && fi.IsDir():
-		return &usageError{msg: o.path + " is a directory; name a file in it"}
+		return &fault.Error{Kind: fault.Usage, Msg: o.path + " is a directory", Hint: "name a file in it"}
 	case strings.HasSuffix(o.path, "/"):
-		return &usageError{msg: o.path + " is no directory; make it first, and name a file in it"}
+		return &fault.Error{Kind: fault.Usage, Msg: o.path + " is no directory", Hint: "make it first, and name a file in it"}
 	case err == nil && !fi.Mode().IsRegular():
 		return writeThrough(ctx, o.path, write)
 	case err == nil && !o.force:
-		return cmp.Or(o.allowed(), error(&fileExistsError{o.path}))
+		return cmp.Or(o.allowed(), o.exists())
 	}
 	if err := o.allowed(); err != nil {
 		return err
@@ -70,7 +67,7 @@ func (o *outFile) write(ctx context.Context, write func(io.Writer) error) error 
 		err = linkErr.Err
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return &fileExistsError{o.path}
+		return o.exists()
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", o.path, err)
@@ -78,7 +75,12 @@ func (o *outFile) write(ctx context.Context, write func(io.Writer) error) error 
 	return nil
 }
 
-func (o *outFile) allowed() error {
+// exists refuses to replace the file.
+func (o *OutFile) exists() error {
+	return &fault.Error{Kind: fault.Exists, Msg: o.path + " exists already", Hint: "choose another name, or use --force to replace it"}
+}
+
+func (o *OutFile) allowed() error {
 	if o.check == nil {
 		return nil
 	}
@@ -167,20 +169,20 @@ func (n namer) reserve(from, to string) error {
 }
 
 func writeThrough(ctx context.Context, path string, write func(io.Writer) error) error {
-	f, err := transfer.OpenPipe(ctx, path)
+	f, err := OpenPipe(ctx, path)
 	if err != nil {
 		return err
 	}
 	return errors.Join(buffered(f, write), f.Close())
 }
 
-// writeStdout has write write the standard output. If that is a pipe, the end of
+// WriteStdout has write write the standard output. If that is a pipe, the end of
 // ctx ends waiting for who reads it.
-func writeStdout(ctx context.Context, write func(io.Writer) error) error {
+func WriteStdout(ctx context.Context, write func(io.Writer) error) error {
 	var out io.Writer = os.Stdout
 	if fi, err := os.Stdout.Stat(); err == nil && fi.Mode()&fs.ModeNamedPipe != 0 {
 		// It is opened anew because other processes share the mode of ours.
-		if f, err := transfer.OpenPipe(ctx, "/proc/self/fd/1"); err == nil {
+		if f, err := OpenPipe(ctx, "/proc/self/fd/1"); err == nil {
 			defer f.Close()
 			out = &stdoutPipe{f}
 		}
