@@ -139,7 +139,6 @@ func (o *object) decode(data []byte) (err error) {
 			return err
 		}
 	}
-	// What package record does not understand pickle may.
 	if o.class, o.state, err = pickle.Record(data); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 )
 
@@ -44,16 +45,16 @@ func decode(class record.Class, state record.Value) (*Node, error) {
 // setTree takes the state of a tree: None, ((bucket state,),), or
 // ((child, key, child, ...), first bucket).
 func (n *Node) setTree(state record.Value) error {
-	if state.Kind() == record.KindNone {
+	if state.Kind() == pickle.KindNone {
 		return nil
 	}
 	children := state.At(0)
 	switch {
 	case state.Len() == 1 && children.Len() == 1:
 		return n.setBucket(children.At(0))
-	case state.Len() != 2 || children.Kind() != record.KindTuple:
+	case state.Len() != 2 || children.Kind() != pickle.KindTuple:
 		return fmt.Errorf("state of a tree: expect None, ((bucket,),) or ((children), first); got %s", state)
-	case state.At(1).Kind() != record.KindRef:
+	case state.At(1).Kind() != pickle.KindRef:
 		return fmt.Errorf("first bucket of a tree: expect a reference; got %s", state.At(1))
 	case children.Len()%2 == 0:
 		return fmt.Errorf("children of a tree: expect an odd number of items; got %d", children.Len())
@@ -78,10 +79,10 @@ func (n *Node) setTree(state record.Value) error {
 // ((key, value, ...), next bucket).
 func (n *Node) setBucket(state record.Value) error {
 	items := state.At(0)
-	if state.Len() < 1 || state.Len() > 2 || items.Kind() != record.KindTuple {
+	if state.Len() < 1 || state.Len() > 2 || items.Kind() != pickle.KindTuple {
 		return fmt.Errorf("state of a bucket: expect ((items),) or ((items), next); got %s", state)
 	}
-	if state.Len() == 2 && state.At(1).Kind() != record.KindRef {
+	if state.Len() == 2 && state.At(1).Kind() != pickle.KindRef {
 		return fmt.Errorf("next bucket: expect a reference; got %s", state.At(1))
 	}
 	if items.Len()%2 != 0 {

@@ -8,6 +8,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -335,7 +336,7 @@ func (e *editor[K]) setState(n *node[K], class record.Class, state record.Value)
 	switch {
 	case !n.tree:
 		return e.setBucketState(n, checked, state)
-	case state.Kind() == record.KindNone:
+	case state.Kind() == pickle.KindNone:
 		return nil
 	case state.Len() == 1:
 		bucket := e.newNode(false)

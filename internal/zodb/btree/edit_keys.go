@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 )
 
@@ -93,15 +94,15 @@ func decodeNames(class record.Class, state record.Value) (n decoded[string], err
 		return n, fmt.Errorf("expect a node of an OOBTree; got %.200s", class)
 	}
 	switch {
-	case n.tree && state.Kind() == record.KindNone:
+	case n.tree && state.Kind() == pickle.KindNone:
 		return n, nil
 	case n.tree && state.Len() == 2:
 		children := state.At(0)
-		if state.At(1).Kind() != record.KindRef || children.Len()%2 == 0 {
+		if state.At(1).Kind() != pickle.KindRef || children.Len()%2 == 0 {
 			return n, fmt.Errorf("state of a tree: got %s", state)
 		}
 		for i := range children.Len() {
-			if i%2 == 0 && children.At(i).Kind() != record.KindRef {
+			if i%2 == 0 && children.At(i).Kind() != pickle.KindRef {
 				return n, fmt.Errorf("child #%d of a tree: expect a reference; got %s", i/2, children.At(i))
 			}
 		}
@@ -113,8 +114,8 @@ func decodeNames(class record.Class, state record.Value) (n decoded[string], err
 		return n, fmt.Errorf("state of a tree: got %s", state)
 	}
 	items := state.At(0)
-	if state.Len() < 1 || state.Len() > 2 || items.Kind() != record.KindTuple || items.Len()%2 != 0 ||
-		state.Len() == 2 && state.At(1).Kind() != record.KindRef {
+	if state.Len() < 1 || state.Len() > 2 || items.Kind() != pickle.KindTuple || items.Len()%2 != 0 ||
+		state.Len() == 2 && state.At(1).Kind() != pickle.KindRef {
 		return n, fmt.Errorf("state of a bucket: got %s", state)
 	}
 	for i := range items.Len() / 2 {

@@ -33,7 +33,7 @@ func Abridge(r io.Reader, limit int) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !a.refs && a.class != nil:
-		return append(a.class, 'N', opStop), nil
+		return append(a.class, OpNone, OpStop), nil
 	case a.tooBig:
 		return nil, &TooBigError{limit}
 	}
@@ -43,7 +43,7 @@ func Abridge(r io.Reader, limit int) ([]byte, error) {
 // abridge runs an abridger to the end of the data. Whether that is the end of a pickle
 // is for who decodes it.
 func abridge(r io.Reader, limit int) (*abridger, error) {
-	a := &abridger{r: bufio.NewReaderSize(r, 64<<10)}
+	a := &abridger{r: bufio.NewReaderSize(r, 64<<10), longest: math.MaxInt64}
 	for {
 		op, err := a.r.ReadByte()
 		if err == io.EOF {
@@ -64,51 +64,45 @@ func abridge(r io.Reader, limit int) (*abridger, error) {
 
 // abridger copies one opcode after another.
 type abridger struct {
-	r      *bufio.Reader
-	pos    int64 // bytes of arguments and opcodes that were read; for errors
-	out    []byte
-	cut    int    // strings that were left out
-	class  []byte // first pickle, once it is complete
-	refs   bool
-	tooBig bool // out is not what it should be
+	r       *bufio.Reader
+	longest uint64 // bytes of an argument
+	pos     int64  // bytes of arguments and opcodes that were read; for errors
+	out     []byte
+	cut     int    // strings that were left out
+	class   []byte // first pickle, once it is complete
+	refs    bool
+	tooBig  bool // out is not what it should be
 }
-
-// Arguments of opcodes: so many bytes; or as many as so many bytes tell; or so many
-// lines.
-var (
-	fixedArgs = [256]uint8{'K': 1, 'M': 2, 'J': 4, 'G': 8, 'q': 1, 'r': 4, 'h': 1, 'j': 4, 0x80: 1, 0x82: 1, 0x83: 2, 0x84: 4}
-	countArgs = [256]uint8{'T': 4, 'U': 1, 'B': 4, 'C': 1, 'X': 4, 0x8a: 1, 0x8b: 4, 0x8c: 1, 0x8d: 8, 0x8e: 8, 0x96: 8}
-	lineArgs  = [256]uint8{'I': 1, 'L': 1, 'F': 1, 'S': 1, 'V': 1, 'P': 1, 'p': 1, 'g': 1, 'c': 2, 'i': 2}
-)
-
-const opFrame = 0x95
 
 func (a *abridger) op(op byte) error {
 	a.pos++
+	o := &opcodes[op]
 	switch op {
 	case opFrame: // the length would not be right any more, and nobody needs it
 		_, err := a.r.Discard(8)
 		return a.ended(err)
-	case 'P', 'Q':
+	case opPersid, OpBinPersid:
 		a.refs = true
 	}
 	a.out = append(a.out, op)
-	if op == opStop && a.class == nil {
+	if op == OpStop && a.class == nil {
 		a.class = bytes.Clone(a.out)
 	}
-	if n := fixedArgs[op]; n > 0 {
-		_, err := a.read(int(n))
-		return err
-	}
-	if n := countArgs[op]; n > 0 {
-		return a.counted(int(n))
-	}
-	for range lineArgs[op] {
-		if err := a.line(op); err != nil {
-			return err
+	switch {
+	case o.do == nil:
+		return &Error{Pos: int(a.pos) - 1, Msg: unknown(op)}
+	case o.arg&counted != 0:
+		return a.counted(int(o.arg & nArg))
+	case o.arg&lines != 0:
+		for range o.arg & nArg {
+			if err := a.line(op); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
+	_, err := a.read(int(o.arg))
+	return err
 }
 
 // read copies n bytes, and returns them.
@@ -133,7 +127,7 @@ func (a *abridger) counted(size int) error {
 		_, err := a.read(int(n))
 		return err
 	}
-	if n > math.MaxInt64 {
+	if n > a.longest {
 		return &Error{Pos: int(a.pos), Msg: fmt.Sprintf("an argument of %d bytes", n)}
 	}
 	skipped, err := io.CopyN(io.Discard, a.r, int64(n))
@@ -177,9 +171,9 @@ func (a *abridger) line(op byte) error {
 	}
 	text := a.instead()
 	switch op {
-	case 'S':
+	case opString:
 		text = "'" + text + "'"
-	case 'V':
+	case opUnicode:
 	default:
 		return &Error{Pos: int(a.pos), Msg: "a line that is too long"}
 	}

@@ -106,9 +106,9 @@ func appendRune(out []byte, r rune) []byte {
 }
 
 // latin1 encodes text. ok is false if Latin-1 cannot express it.
-func latin1(text string) (out []byte, ok bool) {
+func latin1(text []byte) (out []byte, ok bool) {
 	out = make([]byte, 0, len(text))
-	for _, r := range text {
+	for _, r := range string(text) {
 		if r > 0xff {
 			return nil, false
 		}

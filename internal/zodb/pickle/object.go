@@ -1,228 +1,251 @@
 package pickle
 
 import (
-	"lab.nexedi.com/kirr/neo/go/zodb"
+	"bytes"
+	"encoding/binary"
+	"unicode/utf8"
 
-	"github.com/wcfs/wcfs/internal/zodb/record"
+	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
 // ---- classes ----
 
-func (d *decoder) readClass() (class record.Class, err error) {
-	module, err := d.line()
-	if err != nil {
-		return class, err
+// maxSame bounds the classes that are looked through for one that was named before.
+const maxSame = 64
+
+// class returns the named class. Names may come again and again from the memo, and are
+// looked at each time.
+func (m *Machine) class(module, name []byte) val {
+	m.charge(classSize + len(module) + len(name))
+	i := indexOf(m.classes, module, name)
+	if i < 0 {
+		i = len(m.classes)
+		if k := indexOf(m.known, module, name); k >= 0 {
+			m.classes = append(m.classes, m.known[k])
+		} else {
+			m.classes = append(m.classes, Class{string(module), string(name)})
+		}
 	}
-	name, err := d.line()
-	if err != nil {
-		return class, err
+	v := val{kind: KindClass, n: uint32(i)}
+	if m.keep {
+		m.charge(classSize)
+		v = m.thing(v, m.classes[i])
 	}
-	d.charge(classSize + len(module) + len(name))
-	return record.Class{Module: string(module), Name: string(name)}, nil
+	return v
 }
 
-func (d *decoder) global() error {
-	class, err := d.readClass()
+func indexOf(classes []Class, module, name []byte) int {
+	for i := range classes[:min(len(classes), maxSame)] {
+		if c := &classes[i]; c.Name == string(name) && c.Module == string(module) {
+			return i
+		}
+	}
+	return -1
+}
+
+// classAt returns the class of a GLOBAL or INST.
+func (m *Machine) classAt(arg []byte) val {
+	module, name, _ := bytes.Cut(arg[:len(arg)-1], []byte("\n"))
+	return m.class(module, name)
+}
+
+func (m *Machine) global(arg []byte) error { return m.push(m.classAt(arg)) }
+
+func (m *Machine) stackGlobal([]byte) error {
+	names, err := m.pop(2)
 	if err != nil {
 		return err
 	}
-	return d.push(class)
-}
-
-func (d *decoder) stackGlobal() error {
-	names, err := d.pop(2)
-	if err != nil {
-		return err
-	}
-	class, ok := d.namedClass(names)
+	class, ok := m.named(Value{m, names[0]}, Value{m, names[1]})
 	if !ok {
-		return d.errorf("expect the name of a class; got %T and %T", names[0], names[1])
+		return m.errorf("expect the name of a class; got %s and %s", Value{m, names[0]}, Value{m, names[1]})
 	}
-	return d.push(class)
+	return m.push(class)
+}
+
+// named returns the class of that module and name, both of which must be strings in
+// UTF-8.
+func (m *Machine) named(module, name Value) (class val, ok bool) {
+	b1, ok1 := module.name()
+	b2, ok2 := name.name()
+	m.charge(len(b1) + len(b2))
+	if !ok1 || !ok2 || !utf8.Valid(b1) || !utf8.Valid(b2) {
+		return val{}, false
+	}
+	return m.class(b1, b2), true
+}
+
+func (v Value) name() ([]byte, bool) {
+	if text, ok := v.Text(); ok {
+		return text, true
+	}
+	return v.Bytes()
 }
 
 // ---- objects ----
 
-func (d *decoder) object(callable any, args Tuple, kwargs *Dict) error {
-	d.charge(objectSize)
-	return d.push(&Object{New: callable, Args: args, Kwargs: kwargs})
+func (m *Machine) object(callable any, args Tuple, kwargs *Dict) error {
+	m.charge(objectSize)
+	return m.other(&Object{New: callable, Args: args, Kwargs: kwargs})
+}
+
+// call takes a callable off the stack, a tuple of arguments, and n values more.
+func (m *Machine) call(n int) ([]val, error) {
+	call, err := m.pop(2 + n)
+	if err == nil && call[1].kind != KindTuple {
+		err = m.errorf("expect a tuple of arguments; got %s", Value{m, call[1]})
+	}
+	return call, err
 }
 
 // reduce calls what is on the stack. The calls that Python writes for bytes at
 // protocols below 3 give bytes.
-func (d *decoder) reduce() error {
-	call, err := d.pop(2)
+func (m *Machine) reduce([]byte) error {
+	call, err := m.call(0)
 	if err != nil {
 		return err
 	}
-	args, ok := call[1].(Tuple)
-	if !ok {
-		return d.errorf("expect a tuple of arguments; got %T", call[1])
-	}
-	switch call[0] {
-	case record.Class{Module: "_codecs", Name: "encode"}:
-		if text, ok := latin1Call(args); ok {
-			return d.encode(text, call[0], args)
+	args := Value{m, call[1]}
+	switch (Value{m, call[0]}).Class() {
+	case Class{"_codecs", "encode"}:
+		if b, ok := m.latin1Call(args); ok {
+			return m.pushOwn(KindBytes, string(b))
 		}
-	case record.Class{Module: "__builtin__", Name: "bytes"}, record.Class{Module: "builtins", Name: "bytes"}:
-		if len(args) == 0 {
-			return d.pushBytes(nil)
+	case Class{"__builtin__", "bytes"}, Class{"builtins", "bytes"}:
+		if args.Len() == 0 {
+			return m.pushOwn(KindBytes, "")
 		}
 	}
-	return d.object(call[0], args, nil)
+	kept, _ := m.any(call[1]).(Tuple)
+	return m.object(m.any(call[0]), kept, nil)
 }
 
-// latin1Call returns the text to encode.
-func latin1Call(args Tuple) (text string, ok bool) {
-	if len(args) != 2 {
-		return "", false
+// latin1Call encodes text. It may be a large one that comes again and again from the
+// memo, so looking at it counts.
+func (m *Machine) latin1Call(args Value) (b []byte, ok bool) {
+	text, ok := args.At(0).Text()
+	if !ok || args.Len() != 2 {
+		return nil, false
 	}
-	switch args[1] {
-	case "latin1", "latin-1", Bytes("latin1"), Bytes("latin-1"):
-		text, ok = args[0].(string)
+	encoding, _ := args.At(1).name()
+	switch string(encoding) {
+	case "latin1", "latin-1":
+		m.charge(len(text))
+		return latin1(text)
 	}
-	return text, ok
-}
-
-// encode pushes text as bytes. The text may be a large one that comes again and
-// again from the memo, so looking at it counts.
-func (d *decoder) encode(text string, callable any, args Tuple) error {
-	d.charge(len(text))
-	b, ok := latin1(text)
-	if !ok {
-		return d.object(callable, args, nil)
-	}
-	return d.pushBytes(b)
+	return nil, false
 }
 
 // build sets the state of the object below it on the stack.
-func (d *decoder) build() error {
-	state, err := d.pop(1)
+func (m *Machine) build([]byte) error {
+	state, err := m.pop(1)
 	if err != nil {
 		return err
 	}
-	v, err := d.top()
+	v, err := m.top()
 	if err != nil {
 		return err
 	}
-	x, ok := v.(*Object)
+	x, ok := m.any(*v).(*Object)
 	if !ok {
-		return d.errorf("expect an object to set the state of; got %T", v)
+		return m.errorf("expect an object to set the state of; got %s", Value{m, *v})
 	}
-	x.State = state[0]
+	x.State = m.any(state[0])
 	return nil
 }
 
 // inst makes an object of a class that is named by the opcode, and of all above
 // the mark.
-func (d *decoder) inst() error {
-	class, err := d.readClass()
+func (m *Machine) inst(arg []byte) error {
+	class := m.classAt(arg)
+	args, err := m.popMark()
 	if err != nil {
 		return err
 	}
-	args, err := d.popMark()
-	if err != nil {
-		return err
-	}
-	d.charge(valueSize * len(args))
-	return d.object(class, clone(args), nil)
+	return m.object(m.any(class), m.anys(Tuple{}, args), nil)
 }
 
 // obj makes an object of the class above the mark, and of all above that.
-func (d *decoder) obj() error {
-	call, err := d.popMark()
+func (m *Machine) obj([]byte) error {
+	call, err := m.popMark()
 	if err != nil {
 		return err
 	}
 	if len(call) == 0 {
-		return d.errorf("stack underflow")
+		return m.errorf("stack underflow")
 	}
-	d.charge(valueSize * len(call))
-	return d.object(call[0], clone(call[1:]), nil)
+	return m.object(m.any(call[0]), m.anys(Tuple{}, call[1:]), nil)
 }
 
 // newObj makes an object of a class and a tuple of arguments, and of keyword
 // arguments if those are there.
-func (d *decoder) newObj(keywords bool) error {
-	n := 2
+func (m *Machine) newObj(keywords bool) error {
+	n := 0
 	if keywords {
-		n = 3
+		n = 1
 	}
-	call, err := d.pop(n)
+	call, err := m.call(n)
 	if err != nil {
 		return err
 	}
-	args, ok := call[1].(Tuple)
-	if !ok {
-		return d.errorf("expect a tuple of arguments; got %T", call[1])
+	var kwargs *Dict
+	if keywords {
+		ok := false
+		if kwargs, ok = m.any(call[2]).(*Dict); !ok {
+			return m.errorf("expect a dict of arguments; got %s", Value{m, call[2]})
+		}
 	}
-	if !keywords {
-		return d.object(call[0], args, nil)
-	}
-	kwargs, ok := call[2].(*Dict)
-	if !ok {
-		return d.errorf("expect a dict of arguments; got %T", call[2])
-	}
-	return d.object(call[0], args, kwargs)
+	args, _ := m.any(call[1]).(Tuple)
+	return m.object(m.any(call[0]), args, kwargs)
 }
 
 // ---- references ----
 
-func (d *decoder) textPersid() error {
-	line, err := d.line()
-	if err != nil {
-		return err
-	}
-	d.charge(stringSize + len(line))
-	return d.persid(string(line))
+func (m *Machine) textPersid(arg []byte) error {
+	return m.persid(m.string(KindText, arg[:len(arg)-1], m.pos-1))
 }
 
-func (d *decoder) binPersid() error {
-	id, err := d.pop(1)
+// binPersid takes the persistent id from the stack: almost always a pair (oid, class).
+func (m *Machine) binPersid([]byte) error {
+	id, err := m.pop(1)
 	if err != nil {
 		return err
 	}
-	return d.persid(id[0])
+	err = m.persid(id[0])
+	m.items()
+	return err
 }
 
 // persid pushes what a persistent id stands for: (oid, class) and a bare oid
 // are references within the database. A class may be given as (module, name),
 // or be itself an object.
-func (d *decoder) persid(id any) error {
-	d.charge(refSize)
-	first, class := id, any(nil)
-	if pair, ok := id.(Tuple); ok && len(pair) == 2 {
-		first, class = pair[0], pair[1]
+func (m *Machine) persid(id val) error {
+	first, class := Value{m, id}, Value{}
+	if first.Len() == 2 {
+		first, class = first.At(0), first.At(1)
 	}
-	oid, ok := oidOf(first)
+	oid, ok := first.oid()
 	if !ok {
-		return d.push(Foreign{id})
+		return m.other(Foreign{m.any(id)})
 	}
-	switch x := class.(type) {
-	case record.Class:
-		return d.push(Ref{oid, x})
-	case Tuple:
-		c, _ := d.namedClass(x)
-		return d.push(Ref{oid, c})
+	ref := val{kind: KindRef, x: uint64(oid)}
+	if class.Kind() == KindClass {
+		ref.n = class.v.n + 1
+	} else if class.Len() == 2 {
+		if c, ok := m.named(class.At(0), class.At(1)); ok {
+			ref.n = c.n + 1
+		}
 	}
-	return d.push(Ref{Oid: oid})
+	return m.push(ref)
 }
 
-// oidOf reads an oid. Python 3 turns byte strings of Python 2 into text where
-// it can, so text of 8 ASCII characters is accepted.
-func oidOf(v any) (oid zodb.Oid, ok bool) {
-	s, isText := v.(string)
-	if b, isBytes := v.(Bytes); isBytes {
-		s = string(b)
-	}
-	if len(s) != 8 {
+// oid reads an oid. Python 3 turns byte strings of Python 2 into text where it
+// can, so text of 8 ASCII characters is accepted.
+func (v Value) oid() (oid zodb.Oid, ok bool) {
+	b, ok := v.name()
+	if !ok || len(b) != oidLen {
 		return 0, false
 	}
-	for i := range len(s) {
-		if isText && s[i] >= 0x80 {
-			return 0, false
-		}
-		oid = oid<<8 | zodb.Oid(s[i])
-	}
-	return oid, true
+	oid = zodb.Oid(binary.BigEndian.Uint64(b))
+	return oid, v.Kind() == KindBytes || oid&0x8080808080808080 == 0
 }

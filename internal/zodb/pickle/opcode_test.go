@@ -7,11 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/wcfs/wcfs/internal/zodb/record"
 )
 
-var someClass = record.Class{Module: "m", Name: "C"}
+var someClass = Class{Module: "m", Name: "C"}
 
 const someOid = "\x00\x00\x00\x00\x00\x00\x01\x02"
 
@@ -39,7 +37,7 @@ func TestOpcodesThatPythonSeldomWrites(t *testing.T) {
 		{"c_codecs\nencode\n(X\x02\x00\x00\x00\xc3\xa9U\x06latin1tR.", Bytes("\xe9")},
 		{"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x07\x00\x00\x00latin-1tR.", Bytes("a")},
 		{"c_codecs\nencode\n(X\x03\x00\x00\x00\xe2\x82\xacX\x06\x00\x00\x00latin1tR.",
-			&Object{New: record.Class{Module: "_codecs", Name: "encode"}, Args: Tuple{"\u20ac", "latin1"}}},
+			&Object{New: Class{Module: "_codecs", Name: "encode"}, Args: Tuple{"\u20ac", "latin1"}}},
 		{"cbuiltins\nbytes\n)R.", Bytes("")}, {"c__builtin__\nbytes\n)R.", Bytes("")},
 		// stack
 		{"K\x01K\x020.", one}, {"K\x01(0.", one}, {"K\x01(K\x02K\x031.", one}, {"K\x012\x86.", Tuple{one, one}}, {"((t(0l.", &List{[]any{Tuple{}}}},
@@ -48,7 +46,7 @@ func TestOpcodesThatPythonSeldomWrites(t *testing.T) {
 		{"K\x01q\x05K\x02\x94h\x01\x86\x86.", Tuple{one, Tuple{int64(2), int64(2)}}}, // MEMOIZE counts entries
 		// containers
 		{"(K\x01l.", &List{[]any{one}}}, {"]K\x01a.", &List{[]any{one}}}, {"(K\x01Nd.", &Dict{[]Item{{one, nil}}}},
-		{"}K\x01NsK\x01\x88s.", &Dict{[]Item{{one, nil}, {one, true}}}}, {"\x8f(K\x01\x90.", &Object{New: record.Class{Module: "builtins", Name: "set"}, Items: []any{one}}},
+		{"}K\x01NsK\x01\x88s.", &Dict{[]Item{{one, nil}, {one, true}}}}, {"\x8f(K\x01\x90.", &Object{New: Class{Module: "builtins", Name: "set"}, Items: []any{one}}},
 		// objects
 		{"(K\x01im\nC\n.", object(one)}, {"(cm\nC\nK\x01o.", object(one)}, {"(im\nC\n.", object()},
 		{"cm\nC\n)\x81.", object()}, {"\x8c\x01m\x8c\x01C\x93.", someClass}, {"U\x01mU\x01C\x93.", someClass},

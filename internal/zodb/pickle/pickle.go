@@ -4,12 +4,24 @@ import (
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-
-	"github.com/wcfs/wcfs/internal/zodb/record"
 )
 
+// Class names a Python class. The zero Class stands for a class that is itself
+// an object of the database, whose name the record does not tell.
+type Class struct {
+	Module, Name string
+}
+
+// String returns "module.name".
+func (c Class) String() string {
+	if c == (Class{}) {
+		return "unknown class"
+	}
+	return c.Module + "." + c.Name
+}
+
 // A value is nil for None, bool, int64, *big.Int (what int64 cannot hold),
-// float64, string for text, record.Class for a class or function, and one of
+// float64, string for text, Class for a class or function, and one of
 // Bytes, Tuple, *List, *Dict, Ref, Foreign and *Object.
 type (
 	// Bytes is a byte string: bytes, and str of Python 2, which may be text.
@@ -32,7 +44,7 @@ type (
 	// if the reference does not tell it.
 	Ref struct {
 		Oid   zodb.Oid
-		Class record.Class
+		Class Class
 	}
 
 	// Foreign is any other persistent id: weak references and those to other
@@ -43,7 +55,7 @@ type (
 	// setting a state. Sets of protocol 4 are calls of builtins.set and
 	// builtins.frozenset without arguments and with Items.
 	Object struct {
-		New    any // record.Class almost always
+		New    any // Class almost always
 		Args   Tuple
 		Kwargs *Dict  // keyword arguments, nil if none
 		State  any    // nil if none
@@ -63,81 +75,73 @@ func (e *Error) Error() string { return fmt.Sprintf("at byte %d of the pickle: %
 // Record decodes a record of the database: the class of an object and its
 // state. The class is zero if it is itself an object of the database. The error
 // is an *Error.
-func Record(data []byte) (class record.Class, state any, err error) {
-	d := newDecoder(data)
-	desc, err := d.pickle()
-	if err != nil {
-		return class, nil, err
+func Record(data []byte) (class Class, state any, err error) {
+	m := newKeeper(data, false)
+	defer m.Free()
+	if class, err = m.Class(); err == nil {
+		state, err = m.lastKept()
 	}
-	class, ok := d.classOf(desc)
-	if !ok {
-		return class, nil, d.errorf("expect a class description; got %T", desc)
-	}
-	state, err = d.last()
 	return class, state, err
 }
 
 // Decode decodes one pickle, which must be all of data. The error is an *Error.
 func Decode(data []byte) (any, error) {
-	return newDecoder(data).last()
+	m := newKeeper(data, false)
+	defer m.Free()
+	return m.lastKept()
 }
 
 // DecodeInPlace is Decode that copies no strings: byte strings and text of the result are
 // parts of data. So data must not change as long as any of them is in use.
 func DecodeInPlace(data []byte) (any, error) {
-	d := newDecoder(data)
-	d.inPlace = true
-	return d.last()
+	m := newKeeper(data, true)
+	defer m.Free()
+	return m.lastKept()
 }
 
-// last runs one pickle that must end with the data.
-func (d *decoder) last() (any, error) {
-	v, err := d.pickle()
-	if err == nil && d.pos != len(d.data) {
-		return nil, d.errorf("%d bytes behind the end", len(d.data)-d.pos)
+func (m *Machine) lastKept() (any, error) {
+	v, err := m.Last()
+	if err != nil {
+		return nil, err
 	}
-	return v, err
+	return m.any(v.v), nil
 }
 
-// classOf finds the class in a class description: a class, (class, args), or
-// ((module, name), args), where args may be None. Instead of a class there may
-// be a reference to one.
-func (d *decoder) classOf(desc any) (record.Class, bool) {
-	if pair, ok := desc.(Tuple); ok && len(pair) == 2 {
-		desc = pair[0]
+// Class runs the next pickle, which must describe a class. The forms are those of
+// ZODB/serialize.py: class, (class, args), ((module, name), args); args may be None.
+// Instead of a class there may be a reference to one.
+func (m *Machine) Class() (Class, error) {
+	if i := m.usualClass(); i >= 0 {
+		return m.known[i], nil
 	}
-	switch x := desc.(type) {
-	case record.Class:
-		return x, true
-	case Ref:
-		return record.Class{}, true
-	case Tuple:
-		return d.namedClass(x)
+	desc, err := m.Next()
+	if err != nil {
+		return Class{}, err
 	}
-	return record.Class{}, false
-}
-
-// namedClass understands module and name.
-func (d *decoder) namedClass(pair []any) (class record.Class, ok bool) {
-	if len(pair) != 2 {
-		return class, false
+	v := desc
+	if v.Len() == 2 {
+		v = v.At(0)
 	}
-	module, ok1 := Text(pair[0])
-	name, ok2 := Text(pair[1])
-	// Names may come again and again from the memo, and are looked at each time.
-	d.charge(classSize + len(module) + len(name))
-	if !ok1 || !ok2 {
-		return class, false
+	switch {
+	case v.Kind() == KindClass:
+		return v.Class(), nil
+	case v.Kind() == KindRef:
+		return Class{}, nil
+	case v.Len() == 2:
+		if c, ok := m.named(v.At(0), v.At(1)); ok {
+			return m.classes[c.n], nil
+		}
 	}
-	return record.Class{Module: module, Name: name}, true
+	return Class{}, m.errorf("expect a class description; got %s", desc)
 }
 
 // Split cuts a record into its two pickles, class description and state. The state
 // may need what the class description has put into the memo. The error is an *Error.
 func Split(data []byte) (class, state []byte, err error) {
-	d := newDecoder(data)
-	if _, err := d.pickle(); err != nil {
+	m := NewMachine(data, nil)
+	defer m.Free()
+	if _, err := m.Next(); err != nil {
 		return nil, nil, err
 	}
-	return data[:d.pos], data[d.pos:], nil
+	return data[:m.pos], data[m.pos:], nil
 }

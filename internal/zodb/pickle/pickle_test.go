@@ -7,14 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
-
-	"github.com/wcfs/wcfs/internal/zodb/record"
 )
 
 func TestClassIsFoundInEveryFormOfDescription(t *testing.T) {
 	for _, c := range []struct {
 		desc string
-		want record.Class
+		want Class
 	}{
 		{"cm\nC\n.", someClass},
 		{"\x80\x03cm\nC\nq\x00.", someClass},
@@ -22,8 +20,8 @@ func TestClassIsFoundInEveryFormOfDescription(t *testing.T) {
 		{"(cm\nC\n(K\x01tt.", someClass},
 		{"((U\x01mU\x01CtNt.", someClass},
 		{"((X\x01\x00\x00\x00mX\x01\x00\x00\x00Ct(K\x01tt.", someClass},
-		{"U\x08" + someOid + "Q.", record.Class{}},
-		{"(U\x08" + someOid + "QNt.", record.Class{}},
+		{"U\x08" + someOid + "Q.", Class{}},
+		{"(U\x08" + someOid + "QNt.", Class{}},
 	} {
 		class, state, err := Record([]byte(c.desc + "K\x05."))
 		require.NoError(t, err, "%q", c.desc)

@@ -12,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
-
-	"github.com/wcfs/wcfs/internal/zodb/record"
 )
 
 // vector is a line of testdata/vectors.txt, which Python wrote; see vectors.py.
@@ -56,7 +54,7 @@ func scalars() map[string]any {
 		"float1.5": 1.5, "float-0": math.Copysign(0, -1), "floatinf": math.Inf(1), "float1e300": 1e300,
 		"text": "t\u00e9xt \\u0041 \U0001f600\n\x00", "textempty": "", "textlong": strings.Repeat("x", 300), "surrogate": "\xed\xa0\x80",
 		"bytes": Bytes("\x00\x80\xff'\"\\\n"), "bytesempty": Bytes(""), "byteslong": Bytes(strings.Repeat("y", 300)),
-		"class": record.Class{Module: "collections", Name: "OrderedDict"},
+		"class": Class{Module: "collections", Name: "OrderedDict"},
 	}
 }
 
@@ -87,7 +85,7 @@ func containers() map[string]any {
 // objects are the values of vectors.py that are calls, as protocol proto has
 // them.
 func objects(proto int) map[string]any {
-	class := func(module, name string) record.Class { return record.Class{Module: module, Name: name} }
+	class := func(module, name string) Class { return Class{Module: module, Name: name} }
 	builtins, copyreg := "builtins", "copyreg"
 	if proto < 3 {
 		builtins, copyreg = "__builtin__", "copy_reg"

@@ -28,3 +28,14 @@ func TestPayloadIsNotCopied(t *testing.T) {
 		t.Errorf("payload is not a slice of the record")
 	}
 }
+
+// TestRecordsOfArraysTakeNoMemory in whatever form some Python writes them.
+func TestRecordsOfArraysTakeNoMemory(t *testing.T) {
+	for _, s := range shapes() {
+		data := []byte(s.data)
+		allocs := testing.AllocsPerRun(100, func() { _ = Decode(data, func(Class, Value) error { return nil }) })
+		if s.fast && allocs > 0 {
+			t.Errorf("%s: %v allocations", s.name, allocs)
+		}
+	}
+}

@@ -5,7 +5,11 @@ import (
 	"math"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 )
+
+const oidLen = 8
 
 // Encoder builds a record byte for byte as ZODB on Python 3 does: with pickle
 // protocol 3, everything that is not a number or None put into the memo, and
@@ -38,23 +42,23 @@ func (e *Encoder) Reset(class Class) {
 		oids:    make(map[zodb.Oid]uint32),
 		names:   make(map[string]uint32),
 	}
-	e.buf = append(e.buf, opProto, 3)
+	e.buf = append(e.buf, pickle.OpProto, 3)
 	e.Class(class)
-	e.buf = append(e.buf, opStop, opProto, 3)
+	e.buf = append(e.buf, pickle.OpStop, pickle.OpProto, 3)
 }
 
 // Record ends the record, whose state must be complete, and returns it.
-func (e *Encoder) Record() []byte { return append(e.buf, opStop) }
+func (e *Encoder) Record() []byte { return append(e.buf, pickle.OpStop) }
 
 // None appends None.
-func (e *Encoder) None() { e.buf = append(e.buf, opNone) }
+func (e *Encoder) None() { e.buf = append(e.buf, pickle.OpNone) }
 
 // Bool appends a boolean.
 func (e *Encoder) Bool(b bool) {
 	if b {
-		e.buf = append(e.buf, opNewTrue)
+		e.buf = append(e.buf, pickle.OpNewTrue)
 	} else {
-		e.buf = append(e.buf, opNewFalse)
+		e.buf = append(e.buf, pickle.OpNewFalse)
 	}
 }
 
@@ -62,17 +66,17 @@ func (e *Encoder) Bool(b bool) {
 func (e *Encoder) Int(x int64) {
 	switch {
 	case x >= 0 && x <= math.MaxUint8:
-		e.buf = append(e.buf, opBinInt1, byte(x))
+		e.buf = append(e.buf, pickle.OpBinInt1, byte(x))
 	case x >= 0 && x <= math.MaxUint16:
-		e.buf = binary.LittleEndian.AppendUint16(append(e.buf, opBinInt2), uint16(x))
+		e.buf = binary.LittleEndian.AppendUint16(append(e.buf, pickle.OpBinInt2), uint16(x))
 	case x == int64(int32(x)):
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opBinInt), uint32(x))
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpBinInt), uint32(x))
 	default:
 		n := 5 // bytes that hold x with its sign
 		for n < 8 && x>>(8*n-1) != 0 && x>>(8*n-1) != -1 {
 			n++
 		}
-		e.buf = append(e.buf, opLong1, byte(n))
+		e.buf = append(e.buf, pickle.OpLong1, byte(n))
 		for i := range n {
 			e.buf = append(e.buf, byte(x>>(8*i)))
 		}
@@ -82,9 +86,9 @@ func (e *Encoder) Int(x int64) {
 // Bytes appends a byte string of less than 4 GiB.
 func (e *Encoder) Bytes(b []byte) {
 	if len(b) <= math.MaxUint8 {
-		e.buf = append(e.buf, opShortBinBytes, byte(len(b)))
+		e.buf = append(e.buf, pickle.OpShortBinBytes, byte(len(b)))
 	} else {
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opBinBytes), uint32(len(b)))
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpBinBytes), uint32(len(b)))
 	}
 	e.buf = append(e.buf, b...)
 	e.put()
@@ -92,7 +96,7 @@ func (e *Encoder) Bytes(b []byte) {
 
 // Text appends a unicode string, given in UTF-8.
 func (e *Encoder) Text(s string) {
-	e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opBinUnicode), uint32(len(s)))
+	e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpBinUnicode), uint32(len(s)))
 	e.buf = append(e.buf, s...)
 	e.put()
 }
@@ -114,7 +118,7 @@ func (e *Encoder) Class(c Class) {
 		e.get(index)
 		return
 	}
-	e.buf = append(e.buf, opGlobal)
+	e.buf = append(e.buf, pickle.OpGlobal)
 	e.buf = append(append(e.buf, c.Module...), '\n')
 	e.buf = append(append(e.buf, c.Name...), '\n')
 	e.classes[c] = e.put()
@@ -125,18 +129,18 @@ func (e *Encoder) Ref(oid zodb.Oid, class Class) {
 	if index, ok := e.oids[oid]; ok {
 		e.get(index)
 	} else {
-		e.buf = binary.BigEndian.AppendUint64(append(e.buf, opShortBinBytes, oidLen), uint64(oid))
+		e.buf = binary.BigEndian.AppendUint64(append(e.buf, pickle.OpShortBinBytes, oidLen), uint64(oid))
 		e.oids[oid] = e.put()
 	}
 	e.Class(class)
 	e.EndTuple(2)
-	e.buf = append(e.buf, opBinPersid)
+	e.buf = append(e.buf, pickle.OpBinPersid)
 }
 
 // BeginTuple begins a tuple of n items, which must follow.
 func (e *Encoder) BeginTuple(n int) {
 	if n > 3 {
-		e.buf = append(e.buf, opMark)
+		e.buf = append(e.buf, pickle.OpMark)
 	}
 }
 
@@ -144,22 +148,22 @@ func (e *Encoder) BeginTuple(n int) {
 func (e *Encoder) EndTuple(n int) {
 	switch {
 	case n == 0: // there is only one empty tuple: Python does not put it into the memo
-		e.buf = append(e.buf, opEmptyTuple)
+		e.buf = append(e.buf, pickle.OpEmptyTuple)
 		return
 	case n <= 3:
-		e.buf = append(e.buf, opTuple1-1+byte(n))
+		e.buf = append(e.buf, pickle.OpTuple1-1+byte(n))
 	default:
-		e.buf = append(e.buf, opTuple)
+		e.buf = append(e.buf, pickle.OpTuple)
 	}
 	e.put()
 }
 
 // BeginDict begins a dict of n <= 1000 items; n keys and values must follow.
 func (e *Encoder) BeginDict(n int) {
-	e.buf = append(e.buf, opEmptyDict)
+	e.buf = append(e.buf, pickle.OpEmptyDict)
 	e.put()
 	if n > 1 {
-		e.buf = append(e.buf, opMark)
+		e.buf = append(e.buf, pickle.OpMark)
 	}
 }
 
@@ -167,42 +171,39 @@ func (e *Encoder) BeginDict(n int) {
 func (e *Encoder) EndDict(n int) {
 	switch {
 	case n > 1:
-		e.buf = append(e.buf, opSetItems)
+		e.buf = append(e.buf, pickle.OpSetItems)
 	case n == 1:
-		e.buf = append(e.buf, opSetItem)
+		e.buf = append(e.buf, pickle.OpSetItem)
 	}
 }
 
 // Reduce calls what was appended last but one, a class or function, with the
 // tuple that was appended last. The result takes their place.
 func (e *Encoder) Reduce() {
-	e.buf = append(e.buf, opReduce)
+	e.buf = append(e.buf, pickle.OpReduce)
 	e.put()
 }
 
-// opBuild has only the Encoder: neither decoder understands it.
-const opBuild = 'b'
-
 // Build sets the state of what was appended last but one to what was appended
 // last, and leaves only the former.
-func (e *Encoder) Build() { e.buf = append(e.buf, opBuild) }
+func (e *Encoder) Build() { e.buf = append(e.buf, pickle.OpBuild) }
 
 // put puts what was appended last into the memo and returns its index.
 func (e *Encoder) put() (index uint32) {
 	index = e.nmemo
 	e.nmemo++
 	if index <= math.MaxUint8 {
-		e.buf = append(e.buf, opBinPut, byte(index))
+		e.buf = append(e.buf, pickle.OpBinPut, byte(index))
 	} else {
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opLongBinPut), index)
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpLongBinPut), index)
 	}
 	return index
 }
 
 func (e *Encoder) get(index uint32) {
 	if index <= math.MaxUint8 {
-		e.buf = append(e.buf, opBinGet, byte(index))
+		e.buf = append(e.buf, pickle.OpBinGet, byte(index))
 	} else {
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, opLongBinGet), index)
+		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpLongBinGet), index)
 	}
 }

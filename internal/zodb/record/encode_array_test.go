@@ -10,7 +10,7 @@ import (
 
 // dtype begins a numpy.dtype and leaves its state to be appended, and built.
 func dtype(e *Encoder, code string) {
-	e.Class(Class{"numpy", "dtype"})
+	e.Class(Class{Module: "numpy", Name: "dtype"})
 	e.BeginTuple(3)
 	e.Text(code)
 	e.Bool(false)
@@ -38,7 +38,7 @@ func scalarState(e *Encoder, order string, size, align int64) {
 // of structures: [('t', '<f8'), ('v', '>i4'), ('name', 'S4')].
 func TestEncoderWritesArrayThatPythonWrites(t *testing.T) {
 	const oid = 5
-	array := Class{"wendelin.bigarray.array_zodb", "ZBigArray"}
+	array := Class{Module: "wendelin.bigarray.array_zodb", Name: "ZBigArray"}
 	fields := []struct {
 		name, code, order   string
 		size, align, offset int64

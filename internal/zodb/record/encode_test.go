@@ -9,29 +9,30 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/t/oracle"
 )
 
 // encodeValue appends a decoded value.
 func encodeValue(e *Encoder, v Value) error {
 	switch v.Kind() {
-	case KindNone:
+	case pickle.KindNone:
 		e.None()
-	case KindInt:
+	case pickle.KindInt:
 		i, _ := v.Int()
 		e.Int(i)
-	case KindBytes:
+	case pickle.KindBytes:
 		b, _ := v.Bytes()
 		e.Bytes(b)
-	case KindText:
+	case pickle.KindText:
 		s, _ := v.Text()
 		e.Text(string(s))
-	case KindClass:
+	case pickle.KindClass:
 		e.Class(v.Class())
-	case KindRef:
+	case pickle.KindRef:
 		oid, _ := v.Ref()
 		e.Ref(oid, v.RefClass())
-	case KindTuple:
+	case pickle.KindTuple:
 		e.BeginTuple(v.Len())
 		for i := range v.Len() {
 			if err := encodeValue(e, v.At(i)); err != nil {
@@ -87,7 +88,7 @@ func TestEncoderWritesWhatPythonWrites(t *testing.T) {
 }
 
 func TestEncoderWritesRootMapping(t *testing.T) {
-	root := Class{"persistent.mapping", "PersistentMapping"}
+	root := Class{Module: "persistent.mapping", Name: "PersistentMapping"}
 	const head = "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.\x80\x03}q\x01X\x04\x00\x00\x00dataq\x02}q\x03"
 	for n, want := range []string{
 		head + "s.",

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 )
 
 // maxPython2 bounds the values that are on the stack of python2 at a time: the
@@ -23,20 +25,20 @@ const maxPython2 = 1 << 22
 //
 // The error says that the record has something that no Encoder writes.
 func Python2(data []byte, protocol int) ([]byte, error) {
-	p := python2{machine: machine{data: data}, protocol: protocol}
+	p := python2{data: data, protocol: protocol}
 	var out []byte
 	for range 2 {
-		pickle, err := p.pickle()
+		next, err := p.pickle()
 		if err != nil {
 			return nil, fmt.Errorf("pickle for Python 2: %w", err)
 		}
 		if out == nil {
-			p.unicode = bytes.Contains(pickle, []byte("cpersistent.mapping\n"))
+			p.unicode = bytes.Contains(next, []byte("cpersistent.mapping\n"))
 		}
 		if protocol >= 2 {
-			out = append(out, opProto, byte(protocol))
+			out = append(out, pickle.OpProto, byte(protocol))
 		}
-		out = append(append(out, pickle...), opStop)
+		out = append(append(out, next...), pickle.OpStop)
 	}
 	if p.pos != len(data) {
 		return nil, fmt.Errorf("pickle for Python 2: bytes follow the state")
@@ -48,7 +50,8 @@ func Python2(data []byte, protocol int) ([]byte, error) {
 // A tuple of protocol 1 begins with a mark, so it is not known how a value begins
 // before it is complete.
 type python2 struct {
-	machine  // for its data and position
+	data     []byte
+	pos      int
 	protocol int
 	unicode  bool // leave text beyond ASCII what it is
 	stack    [][]byte
@@ -58,63 +61,67 @@ type python2 struct {
 // pickle returns the next pickle without its header and end.
 func (p *python2) pickle() ([]byte, error) {
 	p.stack, p.marks = p.stack[:0], p.marks[:0]
-	if !bytes.HasPrefix(p.data[p.pos:], []byte{opProto, 3}) {
+	if !bytes.HasPrefix(p.data[p.pos:], []byte{pickle.OpProto, 3}) {
 		return nil, p.errorf("no pickle of protocol 3")
 	}
 	p.pos += 2
 	for p.pos < len(p.data) {
 		op := p.data[p.pos]
-		if op == opStop {
+		if op == pickle.OpStop {
 			p.pos++
 			if len(p.stack) != 1 || len(p.marks) != 0 {
 				return nil, p.errorf("pickle ends with %d values", len(p.stack))
 			}
 			return p.stack[0], nil
 		}
-		begin := p.pos
-		if op == opMark || op == opBuild {
-			p.pos++
-		} else if err := p.skip(op, opShapes[op].arg); err != nil {
-			return nil, err
+		size, err := pickle.Size(p.data[p.pos:])
+		if err != nil {
+			return nil, p.errorf("%s", err)
 		}
-		if err := p.op(op, p.data[begin:p.pos]); err != nil {
+		code := p.data[p.pos:][:size]
+		p.pos += size
+		if err := p.op(op, code); err != nil {
 			return nil, err
 		}
 		if len(p.stack) > maxPython2 {
 			return nil, p.errorf("more than %d values", maxPython2)
 		}
 	}
-	return nil, p.truncated()
+	return nil, p.errorf("data ends inside a pickle")
+}
+
+func (p *python2) errorf(format string, args ...any) error {
+	return &Error{Pos: p.pos, Msg: fmt.Sprintf(format, args...)}
 }
 
 // op executes an opcode, which comes with its argument.
 func (p *python2) op(op byte, code []byte) error {
 	switch op {
-	case opMark:
+	case pickle.OpMark:
 		p.marks = append(p.marks, len(p.stack))
-	case opNone, opEmptyTuple, opEmptyDict, opBinInt, opBinInt1, opBinInt2, opGlobal, opBinGet, opLongBinGet:
+	case pickle.OpNone, pickle.OpEmptyTuple, pickle.OpEmptyDict, pickle.OpBinInt, pickle.OpBinInt1, pickle.OpBinInt2, pickle.OpGlobal, pickle.OpBinGet, pickle.OpLongBinGet:
 		p.push(slices.Clip(code))
-	case opNewTrue, opNewFalse:
+	case pickle.OpNewTrue, pickle.OpNewFalse:
 		p.push(p.bool(op, code))
-	case opLong1:
+	case pickle.OpLong1:
 		return p.long(code[2:])
-	case opShortBinBytes:
+	case pickle.OpShortBinBytes:
 		p.push(str(code[2:]))
-	case opBinBytes:
+	case pickle.OpBinBytes:
 		p.push(str(code[5:]))
-	case opBinUnicode:
+	case pickle.OpBinUnicode:
 		p.push(p.text(code))
-	case opBinPut, opLongBinPut, opBinPersid:
+	case pickle.OpBinPut, pickle.OpLongBinPut, pickle.OpBinPersid:
 		return p.modify(op, code)
-	case opTuple1, opTuple2, opTuple3:
-		return p.tuple(int(op-opTuple1)+1, code)
-	case opTuple:
+	case pickle.OpTuple1, pickle.OpTuple2, pickle.OpTuple3:
+		return p.tuple(int(op-pickle.OpTuple1)+1, code)
+	case pickle.OpTuple:
 		return p.toMark(0, code)
-	case opSetItems:
+	case pickle.OpSetItems:
 		return p.toMark(1, code)
-	case opSetItem:
+	case pickle.OpSetItem:
 		return p.join(3, code)
-	case opReduce, opBuild:
+	case pickle.OpReduce, pickle.OpBuild:
 		return p.join(2, code)
 	default:
 		return p.errorf("opcode %#02x is not expected", op)
@@ -122,13 +129,13 @@ func (p *python2) op(op byte, code []byte) error {
 	return nil
 }
 
-func (p *python2) push(pickle []byte) { p.stack = append(p.stack, pickle) }
+func (p *python2) push(code []byte) { p.stack = append(p.stack, code) }
 
 func (p *python2) bool(op byte, code []byte) []byte {
 	switch {
 	case p.protocol >= 2:
 		return slices.Clip(code)
-	case op == opNewTrue:
+	case op == pickle.OpNewTrue:
 		return []byte("I01\n")
 	}
 	return []byte("I00\n")
@@ -137,24 +144,24 @@ func (p *python2) bool(op byte, code []byte) []byte {
 // long pushes an integer as the text that Python 2 has for what is an int there,
 // and does not fit into 32 bits.
 func (p *python2) long(le []byte) error {
-	if len(le) == 0 || len(le) > maxLongBytes {
+	if len(le) == 0 || len(le) > 8 {
 		return p.errorf("integer of %d bytes", len(le))
 	}
 	x := int64(int8(le[len(le)-1]))
 	for i := len(le) - 2; i >= 0; i-- {
 		x = x<<8 | int64(le[i])
 	}
-	p.push(fmt.Appendf(nil, "%c%d\n", opInt, x))
+	p.push(fmt.Appendf(nil, "%c%d\n", pickle.OpInt, x))
 	return nil
 }
 
 // str returns the pickle of a str.
 func str(b []byte) []byte {
 	if len(b) <= math.MaxUint8 {
-		return append([]byte{opShortBinString, byte(len(b))}, b...)
+		return append([]byte{pickle.OpShortBinString, byte(len(b))}, b...)
 	}
-	pickle := make([]byte, 0, 5+len(b)+10) // what follows is short
-	return append(binary.LittleEndian.AppendUint32(append(pickle, opBinString), uint32(len(b))), b...)
+	code := make([]byte, 0, 5+len(b)+10) // what follows is short
+	return append(binary.LittleEndian.AppendUint32(append(code, pickle.OpBinString), uint32(len(b))), b...)
 }
 
 func (p *python2) text(code []byte) []byte {
@@ -171,8 +178,8 @@ func (p *python2) modify(op byte, code []byte) error {
 		return p.errorf("stack underflow")
 	}
 	top := &p.stack[len(p.stack)-1]
-	if op == opBinPersid && p.protocol >= 3 && bytes.HasPrefix(*top, []byte{opShortBinString, oidLen}) {
-		(*top)[0] = opShortBinBytes // zodbpickle's binary, which ZODB has for oids
+	if op == pickle.OpBinPersid && p.protocol >= 3 && bytes.HasPrefix(*top, []byte{pickle.OpShortBinString, oidLen}) {
+		(*top)[0] = pickle.OpShortBinBytes // zodbpickle's binary, which ZODB has for oids
 	}
 	*top = append(*top, code...)
 	return nil
@@ -186,8 +193,8 @@ func (p *python2) tuple(n int, code []byte) error {
 	if len(p.stack) < n {
 		return p.errorf("stack underflow")
 	}
-	p.stack = slices.Insert(p.stack, len(p.stack)-n, []byte{opMark})
-	return p.join(n+1, []byte{opTuple})
+	p.stack = slices.Insert(p.stack, len(p.stack)-n, []byte{pickle.OpMark})
+	return p.join(n+1, []byte{pickle.OpTuple})
 }
 
 // toMark makes one value of what is above the topmost mark, and of n values below.
@@ -197,7 +204,7 @@ func (p *python2) toMark(n int, code []byte) error {
 	}
 	mark := p.marks[len(p.marks)-1]
 	p.marks = p.marks[:len(p.marks)-1]
-	p.stack = slices.Insert(p.stack, mark, []byte{opMark})
+	p.stack = slices.Insert(p.stack, mark, []byte{pickle.OpMark})
 	return p.join(len(p.stack)-mark+n, code)
 }
 

@@ -10,30 +10,34 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/t/oracle"
 )
+
+// opcodes cuts a record into its opcodes with their arguments.
+func opcodes(t testing.TB, data []byte) (codes [][]byte) {
+	for len(data) > 0 {
+		size, err := pickle.Size(data)
+		require.NoError(t, err)
+		codes = append(codes, data[:size])
+		data = data[size:]
+	}
+	return codes
+}
 
 // withoutMemo returns a record without its memo: what was taken from there stands in
 // its place. That is always something of one opcode.
 func withoutMemo(t testing.TB, data []byte) string {
-	m := machine{data: data}
 	memo := make(map[uint64][]byte)
 	var out, last []byte
-	for m.pos < len(data) {
-		begin := m.pos
-		op := data[m.pos]
-		if op == opMark || op == opStop || op == opBuild {
-			m.pos++
-		} else {
-			require.NoError(t, m.skip(op, opShapes[op].arg))
-		}
-		code := data[begin:m.pos]
+	for _, code := range opcodes(t, data) {
+		op := code[0]
 		switch op {
-		case opBinPut, opBinGet, opLongBinPut, opLongBinGet:
+		case pickle.OpBinPut, pickle.OpBinGet, pickle.OpLongBinPut, pickle.OpLongBinGet:
 			index := make([]byte, 8)
 			copy(index, code[1:])
 			i := binary.LittleEndian.Uint64(index)
-			if op == opBinPut || op == opLongBinPut {
+			if op == pickle.OpBinPut || op == pickle.OpLongBinPut {
 				memo[i] = last
 				continue
 			}
@@ -74,18 +78,11 @@ func TestPython2HasOpcodesOfItsProtocol(t *testing.T) {
 	count := 0
 	for _, name := range []string{"basic", "topo"} {
 		for _, rec := range oracle.Load(t, name).Records(t) {
-			for protocol, opcodes := range allowed {
+			for protocol, allowed := range allowed {
 				got, err := Python2(rec.Data, protocol)
 				require.NoError(t, err, "%s: %s", name, rec.Oid)
-				m := machine{data: got}
-				for m.pos < len(got) {
-					op := got[m.pos]
-					require.True(t, strings.IndexByte(opcodes, op) >= 0, "protocol %d: opcode %q", protocol, op)
-					if op == opMark || op == opStop || op == opBuild {
-						m.pos++
-					} else {
-						require.NoError(t, m.skip(op, opShapes[op].arg))
-					}
+				for _, code := range opcodes(t, got) {
+					require.True(t, strings.IndexByte(allowed, code[0]) >= 0, "protocol %d: opcode %q", protocol, code[0])
 				}
 				want, _ := ClassOf(rec.Data)
 				class, err := ClassOf(got)
@@ -168,7 +165,7 @@ func TestPython2OfEachKindOfValue(t *testing.T) {
 		require.Equal(t, head+class("ZBlk0")+"."+head+c.want+".", string(got))
 	}
 	root := func(e *Encoder) { e.Text("größe") }
-	got, err := Python2(record(Class{"persistent.mapping", "PersistentMapping"}, root), 1)
+	got, err := Python2(record(Class{Module: "persistent.mapping", Name: "PersistentMapping"}, root), 1)
 	require.NoError(t, err)
 	require.True(t, bytes.HasSuffix(got, []byte("X\x07\x00\x00\x00größeq\x01.")), "%q", got)
 }
