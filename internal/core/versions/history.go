@@ -34,7 +34,7 @@ type History struct {
 func NewHistory(objs *Objects, store storage.Loader, floor zodb.Tid) *History {
 	h := &History{
 		objs:   objs,
-		serial: serialFunc(store),
+		serial: func(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) { return storage.Serial(ctx, store, xid) },
 		routes: newRoutes(objs),
 		nodes:  make(map[zodb.Oid]dependents),
 		zblks:  make(map[zodb.Oid]user),
@@ -43,21 +43,6 @@ func NewHistory(objs *Objects, store storage.Loader, floor zodb.Tid) *History {
 	}
 	h.floor.Store(uint64(floor))
 	return h
-}
-
-// serialFunc returns how to ask store for the serial of an object without
-// loading its data, if that is possible.
-func serialFunc(store storage.Loader) func(context.Context, zodb.Xid) (zodb.Tid, error) {
-	if s, ok := store.(storage.Serialer); ok {
-		return s.Serial
-	}
-	return func(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) {
-		buf, serial, err := store.Load(ctx, xid)
-		if err == nil {
-			buf.Release()
-		}
-		return serial, err
-	}
 }
 
 // SetFloor moves the floor up. Equal content gets equal revisions only as long
