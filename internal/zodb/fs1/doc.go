@@ -4,28 +4,25 @@
 // # Nouns
 //
 // A dataFile is one open descriptor of the data file with its index (object ->
-// position of its newest record). A scanner judges one transaction record at a
-// time and is the only code that walks the file. The follower is the goroutine
+// position of its newest record). The bytes of the file, and the scanner that walks it, are
+// those of package fsformat. The follower is the goroutine
 // that looks at the file, in passes, and makes what was committed visible. The
 // tail is what stands behind the last finished transaction: a transaction that
 // was voted and not finished, one that is being written, or garbage.
 //
 // # What it is built on
 //
-// The format layer of NEO/go's package fs1: Index, LoadIndex, DataHeader.
-// Its FileStorage object is not used, because some things cannot be guarded
+// Package fsformat, which says what it has of NEO/go. The FileStorage object of NEO/go
+// is not used, because some things cannot be guarded
 // from outside of it: it allocates by lengths found in the file (100 GB of a
 // damaged record end the process), gives up on stray bytes at the end although
 // a writer cuts them off and goes on, and stays silent for ever when a pack
-// replaces the file. Transaction headers are decoded here: the library refuses
-// status "u" and reads the status together with the body.
+// replaces the file.
 //
 // # Following
 //
-// A writer appends a transaction with status "c" (voted), then sets the status
-// in place (finished) or truncates the file (aborted). So the status byte is
-// read first, by a read of its own, and nothing that was read before it is
-// used; of a voted transaction nothing is remembered. Passes are run on change
+// The scanner tells a finished transaction from one that was only voted, however a writer
+// goes on meanwhile. Of a voted transaction nothing is remembered. Passes are run on change
 // notifications, each second, and on Sync.
 //
 // # Damage

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/wcfs/wcfs/internal/zodb/fs1"
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
@@ -271,7 +272,7 @@ func TestMisuseIsToldByCommit(t *testing.T) {
 	if _, err := db.Begin(ctx, Meta{User: make([]byte, 1<<16)}); err == nil {
 		t.Error("a user of 64 KiB was taken")
 	}
-	if fi, _ := os.Stat(path); fi.Size() != firstTxnPos {
+	if fi, _ := os.Stat(path); fi.Size() != fsformat.FirstTxnPos {
 		t.Errorf("file has %d bytes", fi.Size())
 	}
 }
