@@ -163,16 +163,11 @@ func sysErrorOnly(err error) error {
 
 // emit hands t to f.
 func (it *iterator) emit(t *fsformat.Txn, entries []fsformat.Entry) error {
-	n := t.User + t.Desc + t.Ext
-	if cap(it.strings) < n {
-		it.strings = make([]byte, n)
+	str, err := t.Strings(it.s, it.strings)
+	if err != nil {
+		return err
 	}
-	str := it.strings[:n]
-	if n > 0 {
-		if _, err := it.s.ReadAt(str, t.StringsPos()); err != nil {
-			return fsformat.AsDamage(t.Pos, err)
-		}
-	}
+	it.strings = str
 	it.txn = storage.Txn{
 		Tid:         t.Tid,
 		User:        str[:t.User:t.User],

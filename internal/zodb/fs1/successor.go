@@ -191,14 +191,9 @@ func sameStrings(f io.ReaderAt, t *fsformat.Txn, g io.ReaderAt, u *fsformat.Txn)
 	if t.User != u.User || t.Desc != u.Desc || t.Ext != u.Ext {
 		return false, nil
 	}
-	a, b := make([]byte, t.User+t.Desc+t.Ext), make([]byte, t.User+t.Desc+t.Ext)
-	if _, err := f.ReadAt(a, t.Pos+fsformat.TxnSize); err != nil {
-		return false, err
-	}
-	if _, err := g.ReadAt(b, u.Pos+fsformat.TxnSize); err != nil {
-		return false, err
-	}
-	return bytes.Equal(a, b), nil
+	a, err1 := t.Strings(f, nil)
+	b, err2 := u.Strings(g, nil)
+	return bytes.Equal(a, b), errors.Join(err1, err2)
 }
 
 // compareBytes is how much data of a transaction is compared.

@@ -37,8 +37,8 @@ type surveyor struct {
 	first int64           // position of the first record
 }
 
-// survey finds out what can be told about the transaction at pos, which next or
-// records have refused. All is there twice: the length stands in front and behind,
+// takeSurvey finds out what can be told about the transaction at pos, which Next or
+// Records have refused. All is there twice: the length stands in front and behind,
 // the tid and the position in each record, and what object a record is of follows from
 // the pointer to the previous record of that. known may be nil.
 //

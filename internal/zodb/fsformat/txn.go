@@ -86,6 +86,15 @@ func (t *Txn) Plausible() bool {
 	return false
 }
 
+// Strings reads user, description and extension, which follow each other, into the memory
+// of buf if there is room.
+func (t *Txn) Strings(f io.ReaderAt, buf []byte) ([]byte, error) {
+	n := t.User + t.Desc + t.Ext
+	buf = slices.Grow(buf[:0], n)[:n]
+	_, err := f.ReadAt(buf, t.StringsPos())
+	return buf, AsDamage(t.Pos, err)
+}
+
 // DecodeTxn decodes the first TxnSize bytes of b. Nothing is checked; a length that no
 // file has becomes a smaller one that no file has.
 func DecodeTxn(pos int64, b []byte) Txn {
