@@ -226,11 +226,9 @@ func (k *checker) data(r *fsformat.Record) error {
 		buf.Release()
 		return fsformat.AsDamage(r.Pos, err)
 	}
-	if storage.IsPacked(buf.Data) {
-		var err error
-		if buf, err = unpack(buf, r.Pos); err != nil {
-			return err
-		}
+	buf, err := plain(buf, r.Pos)
+	if err != nil {
+		return err
 	}
 	defer buf.Release()
 	if !fills(bytes.NewReader(buf.Data), 0, int64(len(buf.Data))) {

@@ -299,10 +299,7 @@ func (ld *loader) data() (*storage.Buf, error) {
 		buf.Release()
 		return nil, fsformat.AsDamage(rec.Pos, err)
 	}
-	if storage.IsPacked(buf.Data) {
-		return unpack(buf, rec.Pos)
-	}
-	return buf, nil
+	return plain(buf, rec.Pos)
 }
 
 // stream calls f with the data of ld.rec.
@@ -311,8 +308,8 @@ func (ld *loader) stream(f func(r io.Reader) error) error {
 		return err
 	}
 	data := io.NewSectionReader(ld.rec.F, ld.rec.DataPos(), ld.rec.DataLen)
-	var head [2]byte
-	if n, _ := data.ReadAt(head[:], 0); n < len(head) || head != [2]byte{'.', 'z'} || data.Size() == 2 {
+	var head [3]byte
+	if n, _ := data.ReadAt(head[:], 0); !storage.IsPacked(head[:n]) {
 		return f(data)
 	}
 	pos := ld.rec.Pos
@@ -326,14 +323,11 @@ func (ld *loader) stream(f func(r io.Reader) error) error {
 	return err
 }
 
-// unpack undoes the compression of zc.zlibstorage. It takes over buf.
-func unpack(buf *storage.Buf, pos int64) (*storage.Buf, error) {
-	defer buf.Release()
-	plain, err := storage.Unpack(buf.Data, storage.MaxUnpacked)
+// plain undoes the compression of zc.zlibstorage. It takes over buf.
+func plain(buf *storage.Buf, pos int64) (*storage.Buf, error) {
+	buf, err := storage.Plain(buf)
 	if err != nil {
 		return nil, fsformat.DamagedRecord(pos, "cannot be decompressed: %s", err)
 	}
-	out := storage.NewBuf(len(plain))
-	copy(out.Data, plain)
-	return out, nil
+	return buf, nil
 }
