@@ -42,11 +42,10 @@ func (b *builder) step(ctx context.Context, s *fsformat.Scanner) (done bool, err
 	if err == nil && tl == fsformat.NoTail {
 		entries, err = s.Records(&t)
 	}
-	var damage *fsformat.DamageError
 	switch {
 	case err == nil && tl == fsformat.NoTail:
 		return false, b.take(s, &t, entries, nil)
-	case err != nil && !errors.As(err, &damage):
+	case err != nil && !fsformat.IsDamage(err):
 		return true, err
 	}
 	sv, mendErr := takeSurvey(s, pos, b.last, b.before)
@@ -56,7 +55,7 @@ func (b *builder) step(ctx context.Context, s *fsformat.Scanner) (done bool, err
 	case mendErr == nil:
 		sv.note(err)
 		return false, b.take(s, &sv.Txn, sv.entries, sv)
-	case !errors.As(mendErr, &damage):
+	case !fsformat.IsDamage(mendErr):
 		return true, mendErr
 	case err == nil:
 		return true, nil // a tail that is none

@@ -190,8 +190,7 @@ func (k *checker) record(t *fsformat.Txn, e fsformat.Entry) error {
 	} else if err == nil {
 		err = k.data(&c.Record)
 	}
-	var damage *fsformat.DamageError
-	if !errors.As(err, &damage) || k.ctx.Err() != nil {
+	if !fsformat.IsDamage(err) || k.ctx.Err() != nil {
 		return err
 	}
 	return k.found(e.Pos, e.Oid, t.Tid, err, "EIO for who reads this revision of the object")

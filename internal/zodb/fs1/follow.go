@@ -260,8 +260,7 @@ func (fo *follower) wait(tl fsformat.Tail, s *fsformat.Scanner) error {
 // doubt handles an error of the scanner. Damage must last before it is
 // believed, because some file systems show changes late and in parts.
 func (fo *follower) doubt(err error, size int64) error {
-	var damage *fsformat.DamageError
-	if !errors.As(err, &damage) {
+	if !fsformat.IsDamage(err) {
 		return err
 	}
 	if !fo.damage.lasts(fo.cfg.now(), fo.cfg.patience, fmt.Sprintf("%s %d", err, size)) {

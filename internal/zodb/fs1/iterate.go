@@ -38,8 +38,7 @@ func (s *Storage) Iterate(ctx context.Context, tidMin, tidMax zodb.Tid, f func(*
 	case s.isClosed():
 		return storage.ErrClosed
 	default:
-		var damage *fsformat.DamageError
-		if errors.As(err, &damage) {
+		if fsformat.IsDamage(err) {
 			return &storage.CorruptError{Oid: zodb.InvalidOid, Tid: it.last, Err: err}
 		}
 		return fmt.Errorf("%s: iterate: %w", s.url, err)
@@ -106,8 +105,7 @@ func (it *iterator) next(pos int64) (*fsformat.Txn, []fsformat.Entry, error) {
 		if err == nil {
 			entries, err = it.s.Records(&t)
 		}
-		var damage *fsformat.DamageError
-		if !errors.As(err, &damage) {
+		if !fsformat.IsDamage(err) {
 			return &t, entries, err
 		}
 		if why = err; it.df.hasGap(pos) {
@@ -154,8 +152,7 @@ func (it *iterator) start(ctx context.Context) (pos int64, err error) {
 
 // sysErrorOnly drops damage: what is damaged shows up again on the way there.
 func sysErrorOnly(err error) error {
-	var damage *fsformat.DamageError
-	if errors.As(err, &damage) {
+	if fsformat.IsDamage(err) {
 		return nil
 	}
 	return err

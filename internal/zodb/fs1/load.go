@@ -64,11 +64,10 @@ func (s *Storage) find(ctx context.Context, xid zodb.Xid, data take) (*storage.B
 // loadError gives err the form that callers know.
 func (s *Storage) loadError(src source, xid zodb.Xid, err error) error {
 	var noData *zodb.NoDataError
-	var damage *fsformat.DamageError
 	switch {
 	case errors.As(err, &noData) && noData.DeletedAt == 0 && xid.At < src.packedAt:
 		return &storage.PackedError{Xid: xid, PackTime: src.packedAt}
-	case errors.As(err, &damage):
+	case fsformat.IsDamage(err):
 		return &storage.CorruptError{Oid: xid.Oid, Tid: xid.At, Err: err}
 	case storage.IsNoData(err), errors.Is(err, storage.ErrClosed),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -85,11 +84,10 @@ func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data t
 	if err == nil {
 		return buf, serial, nil
 	}
-	var damage *fsformat.DamageError // declared here, because it costs an allocation
-	if !errors.As(err, &damage) || scanned {
+	if !fsformat.IsDamage(err) || scanned {
 		return nil, 0, err
 	}
-	if err := s.reindex(ctx, df, damage); err != nil {
+	if err := s.reindex(ctx, df, err); err != nil {
 		return nil, 0, err
 	}
 	return s.read(ctx, df, xid, data)

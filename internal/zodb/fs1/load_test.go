@@ -266,8 +266,7 @@ func FuzzOpenAndLoad(f *testing.F) {
 		s.cur = df
 		defer s.Close()
 		if err := df.extend(context.Background(), zodb.TidMax, nil, nil); err != nil {
-			var damage *fsformat.DamageError
-			if !errors.As(err, &damage) {
+			if !fsformat.IsDamage(err) {
 				t.Fatalf("index: %v", err)
 			}
 		}

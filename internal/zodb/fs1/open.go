@@ -56,9 +56,8 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 		s.cancel()
 		notify.close()
 		f.Close()
-		var damage *fsformat.DamageError
 		switch {
-		case errors.As(err, &damage):
+		case fsformat.IsDamage(err):
 			return nil, 0, fail(storage.NotADatabase, "is damaged: "+err.Error(),
 				"run wcfs check on it to see all of it; restore it from a backup or have a recovery tool write a repaired copy", err)
 		case ctx.Err() != nil:

@@ -10,6 +10,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -23,7 +24,7 @@ type config struct {
 
 func defaultConfig() config {
 	return config{
-		scanLimit: 256 << 20, // a second or less of scanning
+		scanLimit: fsformat.ScanLimit,
 		patience:  3 * time.Second,
 		tick:      time.Second,
 		now:       time.Now,

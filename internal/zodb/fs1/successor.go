@@ -59,13 +59,12 @@ func (fo *follower) switchFile(fi os.FileInfo) (bool, error) {
 // about what is in it.
 func isJudgement(err error) bool {
 	var (
-		damage  *fsformat.DamageError
 		file    *fileError
 		lost    *storage.HistoryLostError
 		back    *storage.WentBackError
 		another *storage.AnotherDatabaseError
 	)
-	return errors.As(err, &damage) || errors.As(err, &lost) || errors.As(err, &back) || errors.As(err, &another) ||
+	return fsformat.IsDamage(err) || errors.As(err, &lost) || errors.As(err, &back) || errors.As(err, &another) ||
 		errors.As(err, &file) && file.reason == storage.NotADatabase
 }
 

@@ -37,8 +37,8 @@ func AsDamage(pos int64, err error) error {
 	return err
 }
 
-// isDamage reports whether err is a *DamageError.
-func isDamage(err error) bool {
+// IsDamage reports whether err is a *DamageError.
+func IsDamage(err error) bool {
 	var damage *DamageError
 	return errors.As(err, &damage)
 }

@@ -86,6 +86,10 @@ func (x *Index) checkPositions(size int64) error {
 	return nil
 }
 
+// ScanLimit is the size up to which a file is scanned whatever index there is, since that
+// takes a second or less, and a saved index can be wrong.
+const ScanLimit = 256 << 20
+
 // VerifyTxns is how many transactions, from the end of what a saved index covers, are
 // compared with it.
 const VerifyTxns = 100

@@ -149,7 +149,7 @@ func (s *Scanner) CheckNothingFollows(pos int64, last zodb.Tid) error {
 		t, err = s.Txn(start)
 	}
 	switch {
-	case isDamage(err), err == nil && (t.End() != s.Size || t.Status == StatusVoted):
+	case IsDamage(err), err == nil && (t.End() != s.Size || t.Status == StatusVoted):
 		return nil
 	case err != nil:
 		return err
@@ -205,7 +205,7 @@ func (s *Scanner) Boundary(pos, end int64) (at int64, err error) {
 			t, err = s.Txn(start)
 		}
 		switch {
-		case isDamage(err), err == nil && (!t.Plausible() || t.End() != end):
+		case IsDamage(err), err == nil && (!t.Plausible() || t.End() != end):
 			return at, nil
 		case err != nil:
 			return at, err

@@ -49,10 +49,7 @@ type Options struct {
 	scanLimit int64 // saved indices are not used for files up to this size, 0 for the default
 }
 
-const (
-	defaultBuffer    = 16 << 20  // more only takes memory out of the caches
-	defaultScanLimit = 256 << 20 // a second or less of scanning
-)
+const defaultBuffer = 16 << 20 // more only takes memory out of the caches
 
 func (o Options) withDefaults() Options {
 	if o.Now == nil {
@@ -74,7 +71,7 @@ func (o Options) withDefaults() Options {
 		o.Progress = func(done, total int64) {}
 	}
 	if o.scanLimit == 0 {
-		o.scanLimit = defaultScanLimit
+		o.scanLimit = fsformat.ScanLimit
 	}
 	return o
 }

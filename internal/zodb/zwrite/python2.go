@@ -2,7 +2,6 @@ package zwrite
 
 import (
 	"bytes"
-	"errors"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -40,10 +39,9 @@ func (db *DB) findPython2(magic string) error {
 	}
 	protocol := 0
 	for _, oid := range append(oids, RootOid) {
-		data, _, err := db.load(oid)
-		var damage *DamageError
+		data, _, err := db.read(oid)
 		switch {
-		case storage.IsNoData(err), errors.As(err, &damage): // whoever needs it will hear of it
+		case storage.IsNoData(err), fsformat.IsDamage(err): // whoever needs it will hear of it
 			continue
 		case err != nil:
 			return err
@@ -69,8 +67,7 @@ func (db *DB) newestOids() (oids []zodb.Oid, err error) {
 		if err == nil {
 			entries, err = s.Records(&t)
 		}
-		var damage *fsformat.DamageError
-		if errors.As(err, &damage) {
+		if fsformat.IsDamage(err) {
 			return oids, nil
 		}
 		if err != nil {

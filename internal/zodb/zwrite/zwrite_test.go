@@ -80,7 +80,7 @@ func randomHistory(t *testing.T, rnd *rand.Rand, path string, n int, opt Options
 		model.Commit(m)
 		if rnd.IntN(20) == 0 {
 			closeDB(t, db)
-			opt.scanLimit = rnd.Int64N(2) * defaultScanLimit
+			opt.scanLimit = rnd.Int64N(2) * fsformat.ScanLimit
 			db = reopen(t, path, opt)
 			if db.Head() != model.Head() {
 				t.Fatalf("opened at %s; want %s", db.Head(), model.Head())
