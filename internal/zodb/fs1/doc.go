@@ -4,20 +4,19 @@
 // # Nouns
 //
 // A dataFile is one open descriptor of the data file with its index (object ->
-// position of its newest record). The bytes of the file, and the scanner that walks it, are
-// those of package fsformat. The follower is the goroutine
-// that looks at the file, in passes, and makes what was committed visible. The
-// tail is what stands behind the last finished transaction: a transaction that
-// was voted and not finished, one that is being written, or garbage.
+// position of its newest record). A survey is what can be told about a damaged
+// transaction. The follower is the goroutine that looks at the file, in passes, and makes
+// what was committed visible. The tail is what stands behind the last finished
+// transaction: a transaction that was voted and not finished, one that is being written,
+// or garbage. Headers, records, indices and the scanner are those of package fsformat.
 //
 // # What it is built on
 //
-// Package fsformat, which says what it has of NEO/go. The FileStorage object of NEO/go
-// is not used, because some things cannot be guarded
-// from outside of it: it allocates by lengths found in the file (100 GB of a
-// damaged record end the process), gives up on stray bytes at the end although
-// a writer cuts them off and goes on, and stays silent for ever when a pack
-// replaces the file.
+// Package fsformat has all bytes, and says what it takes from NEO/go. The FileStorage
+// object of NEO/go is not used, because some things cannot be guarded from outside of it:
+// it allocates by lengths found in the file (100 GB of a damaged record end the process),
+// gives up on stray bytes at the end although a writer cuts them off and goes on, and
+// stays silent for ever when a pack replaces the file.
 //
 // # Following
 //
@@ -101,7 +100,7 @@
 //
 // # Caveats
 //
-// The format library links in glog, which adds flags to flag.CommandLine and
+// NEO/go links in glog, which adds flags to flag.CommandLine and
 // runs a goroutine for ever; it is not used.
 //
 // The ordering that following relies on is that of local file systems. A file
