@@ -14,17 +14,20 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
-// someRecord draws a header that is right, or nearly so, with an object that all have.
+// someRecord draws a header that is right, or nearly so.
 func someRecord(t *rapid.T, pos int64) fsformat.Record {
 	near := func(label string, x int64) int64 {
-		if rapid.IntRange(0, 9).Draw(t, label+" is anything") == 0 {
+		switch rapid.IntRange(0, 9).Draw(t, "what "+label+" is") {
+		case 0:
 			return rapid.Int64Range(-1<<62, 1<<62).Draw(t, label) // NEO/go adds to it without a look
+		case 1, 2, 3:
+			return x + rapid.Int64Range(-1, 1).Draw(t, label)
 		}
-		return x + rapid.Int64Range(-2, 2).Draw(t, label)
+		return x
 	}
-	r := fsformat.Record{Pos: pos, Oid: 7}
-	r.Tid = zodb.Tid(near("tid", pos+10))
-	r.Txn = near("transaction", max(4, pos-rapid.Int64Range(23, 200).Draw(t, "distance")))
+	r := fsformat.Record{Pos: pos, Oid: zodb.Oid(rapid.IntRange(7, 9).Draw(t, "oid") / 2)}
+	r.Tid = zodb.Tid(near("tid", rapid.Int64Range(600, 601).Draw(t, "about tid")))
+	r.Txn = near("transaction", max(4, pos-rapid.OneOf(rapid.Just(int64(23)), rapid.Int64Range(23, 200)).Draw(t, "distance")))
 	if rapid.Bool().Draw(t, "has one before") {
 		r.Prev = near("previous", r.Txn-50)
 	}
@@ -55,12 +58,12 @@ func TestRecordsAreJudgedAsNEOJudgesThem(t *testing.T) {
 		const size = 1000
 		image := make([]byte, size)
 		put := func(r fsformat.Record) {
-			b := fsformat.AppendNumber(r.Append(nil), rapid.Int64Range(0, size).Draw(t, "back pointer"))
-			copy(image[r.Pos:], b)
+			back := rapid.OneOf(rapid.Just(r.Prev), rapid.Int64Range(0, size)).Draw(t, "back pointer")
+			copy(image[r.Pos:], fsformat.AppendNumber(r.Append(nil), back))
 		}
 		from := someRecord(t, rapid.Int64Range(400, size-50).Draw(t, "position"))
 		put(from)
-		if from.Prev > 27 && from.Prev < 300 {
+		if from.Prev >= 20 && from.Prev <= from.Pos-50 {
 			put(someRecord(t, from.Prev))
 		}
 		f := bytes.NewReader(image)
