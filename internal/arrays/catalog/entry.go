@@ -68,7 +68,7 @@ func (e *Entry) Measure(ctx context.Context, src storage.Loader, at zodb.Tid) er
 // measure sets what the file tells: its sizes, and if that is wanted what its
 // blocks tell.
 func (r reader) measure(ctx context.Context, e *Entry, blocks bool) error {
-	m := measurer{reader: r, serial: serialFunc(r.src), rev: e.Rev}
+	m := measurer{reader: r, rev: e.Rev}
 	f, serial, err := bigfile.Direct{Direct: btree.Direct{Loader: r.src}}.File(ctx, zodb.Xid{At: r.at, Oid: e.File})
 	if err != nil {
 		return fmt.Errorf("file %s: %w", e.File, err)
@@ -94,9 +94,8 @@ func (r reader) measure(ctx context.Context, e *Entry, blocks bool) error {
 // notes serials, and does not take missing nodes for empty ones.
 type measurer struct {
 	reader
-	serial func(context.Context, zodb.Xid) (zodb.Tid, error)
-	count  int64    // blocks
-	rev    zodb.Tid // newest serial
+	count int64    // blocks
+	rev   zodb.Tid // newest serial
 }
 
 func (m *measurer) seen(serial zodb.Tid) { m.rev = max(m.rev, serial) }
@@ -113,7 +112,7 @@ func (m *measurer) Node(ctx context.Context, xid zodb.Xid) (*btree.Node, zodb.Ti
 
 func (m *measurer) blocks(ctx context.Context, f *bigfile.File) error {
 	return btree.Items(ctx, m, f.Table, m.at, 0, math.MaxInt64, func(blk int64, zblk zodb.Oid) error {
-		serial, err := m.serial(ctx, zodb.Xid{At: m.at, Oid: zblk})
+		serial, err := storage.Serial(ctx, m.src, zodb.Xid{At: m.at, Oid: zblk})
 		if err != nil {
 			return fmt.Errorf("block #%d: %w", blk, err)
 		}
@@ -121,18 +120,4 @@ func (m *measurer) blocks(ctx context.Context, f *bigfile.File) error {
 		m.seen(serial)
 		return nil
 	})
-}
-
-// serialFunc returns how to ask src for the serial of an object.
-func serialFunc(src storage.Loader) func(context.Context, zodb.Xid) (zodb.Tid, error) {
-	if s, ok := src.(storage.Serialer); ok {
-		return s.Serial
-	}
-	return func(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) {
-		buf, serial, err := src.Load(ctx, xid)
-		if err == nil {
-			buf.Release()
-		}
-		return serial, err
-	}
 }

@@ -19,7 +19,7 @@ func (h *Head) walkBack(ctx context.Context, oid zodb.Oid, blk int64, at zodb.Ti
 	}
 	var data zodb.Tid // serial of the ZBlk
 	if w.OK {
-		if data, err = h.store.(storage.Serialer).Serial(ctx, zodb.Xid{At: at, Oid: w.ZBlk}); err != nil {
+		if data, err = storage.Serial(ctx, h.store, zodb.Xid{At: at, Oid: w.ZBlk}); err != nil {
 			return versions.Rev{}, fmt.Errorf("revision of block #%d: %w", blk, err)
 		}
 	}

@@ -111,7 +111,7 @@ func (r *Revisions) revBelow(ctx context.Context, oid zodb.Oid, blk int64, at zo
 		needed[w.ZBlk] = struct{}{}
 	}
 	for oid := range needed {
-		_, err := r.serial(ctx, zodb.Xid{At: at, Oid: oid})
+		_, err := storage.Serial(ctx, r.store, zodb.Xid{At: at, Oid: oid})
 		if storage.IsNoData(err) {
 			err = r.Incomplete(oid, at)
 		}

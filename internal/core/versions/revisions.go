@@ -18,31 +18,16 @@ import (
 type Revisions struct {
 	objs   *Objects
 	floor  atomic.Uint64 // zodb.Tid; revisions are not looked for before it
-	serial func(ctx context.Context, xid zodb.Xid) (zodb.Tid, error)
+	store  storage.Loader
 	routes *routes
 }
 
 // NewRevisions returns the revisions of blocks whose tables are in objs. Serials of
 // objects are asked from store. Revisions are looked for back to floor.
 func NewRevisions(objs *Objects, store storage.Loader, floor zodb.Tid) *Revisions {
-	r := &Revisions{objs: objs, serial: serialFunc(store), routes: newRoutes(objs)}
+	r := &Revisions{objs: objs, store: store, routes: newRoutes(objs)}
 	r.floor.Store(uint64(floor))
 	return r
-}
-
-// serialFunc returns how to ask store for the serial of an object without
-// loading its data, if that is possible.
-func serialFunc(store storage.Loader) func(context.Context, zodb.Xid) (zodb.Tid, error) {
-	if s, ok := store.(storage.Serialer); ok {
-		return s.Serial
-	}
-	return func(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) {
-		buf, serial, err := store.Load(ctx, xid)
-		if err == nil {
-			buf.Release()
-		}
-		return serial, err
-	}
 }
 
 // SetRoutesBudget bounds what is remembered of how nodes changed, in numbers of 8 bytes.
@@ -147,7 +132,7 @@ func (r *Revisions) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at,
 	}
 	var data zodb.Tid // serial of the ZBlk
 	if w.OK {
-		data, err = r.serial(ctx, zodb.Xid{At: at, Oid: w.ZBlk})
+		data, err = storage.Serial(ctx, r.store, zodb.Xid{At: at, Oid: w.ZBlk})
 		if storage.IsNoData(err) {
 			err = &storage.CorruptError{Oid: w.ZBlk, Tid: at, Err: fmt.Errorf("it is referred to and does not exist: %s", err)}
 		}

@@ -27,18 +27,7 @@ func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (buf *storage.Buf, ser
 
 // Serial implements storage.Serialer, by a load if a part does not.
 func (s *Storage) Serial(ctx context.Context, xid zodb.Xid) (zodb.Tid, error) {
-	return s.find(ctx, xid, func(p part, xid zodb.Xid) (zodb.Tid, error) { return serialIn(ctx, p, xid) })
-}
-
-func serialIn(ctx context.Context, p part, xid zodb.Xid) (zodb.Tid, error) {
-	if p, ok := p.(storage.Serialer); ok {
-		return p.Serial(ctx, xid)
-	}
-	buf, serial, err := p.Load(ctx, xid)
-	if err == nil {
-		buf.Release()
-	}
-	return serial, err
+	return s.find(ctx, xid, func(p part, xid zodb.Xid) (zodb.Tid, error) { return storage.Serial(ctx, p, xid) })
 }
 
 // Stream implements storage.Streamer, by a load if a part does not.
@@ -132,7 +121,7 @@ func (s *Storage) deletedIn(ctx context.Context, xid zodb.Xid, notThere error) (
 	}
 	// Drivers that cannot tell what was deleted from what has never been there can do so
 	// for a view in which it was not created yet.
-	_, err := serialIn(ctx, s.delta, zodb.Xid{At: s.frozen, Oid: xid.Oid})
+	_, err := storage.Serial(ctx, s.delta, zodb.Xid{At: s.frozen, Oid: xid.Oid})
 	var never *zodb.NoObjectError
 	var packed *storage.PackedError
 	switch {

@@ -7,60 +7,60 @@ import (
 	"io"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // builder makes an index from the data, transaction by transaction. What is damaged
 // it notes.
 type builder struct {
-	index *fsfmt.Index
+	index *fsformat.Index
 	damages
 	last    zodb.Tid // the last transaction
 	lastPos int64
-	lastRaw *[16]byte                                       // its header, if that is damaged
-	packed  zodb.Tid                                        // the last one that a pack wrote
-	max     zodb.Tid                                        // later ones are not taken
-	taken   func(t *txn, entries []entry, sv *survey) error // told each, unless it is nil
+	lastRaw *fsformat.Txn                                                     // its header as it stands there, if that is damaged
+	packed  zodb.Tid                                                          // the last one that a pack wrote
+	max     zodb.Tid                                                          // later ones are not taken
+	taken   func(t *fsformat.Txn, entries []fsformat.Entry, sv *survey) error // told each, unless it is nil
 }
 
 // step takes the next transaction. It reports done at the tail, or at the first one
 // that is too late.
-func (b *builder) step(ctx context.Context, s *scanner, ends ...int64) (done bool, err error) {
+func (b *builder) step(ctx context.Context, s *fsformat.Scanner) (done bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return true, err
 	}
 	pos := b.index.TopPos
-	t, tl, err := s.next(pos, b.last)
-	if err == nil && tl == tailVoted {
-		err = s.checkVotedIsLast(pos, b.last)
+	t, tl, err := s.Next(pos, b.last)
+	if err == nil && tl == fsformat.VotedTail {
+		err = s.CheckVotedIsLast(pos, b.last)
 	}
-	if errors.Is(err, io.EOF) || err == nil && (tl == tailVoted || tl == tailNone && t.tid > b.max) {
+	if errors.Is(err, io.EOF) || err == nil && (tl == fsformat.VotedTail || tl == fsformat.NoTail && t.Tid > b.max) {
 		return true, nil
 	}
-	var entries []entry
-	if err == nil && tl == tailNone {
-		entries, err = s.records(&t)
+	var entries []fsformat.Entry
+	if err == nil && tl == fsformat.NoTail {
+		entries, err = s.Records(&t)
 	}
-	var damage *damageError
 	switch {
-	case err == nil && tl == tailNone:
+	case err == nil && tl == fsformat.NoTail:
 		return false, b.take(s, &t, entries, nil)
-	case err != nil && !errors.As(err, &damage):
+	case err != nil && !fsformat.IsDamage(err):
 		return true, err
 	}
-	sv, mendErr := s.survey(pos, b.last, b.before)
+	sv, mendErr := takeSurvey(s, pos, b.last, b.before)
 	switch {
-	case mendErr == nil && sv.tid > b.max:
+	case mendErr == nil && sv.Tid > b.max:
 		return true, nil
 	case mendErr == nil:
 		sv.note(err)
-		return false, b.take(s, &sv.txn, sv.entries, sv)
-	case !errors.As(mendErr, &damage):
+		return false, b.take(s, &sv.Txn, sv.entries, sv)
+	case !fsformat.IsDamage(mendErr):
 		return true, mendErr
 	case err == nil:
 		return true, nil // a tail that is none
 	}
-	return b.skip(s, pos, err, ends)
+	return b.skip(s, pos, err)
 }
 
 // before tells where the newest record of an object is.
@@ -69,20 +69,21 @@ func (b *builder) before(oid zodb.Oid) int64 {
 	return pos
 }
 
-func (b *builder) take(s *scanner, t *txn, entries []entry, sv *survey) error {
+func (b *builder) take(s *fsformat.Scanner, t *fsformat.Txn, entries []fsformat.Entry, sv *survey) error {
 	b.lastRaw = nil
 	if sv != nil {
-		b.lastRaw = new([16]byte)
-		if _, err := s.f.ReadAt(b.lastRaw[:], t.pos); err != nil {
+		raw, err := s.Txn(t.Pos)
+		if err != nil {
 			return err
 		}
+		b.lastRaw = &raw
 		if err := b.addTxn(sv); err != nil {
 			return fmt.Errorf("%w: %w", sv.why, err)
 		}
 	}
-	b.last, b.lastPos = t.tid, t.pos
-	if t.status == statusPacked {
-		b.packed = t.tid
+	b.last, b.lastPos = t.Tid, t.Pos
+	if t.Status == fsformat.StatusPacked {
+		b.packed = t.Tid
 	}
 	if err := b.add(s, b.index, t, entries); err != nil || b.taken == nil {
 		return err
@@ -91,21 +92,17 @@ func (b *builder) take(s *scanner, t *txn, entries []entry, sv *survey) error {
 }
 
 // skip goes on behind what cannot be told, if it is known where that is.
-func (b *builder) skip(s *scanner, pos int64, why error, ends []int64) (bool, error) {
-	for _, end := range append([]int64{s.size}, ends...) {
-		at, err := s.boundaryBehind(pos, end)
-		var damage *damageError
-		if err != nil && !errors.As(err, &damage) {
-			return true, err
-		}
-		if at == 0 || at == s.size {
-			continue
-		}
-		if err := b.addGap(gap{b.last + 1, pos, at, why}); err != nil {
-			return true, fmt.Errorf("%w: %w", why, err)
-		}
-		b.index.TopPos = at
-		return false, nil
+func (b *builder) skip(s *fsformat.Scanner, pos int64, why error) (bool, error) {
+	at, err := s.Boundary(pos, s.Size)
+	if err != nil {
+		return true, err
 	}
-	return true, why
+	if at == 0 || at == s.Size {
+		return true, why
+	}
+	if err := b.addGap(gap{b.last + 1, pos, at, why}); err != nil {
+		return true, fmt.Errorf("%w: %w", why, err)
+	}
+	b.index.TopPos = at
+	return false, nil
 }

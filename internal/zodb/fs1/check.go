@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -49,11 +49,11 @@ const maxChecked = 64 << 20
 type checker struct {
 	builder
 	Checking
-	s      *scanner
+	s      *fsformat.Scanner
 	ctx    context.Context
 	result Checked
 	path   string
-	saved  *fsfmt.Index // nil if there is none, or it was compared
+	saved  *fsformat.Index // nil if there is none, or it was compared
 }
 
 // Check reads all of the data file at path: every transaction, every record, and what
@@ -75,8 +75,8 @@ func Check(ctx context.Context, path string, c Checking) (*Checked, error) {
 		return nil, fmt.Errorf("check: %w", err)
 	}
 	defer f.Close()
-	k := &checker{Checking: c, ctx: ctx, path: path, s: newScanner(f, fi.Size())}
-	k.builder = builder{index: fsfmt.IndexNew(), max: zodb.TidMax, taken: k.take}
+	k := &checker{Checking: c, ctx: ctx, path: path, s: fsformat.NewScanner(f, fi.Size())}
+	k.builder = builder{index: fsformat.NewIndex(), max: zodb.TidMax, taken: k.take}
 	if err := k.openIndex(); err != nil {
 		return nil, err
 	}
@@ -88,12 +88,12 @@ func (k *checker) run(size int64) error {
 	for done := false; !done; {
 		var err error
 		if done, err = k.step(k.ctx, k.s); err != nil {
-			var damage *damageError
+			var damage *fsformat.DamageError
 			if !errors.As(err, &damage) {
 				return err
 			}
 			k.result.Cut = true
-			return k.found(damage.pos, zodb.InvalidOid, 0, err, "the database cannot be opened; what is behind is not checked")
+			return k.found(damage.Pos, zodb.InvalidOid, 0, err, "the database cannot be opened; what is behind is not checked")
 		}
 		if len(k.gaps) > gaps {
 			gaps = len(k.gaps)
@@ -119,12 +119,12 @@ func (k *checker) tail(size int64) error {
 	if pos == size {
 		return nil
 	}
-	_, tl, err := k.s.next(pos, k.last)
+	_, tl, err := k.s.Next(pos, k.last)
 	if err != nil {
 		return fmt.Errorf("look at what is behind position %d: %w", pos, err)
 	}
 	k.result.Tail = fmt.Sprintf("the last %d bytes, behind position %d, are not a transaction: a commit that is under way, or was interrupted", size-pos, pos)
-	if tl == tailVoted {
+	if tl == fsformat.VotedTail {
 		k.result.Tail = fmt.Sprintf("the transaction at position %d is not finished: a commit is under way, or was interrupted", pos)
 	}
 	return nil
@@ -140,23 +140,23 @@ const (
 
 func (k *checker) found(pos int64, oid zodb.Oid, tid zodb.Tid, what error, means string) error {
 	text := what.Error()
-	var damage *damageError
+	var damage *fsformat.DamageError
 	if errors.As(what, &damage) {
-		pos, text = damage.pos, damage.record+": "+damage.what
+		pos, text = damage.Pos, damage.Record+": "+damage.What
 	}
 	return k.Found(Damage{Pos: pos, Oid: oid, Tid: tid, What: text, Means: means})
 }
 
 // take looks at a transaction.
-func (k *checker) take(t *txn, entries []entry, sv *survey) error {
+func (k *checker) take(t *fsformat.Txn, entries []fsformat.Entry, sv *survey) error {
 	k.result.Txns++
 	if sv != nil {
 		means := noneMeans
 		if sv.lost {
 			means = lostMeans
 		}
-		if sv.why.record == "transaction" || sv.lost {
-			if err := k.found(t.pos, zodb.InvalidOid, t.tid, sv.why, means); err != nil {
+		if sv.why.Record == "transaction" || sv.lost {
+			if err := k.found(t.Pos, zodb.InvalidOid, t.Tid, sv.why, means); err != nil {
 				return err
 			}
 		}
@@ -166,7 +166,7 @@ func (k *checker) take(t *txn, entries []entry, sv *survey) error {
 			return err
 		}
 		k.result.Records++
-		k.Progress(e.pos, k.s.size)
+		k.Progress(e.Pos, k.s.Size)
 		if err := k.record(t, e); err != nil {
 			return err
 		}
@@ -175,80 +175,73 @@ func (k *checker) take(t *txn, entries []entry, sv *survey) error {
 }
 
 // record looks at a record: its links and its data.
-func (k *checker) record(t *txn, e entry) error {
-	if err := k.bad[e.pos]; err != nil {
+func (k *checker) record(t *fsformat.Txn, e fsformat.Entry) error {
+	if err := k.bad[e.Pos]; err != nil {
 		means := objectMeans
-		if _, unsure := k.doubts[e.oid]; unsure {
+		if _, unsure := k.doubts[e.Oid]; unsure {
 			means = doubtMeans
 		}
-		return k.found(e.pos, e.oid, t.tid, err, means)
+		return k.found(e.Pos, e.Oid, t.Tid, err, means)
 	}
-	var dh fsfmt.DataHeader
-	err := dh.Load(&k.s.win, e.pos)
-	if err == nil && dh.DataLen == 0 {
-		err = k.back(&dh)
+	c := fsformat.Cursor{F: k.s}
+	err := c.Load(e.Pos)
+	if err == nil && c.DataLen == 0 {
+		err = k.back(&c)
 	} else if err == nil {
-		err = k.data(&dh)
+		err = k.data(&c.Record)
 	}
-	var sys *fs.PathError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &sys), k.ctx.Err() != nil:
+	if !fsformat.IsDamage(err) || k.ctx.Err() != nil {
 		return err
 	}
-	return k.found(e.pos, e.oid, t.tid, asDamage(e.pos, err), "EIO for who reads this revision of the object")
+	return k.found(e.Pos, e.Oid, t.Tid, err, "EIO for who reads this revision of the object")
 }
 
 // back checks the back pointers from a record on.
-func (k *checker) back(dh *fsfmt.DataHeader) error {
-	pos, err := dh.LoadBackRef(&k.s.win)
+func (k *checker) back(c *fsformat.Cursor) error {
+	pos, err := c.Back()
 	if err != nil || pos == 0 {
 		return err
 	}
 	if why := k.bad[pos]; why != nil {
-		return damagedRecord(dh.Pos, "it has the data of a damaged record: %s", why)
+		return fsformat.DamagedRecord(c.Pos, "it has the data of a damaged record: %s", why)
 	}
-	return dh.LoadBack(k.s.f) // what is there was checked before
+	c.F = k.s.F
+	_, err = c.LoadBack() // what is there was checked before
+	return err
 }
 
 // data checks the data of a record.
-func (k *checker) data(dh *fsfmt.DataHeader) error {
-	from := dh.Pos + fsfmt.DataHeaderSize
-	k.result.Bytes += dh.DataLen
-	if dh.DataLen > maxChecked {
-		if !fills(k.s.f, from, from+dh.DataLen) {
-			return damagedRecord(dh.Pos, "its data is not a record of an object")
+func (k *checker) data(r *fsformat.Record) error {
+	from := r.DataPos()
+	k.result.Bytes += r.DataLen
+	if r.DataLen > maxChecked {
+		if !fills(k.s.F, from, from+r.DataLen) {
+			return fsformat.DamagedRecord(r.Pos, "its data is not a record of an object")
 		}
 		return nil
 	}
-	buf := storage.NewBuf(int(dh.DataLen))
-	if _, err := k.s.f.ReadAt(buf.Data, from); err != nil {
+	buf := storage.NewBuf(int(r.DataLen))
+	if _, err := k.s.F.ReadAt(buf.Data, from); err != nil {
 		buf.Release()
-		return err
+		return fsformat.AsDamage(r.Pos, err)
 	}
-	if len(buf.Data) > 2 && buf.Data[0] == '.' && buf.Data[1] == 'z' {
-		var err error
-		if buf, err = unpack(buf, dh.Pos); err != nil {
-			return err
-		}
+	buf, err := plain(buf, r.Pos)
+	if err != nil {
+		return err
 	}
 	defer buf.Release()
 	if !fills(bytes.NewReader(buf.Data), 0, int64(len(buf.Data))) {
-		return damagedRecord(dh.Pos, "its data is not two pickles")
+		return fsformat.DamagedRecord(r.Pos, "its data is not two pickles")
 	}
-	if err := k.Record(dh.Oid, dh.Tid, buf); err != nil {
-		return damagedRecord(dh.Pos, "its data is damaged: %s", err)
+	if err := k.Record(r.Oid, r.Tid, buf); err != nil {
+		return fsformat.DamagedRecord(r.Pos, "its data is damaged: %s", err)
 	}
 	return nil
 }
 
 // openIndex reads the saved index, if there is one.
 func (k *checker) openIndex() (err error) {
-	k.saved, err = loadIndex(k.path + ".index")
-	if err == nil {
-		err = checkPositions(k.saved, k.s.size)
-	}
+	k.saved, err = fsformat.LoadIndex(k.path+".index", k.s.Size)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -280,16 +273,16 @@ func (k *checker) compareIndex() error {
 			first = fmt.Sprintf(format, args...)
 		}
 	}
-	eachOf(saved, func(oid zodb.Oid, pos int64) {
+	for oid, pos := range saved.All() {
 		if at, ok := k.index.Get(oid); !ok || at != pos {
 			note("it has object %s at position %d instead of %d", oid, pos, at)
 		}
-	})
-	eachOf(k.index, func(oid zodb.Oid, pos int64) {
+	}
+	for oid, pos := range k.index.All() {
 		if _, ok := saved.Get(oid); !ok {
 			note("it lacks object %s, which is at position %d", oid, pos)
 		}
-	})
+	}
 	switch {
 	case wrong == 0:
 		return nil
@@ -315,6 +308,6 @@ func (k *checker) end() error {
 
 // other reports whether the damaged record at pos says that it is of another object.
 func (k *checker) other(oid zodb.Oid, pos int64) bool {
-	is, ok := k.s.oidAt(pos)
+	is, ok := oidAt(k.s, pos)
 	return ok && is != oid
 }

@@ -5,7 +5,8 @@ import (
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // maxDamaged is how many damaged transactions a file may have. More than that are not
@@ -44,12 +45,12 @@ func (d *damages) addTxn(sv *survey) error {
 	if d.txns == nil {
 		d.txns, d.bad = make(map[int64]*survey), make(map[int64]error)
 	}
-	d.txns[sv.pos] = sv
+	d.txns[sv.Pos] = sv
 	for pos, err := range sv.bad {
 		d.setBad(pos, err)
 	}
 	if sv.lost {
-		return d.addGap(gap{sv.tid, sv.pos, sv.end(), sv.why})
+		return d.addGap(gap{sv.Tid, sv.Pos, sv.End(), sv.why})
 	}
 	return d.check()
 }
@@ -103,66 +104,68 @@ func (d *damages) unsure(xid zodb.Xid, pos int64) error {
 // and the one that has the record before, are in doubt then, until a later record
 // names the one before it rightly. Imports write a new object more than once in their
 // transaction, so nothing can be told from that.
-func (d *damages) add(s *scanner, index *fsfmt.Index, t *txn, entries []entry) error {
+func (d *damages) add(s *fsformat.Scanner, index *fsformat.Index, t *fsformat.Txn, entries []fsformat.Entry) error {
+	var vague map[int64]bool
+	if sv := d.txns[t.Pos]; sv != nil {
+		vague = sv.vague
+	}
 	for i, e := range entries {
-		was, _ := index.Get(e.oid)
-		agrees := e.prev == was || d.doubts[e.oid].pos == e.prev && e.prev != 0 || e.prev > was && (d.bad[e.prev] != nil || d.inGap(e.prev))
-		if was >= t.pos { // there are several in t; all name the one before t
+		was, _ := index.Get(e.Oid)
+		agrees := e.Prev == was || d.doubts[e.Oid].pos == e.Prev && e.Prev != 0 || e.Prev > was && (d.bad[e.Prev] != nil || d.inGap(e.Prev))
+		if was >= t.Pos { // there are several in t; all name the one before t
 			agrees = sameBefore(entries[:i], e)
 		}
-		if e.vague && (e.prev == 0 || !agrees) {
-			why := damagedRecord(e.pos, "its header is wrong, and of which object it is cannot be told")
-			d.setBad(e.pos, why)
-			if err := d.addGap(gap{t.tid, t.pos, t.end(), why}); err != nil {
+		if vague[e.Pos] && (e.Prev == 0 || !agrees) {
+			why := fsformat.DamagedRecord(e.Pos, "its header is wrong, and of which object it is cannot be told")
+			d.setBad(e.Pos, why)
+			if err := d.addGap(gap{t.Tid, t.Pos, t.End(), why}); err != nil {
 				return err
 			}
 			continue
 		}
 		if agrees {
-			delete(d.doubts, e.oid)
-			index.Set(e.oid, e.pos)
+			delete(d.doubts, e.Oid)
+			index.Set(e.Oid, e.Pos)
 			continue
 		}
-		why := damagedRecord(e.pos, "is of object %s and has %d for the position of the record before it, which is at %d", e.oid, e.prev, was)
-		d.setDoubt(e.oid, doubt{t.tid, e.pos, why})
-		if e.prev == 0 && t.status == statusPacked {
+		why := fsformat.DamagedRecord(e.Pos, "is of object %s and has %d for the position of the record before it, which is at %d", e.Oid, e.Prev, was)
+		d.setDoubt(e.Oid, doubt{t.Tid, e.Pos, why})
+		if e.Prev == 0 && t.Status == fsformat.StatusPacked {
 			continue // A pack does this if it leaves several revisions. What is next tells.
 		}
-		d.setBad(e.pos, why)
-		if other, ok := s.oidAt(e.prev); ok && other != e.oid {
-			d.setDoubt(other, doubt{t.tid, e.pos, why})
+		d.setBad(e.Pos, why)
+		if other, ok := oidAt(s, e.Prev); ok && other != e.Oid {
+			d.setDoubt(other, doubt{t.Tid, e.Pos, why})
 		}
 		if err := d.check(); err != nil {
 			return err
 		}
 	}
-	index.TopPos = t.end()
+	index.TopPos = t.End()
 	return nil
 }
 
 // sameBefore reports whether the last of entries that is of the object of e names the
 // same record before it.
-func sameBefore(entries []entry, e entry) bool {
+func sameBefore(entries []fsformat.Entry, e fsformat.Entry) bool {
 	for i := len(entries) - 1; i >= 0; i-- {
-		if entries[i].oid == e.oid {
-			return entries[i].prev == e.prev
+		if entries[i].Oid == e.Oid {
+			return entries[i].Prev == e.Prev
 		}
 	}
 	return false
 }
 
 // oidAt returns which object the record at pos is of.
-func (s *scanner) oidAt(pos int64) (zodb.Oid, bool) {
-	var dh fsfmt.DataHeader
-	if pos < firstDataPos || dh.Load(s.f, pos) != nil {
-		return 0, false
-	}
-	return dh.Oid, true
+func oidAt(s *fsformat.Scanner, pos int64) (zodb.Oid, bool) {
+	c := fsformat.Cursor{F: s.F}
+	err := c.Load(pos)
+	return c.Oid, err == nil
 }
 
 // resolve uses a saved index to tell who is concerned, if it has what the scan that
 // made index has found, wherever that is sure.
-func (d *damages) resolve(index, saved *fsfmt.Index) bool {
+func (d *damages) resolve(index, saved *fsformat.Index) bool {
 	if len(d.gaps)+len(d.doubts) == 0 || saved.TopPos > index.TopPos {
 		return false
 	}
@@ -172,7 +175,7 @@ func (d *damages) resolve(index, saved *fsfmt.Index) bool {
 		suspects[u.pos] = true
 	}
 	agree := true
-	eachOf(saved, func(oid zodb.Oid, pos int64) {
+	for oid, pos := range saved.All() {
 		found, ok := index.Get(oid)
 		switch {
 		case ok && (found == pos || found >= saved.TopPos):
@@ -181,11 +184,11 @@ func (d *damages) resolve(index, saved *fsfmt.Index) bool {
 		default:
 			agree = false
 		}
-	})
-	eachOf(index, func(oid zodb.Oid, pos int64) {
+	}
+	for oid, pos := range index.All() {
 		_, ok := saved.Get(oid)
 		agree = agree && (ok || pos >= saved.TopPos)
-	})
+	}
 	if !agree {
 		return false
 	}
@@ -216,33 +219,17 @@ func (d *damages) inGap(pos int64) bool {
 	return false
 }
 
-// eachOf calls f for what index has.
-func eachOf(index *fsfmt.Index, f func(oid zodb.Oid, pos int64)) {
-	e, _ := index.SeekFirst()
-	if e == nil {
-		return
-	}
-	defer e.Close()
-	for {
-		oid, pos, stop := e.Next()
-		if stop != nil {
-			return
-		}
-		f(oid, pos)
-	}
-}
-
 // summary says for people what is damaged.
 func (d *damages) summary() string {
-	var first *damageError
+	var first *fsformat.DamageError
 	for _, sv := range d.txns {
-		if first == nil || sv.why.pos < first.pos {
+		if first == nil || sv.why.Pos < first.Pos {
 			first = sv.why
 		}
 	}
 	for _, err := range d.bad {
-		var damage *damageError
-		if errors.As(err, &damage) && (first == nil || damage.pos < first.pos) {
+		var damage *fsformat.DamageError
+		if errors.As(err, &damage) && (first == nil || damage.Pos < first.Pos) {
 			first = damage
 		}
 	}

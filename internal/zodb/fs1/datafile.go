@@ -2,7 +2,6 @@ package fs1
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -10,8 +9,8 @@ import (
 	"syscall"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -33,7 +32,7 @@ type dataFile struct {
 	// The last transaction that is in the index; for the follower only.
 	last    zodb.Tid
 	lastPos int64
-	lastRaw *[16]byte // its header as it stands there, if it is damaged
+	lastRaw *fsformat.Txn // its header as it stands there, if it is damaged
 
 	// The last transaction that a pack wrote, among those that were scanned; for
 	// whoever opens df.
@@ -43,14 +42,31 @@ type dataFile struct {
 	cut  bool  // guarded by Storage.mu; it was truncated: what is left can be read
 
 	mu      sync.RWMutex
-	index   *fsfmt.Index // guarded by mu; TopPos is the end of what is served
-	damage  damages      // guarded by mu; what is wrong with what index covers
-	scanned bool         // guarded by mu; index comes from the data, not from a saved one
-	rebuild *rebuild     // guarded by mu; set when index is, or was, replaced
+	index   *fsformat.Index // guarded by mu; TopPos is the end of what is served
+	damage  damages         // guarded by mu; what is wrong with what index covers
+	scanned bool            // guarded by mu; index comes from the data, not from a saved one
+	rebuild *rebuild        // guarded by mu; set when index is, or was, replaced
 }
 
 func newDataFile(f *os.File, fi os.FileInfo) *dataFile {
-	return &dataFile{f: f, id: idOf(fi), index: fsfmt.IndexNew(), scanned: true}
+	return &dataFile{f: f, id: idOf(fi), index: fsformat.NewIndex(), scanned: true}
+}
+
+// useSavedIndex makes df, of size bytes, start with the index saved at path, if it agrees
+// with the data. The error says why it cannot be used, and wraps fs.ErrNotExist if there
+// is none.
+func (df *dataFile) useSavedIndex(ctx context.Context, path string, size int64) error {
+	index, err := fsformat.LoadIndex(path, size)
+	if err != nil {
+		return err
+	}
+	last, err := index.Verify(ctx, fsformat.NewScanner(df.f, size))
+	if err != nil {
+		return err
+	}
+	df.last, df.lastPos = last.Tid, last.Pos
+	df.index, df.scanned = index, false
+	return nil
 }
 
 // place is where to look for an object.
@@ -106,7 +122,7 @@ func (df *dataFile) surveyed(pos int64, last zodb.Tid, find bool) (*survey, erro
 	if sv != nil || !find {
 		return sv, nil
 	}
-	sv, err := newScanner(df.f, end).survey(pos, last, nil)
+	sv, err := takeSurvey(fsformat.NewScanner(df.f, end), pos, last, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +163,10 @@ func (df *dataFile) wasScanned() bool {
 }
 
 // add puts a transaction into the index. For the follower only.
-func (df *dataFile) add(s *scanner, t *txn, entries []entry) error {
-	df.last, df.lastPos, df.lastRaw = t.tid, t.pos, nil
-	if t.status == statusPacked {
-		df.packed = t.tid
+func (df *dataFile) add(s *fsformat.Scanner, t *fsformat.Txn, entries []fsformat.Entry) error {
+	df.last, df.lastPos, df.lastRaw = t.Tid, t.Pos, nil
+	if t.Status == fsformat.StatusPacked {
+		df.packed = t.Tid
 	}
 	df.mu.Lock()
 	defer df.mu.Unlock()
@@ -160,12 +176,12 @@ func (df *dataFile) add(s *scanner, t *txn, entries []entry) error {
 // extend adds the finished transactions up to tid until, and returns at the
 // first later one or at the tail. For whoever opens df. progress, which may be
 // nil, is told where it is. saved, which may be nil, is asked about what is damaged.
-func (df *dataFile) extend(ctx context.Context, until zodb.Tid, progress func(done, total int64), saved func() *fsfmt.Index) error {
+func (df *dataFile) extend(ctx context.Context, until zodb.Tid, progress func(done, total int64), saved func() *fsformat.Index) error {
 	fi, err := df.f.Stat()
 	if err != nil {
 		return err
 	}
-	s := newScanner(df.f, fi.Size())
+	s := fsformat.NewScanner(df.f, fi.Size())
 	b := builder{index: df.index, damages: df.damage, last: df.last, lastPos: df.lastPos, packed: df.packed, max: until}
 	for done := false; !done; {
 		if done, err = b.step(ctx, s); err != nil {
@@ -195,22 +211,17 @@ func (df *dataFile) checkUnchanged(size int64, head zodb.Tid) (why, err error) {
 	if df.lastPos == 0 {
 		return nil, nil
 	}
-	var b [24]byte
-	_, err1 := df.f.ReadAt(b[:16], df.lastPos)
-	_, err2 := df.f.ReadAt(b[16:], end-trailerSize)
+	want := fsformat.Txn{Tid: df.last, Size: end - df.lastPos}
+	if df.lastRaw != nil {
+		want = *df.lastRaw
+	}
+	c := fsformat.Cursor{F: df.f}
+	t, err1 := c.TxnAt(df.lastPos)
+	length, err2 := c.Number(end - fsformat.TrailerSize)
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	be := binary.BigEndian
-	if df.lastRaw != nil {
-		if *df.lastRaw != [16]byte(b[:16]) {
-			return &storage.AnotherDatabaseError{Head: head,
-				Why: fmt.Sprintf("transaction %s is no longer at position %d", df.last, df.lastPos)}, nil
-		}
-		return nil, nil
-	}
-	length := uint64(end - df.lastPos - trailerSize)
-	if zodb.Tid(be.Uint64(b[0:])) != df.last || be.Uint64(b[8:]) != length || be.Uint64(b[16:]) != length {
+	if t.Tid != want.Tid || t.Size != want.Size || df.lastRaw == nil && length != want.Length() {
 		return &storage.AnotherDatabaseError{Head: head,
 			Why: fmt.Sprintf("transaction %s is no longer at position %d", df.last, df.lastPos)}, nil
 	}

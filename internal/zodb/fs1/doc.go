@@ -4,28 +4,24 @@
 // # Nouns
 //
 // A dataFile is one open descriptor of the data file with its index (object ->
-// position of its newest record). A scanner judges one transaction record at a
-// time and is the only code that walks the file. The follower is the goroutine
-// that looks at the file, in passes, and makes what was committed visible. The
-// tail is what stands behind the last finished transaction: a transaction that
-// was voted and not finished, one that is being written, or garbage.
+// position of its newest record). A survey is what can be told about a damaged
+// transaction. The follower is the goroutine that looks at the file, in passes, and makes
+// what was committed visible. The tail is what stands behind the last finished
+// transaction: a transaction that was voted and not finished, one that is being written,
+// or garbage. Headers, records, indices and the scanner are those of package fsformat.
 //
 // # What it is built on
 //
-// The format layer of NEO/go's package fs1: Index, LoadIndex, DataHeader.
-// Its FileStorage object is not used, because some things cannot be guarded
-// from outside of it: it allocates by lengths found in the file (100 GB of a
-// damaged record end the process), gives up on stray bytes at the end although
-// a writer cuts them off and goes on, and stays silent for ever when a pack
-// replaces the file. Transaction headers are decoded here: the library refuses
-// status "u" and reads the status together with the body.
+// Package fsformat has all bytes, and says what it takes from NEO/go. The FileStorage
+// object of NEO/go is not used, because some things cannot be guarded from outside of it:
+// it allocates by lengths found in the file (100 GB of a damaged record end the process),
+// gives up on stray bytes at the end although a writer cuts them off and goes on, and
+// stays silent for ever when a pack replaces the file.
 //
 // # Following
 //
-// A writer appends a transaction with status "c" (voted), then sets the status
-// in place (finished) or truncates the file (aborted). So the status byte is
-// read first, by a read of its own, and nothing that was read before it is
-// used; of a voted transaction nothing is remembered. Passes are run on change
+// The scanner tells a finished transaction from one that was only voted, however a writer
+// goes on meanwhile. Of a voted transaction nothing is remembered. Passes are run on change
 // notifications, each second, and on Sync.
 //
 // # Damage
@@ -104,7 +100,7 @@
 //
 // # Caveats
 //
-// The format library links in glog, which adds flags to flag.CommandLine and
+// NEO/go links in glog, which adds flags to flag.CommandLine and
 // runs a goroutine for ever; it is not used.
 //
 // The ordering that following relies on is that of local file systems. A file

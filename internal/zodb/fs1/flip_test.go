@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -37,31 +37,31 @@ func fieldsOf(t testing.TB, path string) (fields []field) {
 	}
 	defer f.Close()
 	fi, _ := f.Stat()
-	s := newScanner(f, fi.Size())
-	for pos, last := int64(firstTxnPos), zodb.Tid(0); pos < fi.Size(); {
-		txn, err := s.nextFinished(pos, last)
+	s := fsformat.NewScanner(f, fi.Size())
+	for pos, last := int64(fsformat.FirstTxnPos), zodb.Tid(0); pos < fi.Size(); {
+		txn, err := s.NextFinished(pos, last)
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries, err := s.records(&txn)
+		entries, err := s.Records(&txn)
 		if err != nil {
 			t.Fatal(err)
 		}
 		fields = append(fields, field{pos, 8, "transaction: tid"}, field{pos + 8, 8, "transaction: length"},
 			field{pos + 16, 1, "transaction: status"}, field{pos + 17, 6, "transaction: strings"},
-			field{txn.dataEnd(), 8, "transaction: length behind"})
+			field{txn.DataEnd(), 8, "transaction: length behind"})
 		for _, e := range entries {
-			fields = append(fields, field{e.pos, 8, "record: oid"}, field{e.pos + 8, 8, "record: tid"}, field{e.pos + 16, 8, "record: previous"},
-				field{e.pos + 24, 8, "record: transaction"}, field{e.pos + 32, 2, "record: version"}, field{e.pos + 34, 8, "record: length"})
-			var dh fsfmt.DataHeader
-			if err := dh.Load(f, e.pos); err != nil {
+			fields = append(fields, field{e.Pos, 8, "record: oid"}, field{e.Pos + 8, 8, "record: tid"}, field{e.Pos + 16, 8, "record: previous"},
+				field{e.Pos + 24, 8, "record: transaction"}, field{e.Pos + 32, 2, "record: version"}, field{e.Pos + 34, 8, "record: length"})
+			dh := fsformat.Cursor{F: f}
+			if err := dh.Load(e.Pos); err != nil {
 				t.Fatal(err)
 			}
 			if dh.DataLen == 0 {
-				fields = append(fields, field{e.pos + 42, 8, "record: back pointer"})
+				fields = append(fields, field{e.Pos + 42, 8, "record: back pointer"})
 			}
 		}
-		pos, last = txn.end(), txn.tid
+		pos, last = txn.End(), txn.Tid
 	}
 	return fields
 }

@@ -11,6 +11,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -167,24 +168,24 @@ func (fo *follower) drain() error {
 	if err != nil {
 		return err
 	}
-	s := newScanner(fo.df.f, size)
+	s := fsformat.NewScanner(fo.df.f, size)
 	for {
 		if err := fo.ctx.Err(); err != nil {
 			return err
 		}
-		t, tl, err := s.next(fo.df.end(), max(fo.df.last, fo.Head()))
+		t, tl, err := s.Next(fo.df.end(), max(fo.df.last, fo.Head()))
 		switch {
 		case errors.Is(err, io.EOF):
 			fo.tail.clear()
 			fo.damage.clear()
 			return nil
-		case err == nil && tl == tailNone:
+		case err == nil && tl == fsformat.NoTail:
 			err = fo.take(s, &t)
 		}
 		if err != nil {
-			return fo.doubt(err, s.size)
+			return fo.doubt(err, s.Size)
 		}
-		if tl != tailNone {
+		if tl != fsformat.NoTail {
 			return fo.wait(tl, s)
 		}
 	}
@@ -216,8 +217,8 @@ func (fo *follower) sizeUnchanged() (int64, error) {
 }
 
 // take publishes a finished transaction.
-func (fo *follower) take(s *scanner, t *txn) error {
-	entries, err := s.records(t)
+func (fo *follower) take(s *fsformat.Scanner, t *fsformat.Txn) error {
+	entries, err := s.Records(t)
 	if err != nil {
 		return err
 	}
@@ -226,15 +227,15 @@ func (fo *follower) take(s *scanner, t *txn) error {
 	if err := fo.df.add(s, t, entries); err != nil {
 		return &storage.DownError{Err: fmt.Errorf("%s: damaged: %w", fo.url, err)}
 	}
-	fo.publish(t.tid, oidsOf(entries))
+	fo.publish(t.Tid, oidsOf(entries))
 	return nil
 }
 
 // oidsOf returns the objects of entries, ascending and unique.
-func oidsOf(entries []entry) []zodb.Oid {
+func oidsOf(entries []fsformat.Entry) []zodb.Oid {
 	oids := make([]zodb.Oid, len(entries))
 	for i, e := range entries {
-		oids[i] = e.oid
+		oids[i] = e.Oid
 	}
 	slices.Sort(oids)
 	return slices.Clip(slices.Compact(oids))
@@ -242,16 +243,16 @@ func oidsOf(entries []entry) []zodb.Oid {
 
 // wait handles a tail that is not a finished transaction, at least not yet. A
 // voted one may stay for as long as it likes.
-func (fo *follower) wait(tl tail, s *scanner) error {
+func (fo *follower) wait(tl fsformat.Tail, s *fsformat.Scanner) error {
 	fo.damage.clear()
-	if tl == tailVoted {
+	if tl == fsformat.VotedTail {
 		fo.tail.clear()
 		return nil
 	}
 	end := fo.df.end()
-	if fo.tail.lasts(fo.cfg.now(), fo.cfg.patience, fmt.Sprintf("%d %d", end, s.size)) {
+	if fo.tail.lasts(fo.cfg.now(), fo.cfg.patience, fmt.Sprintf("%d %d", end, s.Size)) {
 		fo.opt.Warn("%s: the %d bytes behind position %d are not a transaction: serving what is in front of them, up to @%s",
-			fo.url, s.size-end, end, fo.Head())
+			fo.url, s.Size-end, end, fo.Head())
 	}
 	return nil
 }
@@ -259,8 +260,7 @@ func (fo *follower) wait(tl tail, s *scanner) error {
 // doubt handles an error of the scanner. Damage must last before it is
 // believed, because some file systems show changes late and in parts.
 func (fo *follower) doubt(err error, size int64) error {
-	var damage *damageError
-	if !errors.As(err, &damage) {
+	if !fsformat.IsDamage(err) {
 		return err
 	}
 	if !fo.damage.lasts(fo.cfg.now(), fo.cfg.patience, fmt.Sprintf("%s %d", err, size)) {

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
@@ -54,7 +54,7 @@ func TestSavedIndexIsNotUsedForSmallFiles(t *testing.T) {
 	r.commit(put(r.model.Head()+1, "old", 99))
 	old := r.w.Pos(99)
 	r.commit(put(r.model.Head()+1, "new", 99))
-	r.w.SaveIndex(func(index *fsfmt.Index) { index.Set(99, old) })
+	r.w.SaveIndex(func(index *fsformat.Index) { index.Set(99, old) })
 	r.mustOpen()
 	if !r.cur.wasScanned() {
 		t.Fatal("the index was used")
@@ -76,20 +76,20 @@ func TestBadSavedIndexIsReplacedByAScan(t *testing.T) {
 		"huge string": func(r *rig, path string) {
 			os.WriteFile(path, []byte("\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f"), 0o666)
 		},
-		"top 0":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.TopPos = 0 }) },
-		"top 3":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.TopPos = 3 }) },
-		"top 4":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.TopPos = 4 }) },
-		"top negative":   func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.TopPos = -5 }) },
-		"top inside":     func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.TopPos -= 9 }) },
-		"ahead":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.TopPos += 9 }) },
-		"position 0":     func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.Set(1, 0) }) },
-		"position 26":    func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.Set(1, 26) }) },
-		"position high":  func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.Set(1, 1<<47) }) },
-		"position wrong": func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.Set(1, 33) }) },
+		"top 0":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.TopPos = 0 }) },
+		"top 3":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.TopPos = 3 }) },
+		"top 4":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.TopPos = 4 }) },
+		"top negative":   func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.TopPos = -5 }) },
+		"top inside":     func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.TopPos -= 9 }) },
+		"ahead":          func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.TopPos += 9 }) },
+		"position 0":     func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.Set(1, 0) }) },
+		"position 26":    func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.Set(1, 26) }) },
+		"position high":  func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.Set(1, 1<<47) }) },
+		"position wrong": func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.Set(1, 33) }) },
 		"older revision": func(r *rig, _ string) {
-			r.w.SaveIndex(func(i *fsfmt.Index) { i.Set(1, r.w.RevPos(1, r.model.Txns[len(r.model.Txns)-2].Tid)) })
+			r.w.SaveIndex(func(i *fsformat.Index) { i.Set(1, r.w.RevPos(1, r.model.Txns[len(r.model.Txns)-2].Tid)) })
 		},
-		"object missing": func(r *rig, _ string) { r.w.SaveIndex(func(i *fsfmt.Index) { i.Delete(1) }) },
+		"object missing": func(r *rig, _ string) { r.w.SaveIndex(func(i *fsformat.Index) { i.Delete(1) }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newIndexedRig(t)
@@ -130,10 +130,10 @@ func TestIndexOfPython2IsUnderstood(t *testing.T) {
 func TestWrongIndexFoundByALoadIsRebuiltOnce(t *testing.T) {
 	r := newIndexedRig(t)
 	r.commit(put(r.model.Head()+1, "far back", 90, 91))
-	for range verifyTxns + 5 {
+	for range fsformat.VerifyTxns + 5 {
 		r.commit(put(r.model.Head()+1, "near", 1))
 	}
-	r.w.SaveIndex(func(index *fsfmt.Index) {
+	r.w.SaveIndex(func(index *fsformat.Index) {
 		index.Set(90, r.w.Pos(91))   // another object
 		index.Set(91, r.w.Pos(91)+1) // no record
 	})

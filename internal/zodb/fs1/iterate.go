@@ -7,8 +7,8 @@ import (
 	"io"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -23,7 +23,7 @@ func (s *Storage) Iterate(ctx context.Context, tidMin, tidMax zodb.Tid, f func(*
 	}
 	it := &iterator{
 		df:  df,
-		s:   newScanner(df.f, df.end()),
+		s:   fsformat.NewScanner(df.f, df.end()),
 		min: tidMin,
 		max: min(tidMax, head),
 		f:   f,
@@ -38,8 +38,7 @@ func (s *Storage) Iterate(ctx context.Context, tidMin, tidMax zodb.Tid, f func(*
 	case s.isClosed():
 		return storage.ErrClosed
 	default:
-		var damage *damageError
-		if errors.As(err, &damage) {
+		if fsformat.IsDamage(err) {
 			return &storage.CorruptError{Oid: zodb.InvalidOid, Tid: it.last, Err: err}
 		}
 		return fmt.Errorf("%s: iterate: %w", s.url, err)
@@ -55,7 +54,7 @@ func (s *Storage) isClosed() bool {
 // iterator is the state of one Iterate.
 type iterator struct {
 	df       *dataFile
-	s        *scanner
+	s        *fsformat.Scanner
 	min, max zodb.Tid
 	f        func(*storage.Txn) error
 	failed   error // what f returned
@@ -77,37 +76,36 @@ func (it *iterator) run(ctx context.Context) error {
 			return err
 		}
 		t, entries, err := it.next(pos)
-		if errors.Is(err, io.EOF) || err == nil && t.tid > it.max {
+		if errors.Is(err, io.EOF) || err == nil && t.Tid > it.max {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if t.tid >= it.min {
+		if t.Tid >= it.min {
 			if err := it.emit(t, entries); err != nil {
 				return err
 			}
 		}
-		pos, it.last = t.end(), t.tid
+		pos, it.last = t.End(), t.Tid
 	}
 }
 
 // next returns the transaction at pos. Of a damaged one it returns what can be told,
 // if these are all objects that it may have changed.
-func (it *iterator) next(pos int64) (*txn, []entry, error) {
+func (it *iterator) next(pos int64) (*fsformat.Txn, []fsformat.Entry, error) {
 	sv, _ := it.df.surveyed(pos, it.last, false)
 	var why error
 	if sv == nil {
-		t, err := it.s.nextFinished(pos, it.last)
-		if err == nil && t.tid < it.min {
+		t, err := it.s.NextFinished(pos, it.last)
+		if err == nil && t.Tid < it.min {
 			return &t, nil, nil
 		}
-		var entries []entry
+		var entries []fsformat.Entry
 		if err == nil {
-			entries, err = it.s.records(&t)
+			entries, err = it.s.Records(&t)
 		}
-		var damage *damageError
-		if !errors.As(err, &damage) {
+		if !fsformat.IsDamage(err) {
 			return &t, entries, err
 		}
 		if why = err; it.df.hasGap(pos) {
@@ -117,67 +115,61 @@ func (it *iterator) next(pos int64) (*txn, []entry, error) {
 			return nil, nil, why
 		}
 	}
-	if sv.lost && sv.tid >= it.min && sv.tid <= it.max {
+	if sv.lost && sv.Tid >= it.min && sv.Tid <= it.max {
 		return nil, nil, sv.why
 	}
-	return &sv.txn, sv.entries, nil
+	return &sv.Txn, sv.entries, nil
 }
 
 // start returns the position of a transaction at or before the first wanted
 // one. Transactions are walked from that end of the file which is nearer in
 // time.
 func (it *iterator) start(ctx context.Context) (pos int64, err error) {
-	first, err := it.s.nextFinished(firstTxnPos, 0)
-	if err != nil || it.min <= first.tid || it.s.size <= first.end() {
-		return firstTxnPos, nil // whatever is wrong shows up again there
+	first, err := it.s.NextFinished(fsformat.FirstTxnPos, 0)
+	if err != nil || it.min <= first.Tid || it.s.Size <= first.End() {
+		return fsformat.FirstTxnPos, nil // whatever is wrong shows up again there
 	}
-	end := it.s.size
-	last, err := it.s.before(end)
+	end := it.s.Size
+	last, err := it.s.Before(end)
 	if err != nil {
-		return firstTxnPos, sysErrorOnly(err)
+		return fsformat.FirstTxnPos, sysErrorOnly(err)
 	}
-	if it.min < last.tid && it.min-first.tid < last.tid-it.min {
-		return firstTxnPos, nil
+	if it.min < last.Tid && it.min-first.Tid < last.Tid-it.min {
+		return fsformat.FirstTxnPos, nil
 	}
 	for t := last; ; {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		if t.tid <= it.min || t.pos == firstTxnPos {
-			return t.pos, nil
+		if t.Tid <= it.min || t.Pos == fsformat.FirstTxnPos {
+			return t.Pos, nil
 		}
-		if t, err = it.s.before(t.pos); err != nil {
-			return firstTxnPos, sysErrorOnly(err)
+		if t, err = it.s.Before(t.Pos); err != nil {
+			return fsformat.FirstTxnPos, sysErrorOnly(err)
 		}
 	}
 }
 
 // sysErrorOnly drops damage: what is damaged shows up again on the way there.
 func sysErrorOnly(err error) error {
-	var damage *damageError
-	if errors.As(err, &damage) {
+	if fsformat.IsDamage(err) {
 		return nil
 	}
 	return err
 }
 
 // emit hands t to f.
-func (it *iterator) emit(t *txn, entries []entry) error {
-	n := t.user + t.desc + t.ext
-	if cap(it.strings) < n {
-		it.strings = make([]byte, n)
+func (it *iterator) emit(t *fsformat.Txn, entries []fsformat.Entry) error {
+	str, err := t.Strings(it.s, it.strings)
+	if err != nil {
+		return err
 	}
-	str := it.strings[:n]
-	if n > 0 {
-		if _, err := it.s.win.ReadAt(str, t.pos+fsfmt.TxnHeaderFixSize); err != nil {
-			return asDamage(t.pos, err)
-		}
-	}
+	it.strings = str
 	it.txn = storage.Txn{
-		Tid:         t.tid,
-		User:        str[:t.user:t.user],
-		Description: str[t.user : t.user+t.desc : t.user+t.desc],
-		Extension:   str[t.user+t.desc:],
+		Tid:         t.Tid,
+		User:        str[:t.User:t.User],
+		Description: str[t.User : t.User+t.Desc : t.User+t.Desc],
+		Extension:   str[t.User+t.Desc:],
 		Oids:        oidsOf(entries),
 	}
 	it.failed = it.f(&it.txn)

@@ -3,15 +3,14 @@ package fs1
 import (
 	"compress/zlib"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -65,11 +64,10 @@ func (s *Storage) find(ctx context.Context, xid zodb.Xid, data take) (*storage.B
 // loadError gives err the form that callers know.
 func (s *Storage) loadError(src source, xid zodb.Xid, err error) error {
 	var noData *zodb.NoDataError
-	var damage *damageError
 	switch {
 	case errors.As(err, &noData) && noData.DeletedAt == 0 && xid.At < src.packedAt:
 		return &storage.PackedError{Xid: xid, PackTime: src.packedAt}
-	case errors.As(err, &damage):
+	case fsformat.IsDamage(err):
 		return &storage.CorruptError{Oid: xid.Oid, Tid: xid.At, Err: err}
 	case storage.IsNoData(err), errors.Is(err, storage.ErrClosed),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -86,11 +84,10 @@ func (s *Storage) findIn(ctx context.Context, df *dataFile, xid zodb.Xid, data t
 	if err == nil {
 		return buf, serial, nil
 	}
-	var damage *damageError // declared here, because it costs an allocation
-	if !errors.As(err, &damage) || scanned {
+	if !fsformat.IsDamage(err) || scanned {
 		return nil, 0, err
 	}
-	if err := s.reindex(ctx, df, damage); err != nil {
+	if err := s.reindex(ctx, df, err); err != nil {
 		return nil, 0, err
 	}
 	return s.read(ctx, df, xid, data)
@@ -112,23 +109,16 @@ func (s *Storage) read(ctx context.Context, df *dataFile, xid zodb.Xid, data tak
 
 // loader is the state of one load. It is re-used to save allocations.
 type loader struct {
-	df *dataFile
-	f  io.ReaderAt
-	at place
-	dh fsfmt.DataHeader
-	b  [fsfmt.DataHeaderSize]byte
+	df  *dataFile
+	at  place
+	rec fsformat.Cursor
 
-	dataEnd int64 // of the transaction around the record in dh, after check
+	dataEnd int64 // of the transaction around rec, after check
 }
 
 // load finds the record of xid in df, whose newest one is at p, and takes its data.
 func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, p place, data take) (buf *storage.Buf, serial zodb.Tid, err error) {
-	defer func() {
-		if r := recover(); r != nil { // the format library does this
-			buf, serial, err = nil, 0, damagedRecord(p.pos, "%v", r)
-		}
-	}()
-	ld.df, ld.f, ld.at = df, df.f, p
+	ld.df, ld.rec.F, ld.at = df, df.f, p
 	serial, err = ld.find(ctx, xid, p.pos)
 	if err != nil || data == nil {
 		return nil, serial, err
@@ -140,30 +130,30 @@ func (ld *loader) load(ctx context.Context, df *dataFile, xid zodb.Xid, p place,
 // checkCtxEvery is how many steps of a chain are made without looking at ctx.
 const checkCtxEvery = 256
 
-// find leaves the record that has the data of xid in ld.dh. pos is the newest
+// find leaves ld.rec at the record that has the data of xid. pos is the newest
 // record of the object. Positions strictly decrease along all chains, which
-// the format library checks.
+// a cursor checks.
 func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zodb.Tid, err error) {
-	if pos < firstDataPos || pos > ld.at.end-fsfmt.DataHeaderSize {
-		return 0, damagedRecord(pos, "is outside of the %d bytes of the file", ld.at.end)
+	if pos < fsformat.FirstDataPos || pos > ld.at.end-fsformat.RecordSize {
+		return 0, fsformat.DamagedRecord(pos, "is outside of the %d bytes of the file", ld.at.end)
 	}
-	if err := ld.dh.Load(ld.f, pos); err != nil {
-		return 0, asDamage(pos, err)
+	if err := ld.rec.Load(pos); err != nil {
+		return 0, err
 	}
-	if ld.dh.Oid != xid.Oid {
-		return 0, damagedRecord(pos, "is of object %s, not of %s", ld.dh.Oid, xid.Oid)
+	if ld.rec.Oid != xid.Oid {
+		return 0, fsformat.DamagedRecord(pos, "is of object %s, not of %s", ld.rec.Oid, xid.Oid)
 	}
 	if err := ld.check(); err != nil {
 		return 0, err
 	}
-	for step := 1; ld.dh.Tid > xid.At; step++ {
-		if ld.dh.PrevRevPos == 0 {
+	for step := 1; ld.rec.Tid > xid.At; step++ {
+		if ld.rec.Prev == 0 {
 			return 0, &zodb.NoDataError{Oid: xid.Oid}
 		}
 		if step%checkCtxEvery == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		err := ld.dh.LoadPrevRev(ld.f)
+		err := ld.rec.LoadPrev()
 		if err == nil && step%waypointEvery == 0 {
 			err = ld.jump(xid, step == waypointEvery)
 		}
@@ -171,111 +161,108 @@ func (ld *loader) find(ctx context.Context, xid zodb.Xid, pos int64) (serial zod
 			err = ld.check()
 		}
 		if err != nil {
-			return 0, asDamage(pos, err)
+			return 0, err
 		}
 	}
-	serial = ld.dh.Tid
-	for step := 1; ld.dh.DataLen == 0; step++ {
+	serial = ld.rec.Tid
+	for step := 1; ld.rec.DataLen == 0; step++ {
 		if step%checkCtxEvery == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		err := ld.dh.LoadBack(ld.f)
-		if err == nil {
+		exists, err := ld.rec.LoadBack()
+		if err == nil && exists {
 			err = ld.check()
 		}
 		switch {
-		case err == io.EOF:
-			return 0, &zodb.NoDataError{Oid: xid.Oid, DeletedAt: serial}
 		case err != nil:
-			return 0, asDamage(pos, err)
+			return 0, err
+		case !exists:
+			return 0, &zodb.NoDataError{Oid: xid.Oid, DeletedAt: serial}
 		}
 	}
 	return serial, nil
 }
 
 // jump is called at waypoints on the way to xid. At the first one it goes on from
-// ld.dh to the nearest record that is remembered, if there is one between; the
+// ld.rec to the nearest record that is remembered, if there is one between; the
 // others it remembers.
 func (ld *loader) jump(xid zodb.Xid, first bool) error {
 	if !first {
-		ld.df.ways.add(xid.Oid, waypoint{ld.dh.Tid, ld.dh.Pos})
+		ld.df.ways.add(xid.Oid, waypoint{ld.rec.Tid, ld.rec.Pos})
 		return nil
 	}
 	p, ok := ld.df.ways.near(xid.Oid, xid.At)
-	if !ok || p.pos >= ld.dh.Pos {
+	if !ok || p.pos >= ld.rec.Pos {
 		return nil
 	}
-	if err := ld.dh.Load(ld.f, p.pos); err != nil {
+	if err := ld.rec.Load(p.pos); err != nil {
 		return err
 	}
-	if ld.dh.Oid != xid.Oid || ld.dh.Tid != p.tid {
-		return damagedRecord(p.pos, "it is not what it was")
+	if ld.rec.Oid != xid.Oid || ld.rec.Tid != p.tid {
+		return fsformat.DamagedRecord(p.pos, "it is not what it was")
 	}
 	return nil
 }
 
-// check checks the record in ld.dh, on which data or the way to it depends, against the
+// check checks ld.rec, on which data or the way to it depends, against the
 // transaction around it. Its length is compared with that, and that with the file, so
 // memory can be asked for.
 func (ld *loader) check() error {
-	dh := &ld.dh
+	rec := &ld.rec
 	if ld.at.damaged {
-		if err := ld.df.badRecord(dh.Pos); err != nil {
+		if err := ld.df.badRecord(rec.Pos); err != nil {
 			return err
 		}
 	}
-	if _, err := ld.f.ReadAt(ld.b[:16], dh.TxnPos); err != nil {
-		return asDamage(dh.Pos, err)
+	t, err := rec.TxnAt(rec.Txn)
+	if err != nil {
+		return err
 	}
-	tid, length := zodb.Tid(binary.BigEndian.Uint64(ld.b[0:])), binary.BigEndian.Uint64(ld.b[8:])
-	err := ld.within(tid, length)
-	if err == nil {
-		ld.dataEnd = dh.TxnPos + int64(length)
+	if err = ld.within(&t); err == nil {
+		ld.dataEnd = t.DataEnd()
 		return nil
 	}
 	// One of both is damaged.
-	sv, mendErr := ld.df.surveyed(dh.TxnPos, 0, true)
-	if mendErr != nil || sv.bad[dh.Pos] != nil {
+	sv, mendErr := ld.df.surveyed(rec.Txn, 0, true)
+	if mendErr != nil || sv.bad[rec.Pos] != nil || ld.within(&sv.Txn) != nil {
 		return err
 	}
-	if ld.within(sv.tid, uint64(sv.size-trailerSize)) != nil {
-		return err
-	}
-	ld.dataEnd = sv.dataEnd()
+	ld.dataEnd = sv.DataEnd()
 	return nil
 }
 
-// checkNext checks that the record in ld.dh ends where the next one begins, or the
-// transaction ends, if no scan has.
+// checkNext checks that ld.rec ends where the next one begins, or the transaction ends, if
+// no scan has.
 func (ld *loader) checkNext() error {
-	end := ld.dh.Pos + ld.dh.Len()
-	if ld.at.scanned || end == ld.dataEnd {
+	rec := &ld.rec
+	if ld.at.scanned || rec.End() == ld.dataEnd {
 		return nil
 	}
-	if end+fsfmt.DataHeaderSize <= ld.dataEnd {
-		if _, err := ld.f.ReadAt(ld.b[:], end); err != nil {
-			return asDamage(ld.dh.Pos, err)
+	if rec.End()+fsformat.RecordSize <= ld.dataEnd {
+		next, err := rec.Peek(rec.End())
+		if err != nil {
+			return err
 		}
-		if h := decodeRecord(ld.b[:]); h.tid == ld.dh.Tid || h.tloc == uint64(ld.dh.TxnPos) {
+		if next.Tid == rec.Tid || next.Txn == rec.Txn {
 			return nil
 		}
 	}
-	return damagedRecord(ld.dh.Pos, "behind its %d bytes of data there is no other record", ld.dh.DataLen)
+	return fsformat.DamagedRecord(rec.Pos, "behind its %d bytes of data there is no other record", rec.DataLen)
 }
 
-// within checks that the record in ld.dh is in a transaction with that tid and length.
-func (ld *loader) within(tid zodb.Tid, length uint64) error {
-	dh := &ld.dh
-	if tid != dh.Tid || length > uint64(max(0, ld.at.end-trailerSize-dh.TxnPos)) {
-		return damagedRecord(dh.Pos, "the transaction around it, at position %d, is another one", dh.TxnPos)
+// within checks that ld.rec is in t.
+func (ld *loader) within(t *fsformat.Txn) error {
+	rec := &ld.rec
+	if t.Tid != rec.Tid || t.End() > ld.at.end {
+		return fsformat.DamagedRecord(rec.Pos, "the transaction around it, at position %d, is another one", rec.Txn)
 	}
-	if dh.DataLen > dh.TxnPos+int64(length)-dh.Pos-fsfmt.DataHeaderSize {
-		return damagedRecord(dh.Pos, "its %d bytes of data do not fit into its transaction", dh.DataLen)
+	if rec.DataLen > t.DataEnd()-rec.DataPos() {
+		return fsformat.DamagedRecord(rec.Pos, "its %d bytes of data do not fit into its transaction", rec.DataLen)
 	}
 	return nil
 }
 
-// checkData checks the record in ld.dh and that its data ends where it should.
+// checkData checks ld.rec and that its data ends where it should.
 func (ld *loader) checkData() error {
 	if err := ld.check(); err != nil {
 		return err
@@ -289,64 +276,56 @@ func (ld *loader) checkData() error {
 // checkPointer checks that the data is not a pointer back to other data, which is what
 // follows a length of 0: with one wrong bit that is 8. No pickle begins as a position does.
 func (ld *loader) checkPointer() error {
-	if ld.dh.DataLen != 8 {
+	if ld.rec.DataLen != 8 {
 		return nil
 	}
-	if _, err := ld.f.ReadAt(ld.b[:8], ld.dh.Pos+fsfmt.DataHeaderSize); err != nil {
-		return asDamage(ld.dh.Pos, err)
+	n, err := ld.rec.Number(ld.rec.DataPos())
+	if err == nil && uint64(n) < uint64(ld.rec.Pos) {
+		err = fsformat.DamagedRecord(ld.rec.Pos, "its 8 bytes of data are a pointer to the data of another record")
 	}
-	if binary.BigEndian.Uint64(ld.b[:]) < uint64(ld.dh.Pos) {
-		return damagedRecord(ld.dh.Pos, "its 8 bytes of data are a pointer to the data of another record")
-	}
-	return nil
+	return err
 }
 
-// data reads the data of the record in ld.dh.
+// data reads the data of ld.rec.
 func (ld *loader) data() (*storage.Buf, error) {
 	if err := ld.checkData(); err != nil {
 		return nil, err
 	}
-	dh := &ld.dh
-	buf := storage.NewBuf(int(dh.DataLen))
-	if _, err := ld.f.ReadAt(buf.Data, dh.Pos+fsfmt.DataHeaderSize); err != nil {
+	rec := &ld.rec
+	buf := storage.NewBuf(int(rec.DataLen))
+	if _, err := rec.F.ReadAt(buf.Data, rec.DataPos()); err != nil {
 		buf.Release()
-		return nil, asDamage(dh.Pos, err)
+		return nil, fsformat.AsDamage(rec.Pos, err)
 	}
-	if storage.IsPacked(buf.Data) {
-		return unpack(buf, dh.Pos)
-	}
-	return buf, nil
+	return plain(buf, rec.Pos)
 }
 
-// stream calls f with the data of the record in ld.dh.
+// stream calls f with the data of ld.rec.
 func (ld *loader) stream(f func(r io.Reader) error) error {
 	if err := ld.checkData(); err != nil {
 		return err
 	}
-	data := io.NewSectionReader(ld.f, ld.dh.Pos+fsfmt.DataHeaderSize, ld.dh.DataLen)
-	var head [2]byte
-	if n, _ := data.ReadAt(head[:], 0); n < len(head) || head != [2]byte{'.', 'z'} || data.Size() == 2 {
+	data := io.NewSectionReader(ld.rec.F, ld.rec.DataPos(), ld.rec.DataLen)
+	var head [3]byte
+	if n, _ := data.ReadAt(head[:], 0); !storage.IsPacked(head[:n]) {
 		return f(data)
 	}
-	pos := ld.dh.Pos
+	pos := ld.rec.Pos
 	z, err := zlib.NewReader(io.NewSectionReader(data, 2, data.Size()-2))
 	if err == nil {
 		err = f(io.LimitReader(z, storage.MaxUnpacked))
 	}
 	if errors.Is(err, zlib.ErrHeader) || errors.Is(err, zlib.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return damagedRecord(pos, "cannot be decompressed: %s", err)
+		return fsformat.DamagedRecord(pos, "cannot be decompressed: %s", err)
 	}
 	return err
 }
 
-// unpack undoes the compression of zc.zlibstorage. It takes over buf.
-func unpack(buf *storage.Buf, pos int64) (*storage.Buf, error) {
-	defer buf.Release()
-	plain, err := storage.Unpack(buf.Data, storage.MaxUnpacked)
+// plain undoes the compression of zc.zlibstorage. It takes over buf.
+func plain(buf *storage.Buf, pos int64) (*storage.Buf, error) {
+	buf, err := storage.Plain(buf)
 	if err != nil {
-		return nil, damagedRecord(pos, "cannot be decompressed: %s", err)
+		return nil, fsformat.DamagedRecord(pos, "cannot be decompressed: %s", err)
 	}
-	out := storage.NewBuf(len(plain))
-	copy(out.Data, plain)
-	return out, nil
+	return buf, nil
 }

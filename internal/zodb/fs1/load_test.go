@@ -15,6 +15,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
@@ -265,8 +266,7 @@ func FuzzOpenAndLoad(f *testing.F) {
 		s.cur = df
 		defer s.Close()
 		if err := df.extend(context.Background(), zodb.TidMax, nil, nil); err != nil {
-			var damage *damageError
-			if !errors.As(err, &damage) {
+			if !fsformat.IsDamage(err) {
 				t.Fatalf("index: %v", err)
 			}
 		}

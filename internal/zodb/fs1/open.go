@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -56,9 +56,8 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 		s.cancel()
 		notify.close()
 		f.Close()
-		var damage *damageError
 		switch {
-		case errors.As(err, &damage):
+		case fsformat.IsDamage(err):
 			return nil, 0, fail(storage.NotADatabase, "is damaged: "+err.Error(),
 				"run wcfs check on it to see all of it; restore it from a backup or have a recovery tool write a repaired copy", err)
 		case ctx.Err() != nil:
@@ -143,17 +142,15 @@ func sysError(err error) error {
 }
 
 func checkMagic(f io.ReaderAt) error {
-	b := make([]byte, fsfmt.FileHeaderSize)
-	n, err := f.ReadAt(b, 0)
+	magic, ok, err := fsformat.ReadMagic(f)
+	begins := fmt.Sprintf("a FileStorage begins with %q or %q", fsformat.MagicPy2, fsformat.MagicPy3)
 	switch {
-	case err != nil && !errors.Is(err, io.EOF):
+	case err != nil:
 		return err
-	case n == 0:
-		return &fileError{storage.NotADatabase, fmt.Sprintf("is empty: a FileStorage begins with %q or %q", fsfmt.Magic21, fsfmt.Magic30),
-			"have the application create the database first", nil}
-	case string(b) != fsfmt.Magic21 && string(b) != fsfmt.Magic30:
-		return &fileError{storage.NotADatabase, fmt.Sprintf("is not a FileStorage: it begins with %q", b[:n]),
-			fmt.Sprintf("a FileStorage begins with %q or %q", fsfmt.Magic21, fsfmt.Magic30), nil}
+	case magic == "":
+		return &fileError{storage.NotADatabase, "is empty: " + begins, "have the application create the database first", nil}
+	case !ok:
+		return &fileError{storage.NotADatabase, fmt.Sprintf("is not a FileStorage: it begins with %q", magic), begins, nil}
 	}
 	return nil
 }
@@ -162,18 +159,17 @@ func checkMagic(f io.ReaderAt) error {
 // big, else, or if that cannot be trusted, by a scan.
 func (s *Storage) buildIndex(ctx context.Context, df *dataFile, size int64) error {
 	if size > s.cfg.scanLimit {
-		ok, err := df.useSavedIndex(ctx, s.path+".index", size)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		err := df.useSavedIndex(ctx, s.path+".index", size)
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, fs.ErrNotExist):
+			s.opt.Warn("%s: there is no saved index; scanning %d bytes", s.url, size)
 		case err != nil:
 			s.opt.Warn("%s: the saved index is not used: %s; scanning %d bytes", s.url, err, size)
-		case !ok:
-			s.opt.Warn("%s: there is no saved index; scanning %d bytes", s.url, size)
 		}
 	}
-	err := df.extend(ctx, zodb.TidMax, s.opt.Progress, func() *fsfmt.Index { return s.savedIndex(size) })
+	err := df.extend(ctx, zodb.TidMax, s.opt.Progress, func() *fsformat.Index { return s.savedIndex(size) })
 	if err == nil && df.damage.any() {
 		s.opt.Warn("%s: %s", s.url, df.damage.summary())
 	}
@@ -181,9 +177,9 @@ func (s *Storage) buildIndex(ctx context.Context, df *dataFile, size int64) erro
 }
 
 // savedIndex returns the saved index if it can be read, for a file of size bytes.
-func (s *Storage) savedIndex(size int64) *fsfmt.Index {
-	index, err := loadIndex(s.path + ".index")
-	if err != nil || checkPositions(index, size) != nil {
+func (s *Storage) savedIndex(size int64) *fsformat.Index {
+	index, err := fsformat.LoadIndex(s.path+".index", size)
+	if err != nil {
 		return nil
 	}
 	return index

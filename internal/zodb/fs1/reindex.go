@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -55,10 +55,10 @@ func (df *dataFile) startRebuild() (r *rebuild, first bool) {
 // moves on, and swaps the index when it has caught up. What is damaged the one that
 // there was is asked about.
 func (df *dataFile) rebuildIndex(ctx context.Context) error {
-	b := builder{index: fsfmt.IndexNew(), max: zodb.TidMax}
+	b := builder{index: fsformat.NewIndex(), max: zodb.TidMax}
 	for !df.swapIndex(&b) {
 		end := df.end()
-		s := newScanner(df.f, end)
+		s := fsformat.NewScanner(df.f, end)
 		for done := false; !done; {
 			var err error
 			if done, err = b.step(ctx, s); err != nil {
@@ -66,7 +66,7 @@ func (df *dataFile) rebuildIndex(ctx context.Context) error {
 			}
 		}
 		if b.index.TopPos < end {
-			return damagedTxn(b.index.TopPos, "it was finished, and is not any more")
+			return fsformat.DamagedTxn(b.index.TopPos, "it was finished, and is not any more")
 		}
 	}
 	return nil

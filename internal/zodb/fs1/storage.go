@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -24,15 +24,12 @@ type config struct {
 
 func defaultConfig() config {
 	return config{
-		scanLimit: 256 << 20, // a second or less of scanning
+		scanLimit: fsformat.ScanLimit,
 		patience:  3 * time.Second,
 		tick:      time.Second,
 		now:       time.Now,
 	}
 }
-
-// eventsHighWater is how many events may wait before this is worth a warning.
-const eventsHighWater = 1 << 16
 
 // Storage is an open FileStorage database. It implements storage.Storage and
 // storage.Iterator.
@@ -43,7 +40,6 @@ type Storage struct {
 	cfg  config
 
 	queue    *storage.EventQueue
-	backlog  atomic.Int64    // length of queue to warn about, 0: none
 	loaders  sync.Pool       // of *loader
 	requests chan chan error // to the follower: run a pass, tell its result
 	followed chan struct{}   // closed when the follower ended
@@ -87,7 +83,7 @@ func newStorage(ctx context.Context, path string, u storage.URL, opt storage.Opt
 		followed: make(chan struct{}),
 	}
 	s.loaders.New = func() any { return new(loader) }
-	s.queue = storage.NewEventQueue(eventsHighWater, func(n int) { s.backlog.Store(int64(n)) })
+	s.queue = storage.NewEventQueue()
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return s
 }
@@ -201,7 +197,7 @@ func (s *Storage) publish(tid zodb.Tid, oids []zodb.Oid) {
 	s.head = tid
 	s.queue.Put(storage.Event{Tid: tid, Oids: oids}) // does not block
 	s.mu.Unlock()
-	if n := s.backlog.Swap(0); n > 0 {
+	if n := s.queue.Grown(); n > 0 {
 		s.opt.Warn("%s: %d transactions wait to be processed", s.url, n)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -59,13 +59,12 @@ func (fo *follower) switchFile(fi os.FileInfo) (bool, error) {
 // about what is in it.
 func isJudgement(err error) bool {
 	var (
-		damage  *damageError
 		file    *fileError
 		lost    *storage.HistoryLostError
 		back    *storage.WentBackError
 		another *storage.AnotherDatabaseError
 	)
-	return errors.As(err, &damage) || errors.As(err, &lost) || errors.As(err, &back) || errors.As(err, &another) ||
+	return fsformat.IsDamage(err) || errors.As(err, &lost) || errors.As(err, &back) || errors.As(err, &another) ||
 		errors.As(err, &file) && file.reason == storage.NotADatabase
 }
 
@@ -114,19 +113,19 @@ func checkContinues(ctx context.Context, prev, df *dataFile, size int64, head zo
 	if err != nil {
 		return err
 	}
-	t, tl, err := newScanner(df.f, size).next(df.end(), head)
+	t, tl, err := fsformat.NewScanner(df.f, size).Next(df.end(), head)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	more := err == nil && tl == tailNone
+	more := err == nil && tl == fsformat.NoTail
 	switch {
 	case common == nil && more:
 		return &storage.AnotherDatabaseError{Head: head,
-			Why: fmt.Sprintf("it has transactions @%s and @%s, and between them nothing of @%s", df.last, t.tid, head)}
+			Why: fmt.Sprintf("it has transactions @%s and @%s, and between them nothing of @%s", df.last, t.Tid, head)}
 	case common == nil:
 		return &storage.WentBackError{Head: head, Last: df.last}
 	// What comes next was committed after the pack, unless there was another.
-	case more && t.status == statusPacked:
+	case more && t.Status == fsformat.StatusPacked:
 		return &storage.HistoryLostError{Head: head, Why: "the database was packed twice before this was noticed"}
 	}
 	return compareTxn(ctx, prev, df, common, head)
@@ -136,32 +135,32 @@ func checkContinues(ctx context.Context, prev, df *dataFile, size int64, head zo
 // must end. It is nil if there are others after it that df should have. A pack leaves
 // the last transactions out if all that they wrote was unreachable: then df does not
 // know any of these objects, and has what is in front of them as a pack wrote it.
-func lastCommon(ctx context.Context, prev, df *dataFile) (*txn, error) {
+func lastCommon(ctx context.Context, prev, df *dataFile) (*fsformat.Txn, error) {
 	end := prev.end()
-	s := newScanner(prev.f, end)
-	for end > firstTxnPos {
+	s := fsformat.NewScanner(prev.f, end)
+	for end > fsformat.FirstTxnPos {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		t, err := s.before(end)
+		t, err := s.Before(end)
 		switch {
 		case err != nil:
 			return nil, err
-		case t.tid == df.last:
+		case t.Tid == df.last:
 			return &t, nil
-		case t.tid < df.last || df.packed != df.last:
+		case t.Tid < df.last || df.packed != df.last:
 			return nil, nil
 		}
-		entries, err := s.records(&t)
+		entries, err := s.Records(&t)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range entries {
-			if df.has(e.oid) {
+			if df.has(e.Oid) {
 				return nil, nil
 			}
 		}
-		end = t.pos
+		end = t.Pos
 	}
 	return nil, nil
 }
@@ -169,9 +168,9 @@ func lastCommon(ctx context.Context, prev, df *dataFile) (*txn, error) {
 // compareTxn checks that transaction t of prev is what the last one of df is. A pack
 // may have left out some records, and has data where there was a reference to other
 // data.
-func compareTxn(ctx context.Context, prev, df *dataFile, t *txn, head zodb.Tid) error {
-	s := newScanner(df.f, df.end())
-	u, err := s.nextFinished(df.lastPos, 0)
+func compareTxn(ctx context.Context, prev, df *dataFile, t *fsformat.Txn, head zodb.Tid) error {
+	s := fsformat.NewScanner(df.f, df.end())
+	u, err := s.NextFinished(df.lastPos, 0)
 	if err != nil {
 		return err
 	}
@@ -181,24 +180,19 @@ func compareTxn(ctx context.Context, prev, df *dataFile, t *txn, head zodb.Tid) 
 		what, same, err = sameRecords(ctx, prev, t, df, &u)
 	}
 	if err == nil && !same {
-		err = &storage.AnotherDatabaseError{Head: head, Why: fmt.Sprintf("%s of transaction @%s is not what it was", what, t.tid)}
+		err = &storage.AnotherDatabaseError{Head: head, Why: fmt.Sprintf("%s of transaction @%s is not what it was", what, t.Tid)}
 	}
 	return err
 }
 
 // sameStrings compares user, description and extension.
-func sameStrings(f io.ReaderAt, t *txn, g io.ReaderAt, u *txn) (bool, error) {
-	if t.user != u.user || t.desc != u.desc || t.ext != u.ext {
+func sameStrings(f io.ReaderAt, t *fsformat.Txn, g io.ReaderAt, u *fsformat.Txn) (bool, error) {
+	if t.User != u.User || t.Desc != u.Desc || t.Ext != u.Ext {
 		return false, nil
 	}
-	a, b := make([]byte, t.user+t.desc+t.ext), make([]byte, t.user+t.desc+t.ext)
-	if _, err := f.ReadAt(a, t.pos+fsfmt.TxnHeaderFixSize); err != nil {
-		return false, err
-	}
-	if _, err := g.ReadAt(b, u.pos+fsfmt.TxnHeaderFixSize); err != nil {
-		return false, err
-	}
-	return bytes.Equal(a, b), nil
+	a, err1 := t.Strings(f, nil)
+	b, err2 := u.Strings(g, nil)
+	return bytes.Equal(a, b), errors.Join(err1, err2)
 }
 
 // compareBytes is how much data of a transaction is compared.
@@ -206,7 +200,7 @@ const compareBytes = 64 << 20
 
 // sameRecords compares the objects of transaction u of df, all of which transaction t
 // of prev must have. It returns which one is not the same.
-func sameRecords(ctx context.Context, prev *dataFile, t *txn, df *dataFile, u *txn) (what string, same bool, err error) {
+func sameRecords(ctx context.Context, prev *dataFile, t *fsformat.Txn, df *dataFile, u *fsformat.Txn) (what string, same bool, err error) {
 	before, err := recordsOf(prev, t)
 	if err != nil {
 		return "", false, err
@@ -221,7 +215,7 @@ func sameRecords(ctx context.Context, prev *dataFile, t *txn, df *dataFile, u *t
 		if !ok {
 			return "object " + oid.String(), false, nil
 		}
-		xid := zodb.Xid{At: t.tid, Oid: oid}
+		xid := zodb.Xid{At: t.Tid, Oid: oid}
 		a, err := prev.load(ctx, xid, was)
 		if err != nil {
 			return "", false, err
@@ -242,14 +236,14 @@ func sameRecords(ctx context.Context, prev *dataFile, t *txn, df *dataFile, u *t
 
 // recordsOf returns where the records of transaction t are: of an object that is there
 // twice, the later one.
-func recordsOf(df *dataFile, t *txn) (map[zodb.Oid]int64, error) {
-	entries, err := newScanner(df.f, df.end()).records(t)
+func recordsOf(df *dataFile, t *fsformat.Txn) (map[zodb.Oid]int64, error) {
+	entries, err := fsformat.NewScanner(df.f, df.end()).Records(t)
 	if err != nil {
 		return nil, err
 	}
 	at := make(map[zodb.Oid]int64, len(entries))
 	for _, e := range entries {
-		at[e.oid] = e.pos
+		at[e.Oid] = e.Pos
 	}
 	return at, nil
 }

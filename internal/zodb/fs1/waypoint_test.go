@@ -7,6 +7,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
 
@@ -53,7 +54,7 @@ func TestLoadsOfManyRevisionsAreNotAllWalks(t *testing.T) {
 			t.Fatal("no object")
 		}
 		file := &countingReader{ReaderAt: df.f}
-		ld := &loader{df: df, f: file, at: p}
+		ld := &loader{df: df, at: p, rec: fsformat.Cursor{F: file}}
 		_, _ = ld.find(r.ctx, xid, p.pos)
 		if file.n > 2*4*waypointEvery {
 			t.Fatalf("%d reads for %s", file.n, xid)

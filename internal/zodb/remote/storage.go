@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -17,9 +16,6 @@ import (
 
 // defaultTimeout is how long calls wait for a server if nobody says otherwise.
 const defaultTimeout = 60 * time.Second
-
-// eventsHighWater is how many events may wait before this is worth a warning.
-const eventsHighWater = 1 << 16
 
 // Config says what a Storage is made of.
 type Config struct {
@@ -33,10 +29,9 @@ type Config struct {
 // Storage is a database behind a server. It implements storage.Storage,
 // storage.Iterator and storage.Reachable.
 type Storage struct {
-	cfg     Config
-	queue   *storage.EventQueue
-	backlog atomic.Int64 // length of queue to warn about, 0: none
-	seen    memory
+	cfg   Config
+	queue *storage.EventQueue
+	seen  memory
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -69,7 +64,7 @@ func Open(ctx context.Context, cfg Config) (_ *Storage, at0 zodb.Tid, err error)
 	}
 	s := &Storage{cfg: cfg, reach: storage.Reach{Up: true}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.queue = storage.NewEventQueue(eventsHighWater, func(n int) { s.backlog.Store(int64(n)) })
+	s.queue = storage.NewEventQueue()
 	v := &supervisor{Storage: s, dialed: time.Now()}
 	c, err := v.open(ctx)
 	if err != nil {
@@ -174,7 +169,7 @@ func (s *Storage) publish(group []storage.Event) {
 	}
 	s.signal()
 	s.mu.Unlock()
-	if n := s.backlog.Swap(0); n > 0 {
+	if n := s.queue.Grown(); n > 0 {
 		s.cfg.Options.Warn("%s: %d transactions wait to be processed", s.cfg.URL, n)
 	}
 }

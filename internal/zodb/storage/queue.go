@@ -10,44 +10,44 @@ import (
 type EventQueue struct {
 	wake chan struct{} // holds a token when there may be something new for Next
 
-	mu        sync.Mutex
-	events    []Event // guarded by mu; the first is at events[first]
-	first     int     // guarded by mu
-	end       error   // guarded by mu; what follows the events, nil: not ended
-	highWater int     // guarded by mu; next length to tell, 0: never
-	onHigh    func(n int)
+	mu     sync.Mutex
+	events []Event // guarded by mu; the first is at events[first]
+	first  int     // guarded by mu
+	end    error   // guarded by mu; what follows the events, nil: not ended
+	high   int     // guarded by mu; next length that Grown tells
 }
 
-// NewEventQueue returns an empty queue. onHigh, if not nil, is called from Put
-// without locks when the queue becomes highWater long, then at each doubling.
-func NewEventQueue(highWater int, onHigh func(n int)) *EventQueue {
-	if onHigh == nil {
-		highWater = 0
-	}
-	return &EventQueue{wake: make(chan struct{}, 1), highWater: highWater, onHigh: onHigh}
+// highWater is how many events may wait before this is worth a warning.
+const highWater = 1 << 16
+
+// NewEventQueue returns an empty queue.
+func NewEventQueue() *EventQueue {
+	return &EventQueue{wake: make(chan struct{}, 1), high: highWater}
 }
 
 // Put appends ev. It never blocks. After End it does nothing.
 func (q *EventQueue) Put(ev Event) {
-	n, high := q.put(ev)
-	q.signal()
-	if high {
-		q.onHigh(n)
+	q.mu.Lock()
+	if q.end == nil {
+		q.events = append(q.events, ev)
 	}
+	q.mu.Unlock()
+	q.signal()
 }
 
-func (q *EventQueue) put(ev Event) (n int, high bool) {
+// Grown returns the length when the queue has become so long that it is worth a warning,
+// then at each doubling; else 0. It is for whoever puts.
+func (q *EventQueue) Grown() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.end != nil {
-		return 0, false
+	n := len(q.events) - q.first
+	if n < q.high {
+		return 0
 	}
-	q.events = append(q.events, ev)
-	n = len(q.events) - q.first
-	if high = q.highWater > 0 && n >= q.highWater; high {
-		q.highWater *= 2
+	for q.high <= n {
+		q.high *= 2
 	}
-	return n, high
+	return n
 }
 
 // End says that err follows the events put so far. The first call counts.

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestQueueGivesEventsInOrderThenItsEndForEver(t *testing.T) {
-	q := storage.NewEventQueue(0, nil)
+	q := storage.NewEventQueue()
 	end := errors.New("end")
 	const n = 1000
 	go func() {
@@ -45,7 +45,7 @@ func TestQueueGivesEventsInOrderThenItsEndForEver(t *testing.T) {
 
 func TestQueueWaitsForEventsOrContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := storage.NewEventQueue(0, nil)
+		q := storage.NewEventQueue()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		got := make(chan error)
@@ -73,11 +73,15 @@ func TestQueueWaitsForEventsOrContext(t *testing.T) {
 
 func TestQueueTellsHighWaterAtEachDoubling(t *testing.T) {
 	var told []int
-	q := storage.NewEventQueue(10, func(n int) { told = append(told, n) })
-	for i := range 50 {
+	q := storage.NewEventQueue()
+	const first = 1 << 16
+	for i := range 5 * first {
 		q.Put(storage.Event{Tid: zodb.Tid(i)})
+		if n := q.Grown(); n > 0 {
+			told = append(told, n)
+		}
 	}
-	if len(told) != 3 || told[0] != 10 || told[1] != 20 || told[2] != 40 || q.Len() != 50 {
+	if len(told) != 3 || told[0] != first || told[1] != 2*first || told[2] != 4*first || q.Len() != 5*first {
 		t.Fatalf("told at %v, length %d", told, q.Len())
 	}
 }

@@ -211,6 +211,19 @@ type Serialer interface {
 	Serial(ctx context.Context, xid zodb.Xid) (serial zodb.Tid, err error)
 }
 
+// Serial returns the serial of an object: without its data if the loader is a Serialer,
+// else by a load.
+func Serial(ctx context.Context, l Loader, xid zodb.Xid) (zodb.Tid, error) {
+	if s, ok := l.(Serialer); ok {
+		return s.Serial(ctx, xid)
+	}
+	buf, serial, err := l.Load(ctx, xid)
+	if err == nil {
+		buf.Release()
+	}
+	return serial, err
+}
+
 // Streamer is implemented by loaders that can hand over a record in pieces, for whoever
 // does not need all of it in memory.
 type Streamer interface {

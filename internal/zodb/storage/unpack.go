@@ -15,6 +15,21 @@ const MaxUnpacked = 256 << 20
 // begin like that: its first pickle would end at once.
 func IsPacked(data []byte) bool { return len(data) > 2 && data[0] == '.' && data[1] == 'z' }
 
+// Plain returns buf, or what it was before if it is packed. It takes over buf.
+func Plain(buf *Buf) (*Buf, error) {
+	if !IsPacked(buf.Data) {
+		return buf, nil
+	}
+	defer buf.Release()
+	data, err := Unpack(buf.Data, MaxUnpacked)
+	if err != nil {
+		return nil, err
+	}
+	plain := NewBuf(len(data))
+	copy(plain.Data, data)
+	return plain, nil
+}
+
 // Unpack returns what data, for which IsPacked holds, was before it was compressed: at
 // least one byte and at most limit.
 func Unpack(data []byte, limit int64) ([]byte, error) {

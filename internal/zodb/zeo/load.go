@@ -62,17 +62,11 @@ func record(data pickle.Bytes) (*storage.Buf, error) {
 	}
 	buf := storage.NewBuf(len(data))
 	copy(buf.Data, data)
-	if !storage.IsPacked(buf.Data) {
-		return buf, nil
-	}
-	defer buf.Release()
-	plain, err := storage.Unpack(buf.Data, storage.MaxUnpacked)
+	plain, err := storage.Plain(buf)
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be decompressed: %w", err)
 	}
-	unpacked := storage.NewBuf(len(plain))
-	copy(unpacked.Data, plain)
-	return unpacked, nil
+	return plain, nil
 }
 
 // Last implements remote.Session.

@@ -1,11 +1,12 @@
 package zwrite
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // commit implements engine.
@@ -41,14 +42,16 @@ func (f *fileTxn) abort(why error) error {
 // the place of what was written, which must not be touched then. An application that
 // opens the database cuts off what is not finished, and goes on there.
 func (f *fileTxn) isReplaced() bool {
-	var b [statusOff + 1]byte
-	if size, err := f.db.f.Size(); err != nil || size < f.end+int64(len(b)) {
+	const known = fsformat.StatusOff + 1
+	if size, err := f.db.f.Size(); err != nil || size < f.end+known {
 		return err == nil && size < f.end
 	}
-	if _, err := f.db.f.ReadAt(b[:], f.end); err != nil {
+	var b [fsformat.TxnSize]byte
+	if _, err := f.db.f.ReadAt(b[:known], f.end); err != nil {
 		return false
 	}
-	return zodb.Tid(binary.BigEndian.Uint64(b[:])) != f.tid || b[statusOff] != statusVoted
+	t := fsformat.DecodeTxn(f.end, b[:])
+	return t.Tid != f.tid || t.Status != fsformat.StatusVoted
 }
 
 // checkWhole returns ErrForeign unless the file ends with what was written.
@@ -82,7 +85,7 @@ func (f *fileTxn) vote(t *Txn) error {
 	if err := f.write(t); err != nil {
 		return err
 	}
-	length := binary.BigEndian.AppendUint64(nil, uint64(f.out.pos()-f.end))
+	length := fsformat.AppendNumber(nil, f.out.pos()-f.end)
 	if err := f.out.write(length); err != nil {
 		return err
 	}
@@ -90,7 +93,7 @@ func (f *fileTxn) vote(t *Txn) error {
 		return err
 	}
 	if written { // the length was not known when the header was written
-		if _, err := f.db.f.WriteAt(length, f.end+8); err != nil {
+		if _, err := f.db.f.WriteAt(length, f.end+fsformat.LengthOff); err != nil {
 			return err
 		}
 	}
@@ -122,10 +125,10 @@ func (f *fileTxn) start(t *Txn) error {
 	f.out = &appender{f: f.db.f, off: f.end}
 	length := f.meta.headerLen()
 	for _, c := range t.order {
-		d := dataHeader{size: uint64(c.size)}
-		length += d.len()
+		r := fsformat.Record{DataLen: c.size}
+		length += r.Len()
 	}
-	return f.out.write(encodeTxnHeader(f.tid, length, statusVoted, &f.meta))
+	return f.out.write(fsformat.AppendTxn(nil, f.tid, length, fsformat.StatusVoted, f.meta.User, f.meta.Description, f.meta.Extension))
 }
 
 // write writes what is in memory.
@@ -139,12 +142,16 @@ func (f *fileTxn) write(t *Txn) error {
 	}
 	for _, c := range t.order {
 		pos := f.out.pos()
-		if pos+c.size > maxPos {
-			return fmt.Errorf("data file would become larger than %d bytes", int64(maxPos))
+		if pos+c.size > fsformat.MaxPos {
+			return fmt.Errorf("data file would become larger than %d bytes", int64(fsformat.MaxPos))
 		}
 		prev, _, _ := f.db.lookup(c.oid)
-		d := dataHeader{oid: c.oid, tid: f.tid, prev: prev, txn: f.end, size: uint64(c.size)}
-		if err := f.out.write(d.encode()); err != nil {
+		r := fsformat.Record{Oid: c.oid, Tid: f.tid, Prev: prev, Txn: f.end, DataLen: c.size}
+		header := r.Append(nil)
+		if c.size == 0 {
+			header = fsformat.AppendNumber(header, 0) // the object does not exist from here on
+		}
+		if err := f.out.write(header); err != nil {
 			return err
 		}
 		if err := f.out.write(c.data); err != nil {
@@ -159,8 +166,8 @@ func (f *fileTxn) write(t *Txn) error {
 
 // flip sets the status, which makes the voted transaction visible.
 func (f *fileTxn) flip() error {
-	pos := f.end + statusOff
-	if _, err := f.db.f.WriteAt([]byte{statusComplete}, pos); err != nil {
+	pos := f.end + fsformat.StatusOff
+	if _, err := f.db.f.WriteAt([]byte{fsformat.StatusComplete}, pos); err != nil {
 		return f.unflipped(err)
 	}
 	if err := f.db.f.Sync(); err != nil {
@@ -176,8 +183,8 @@ func (f *fileTxn) flip() error {
 // transaction can be removed. Else somebody may have seen it already.
 func (f *fileTxn) unflipped(why error) error {
 	var status [1]byte
-	_, err := f.db.f.ReadAt(status[:], f.end+statusOff)
-	if err == nil && status[0] == statusVoted {
+	_, err := f.db.f.ReadAt(status[:], f.end+fsformat.StatusOff)
+	if err == nil && status[0] == fsformat.StatusVoted {
 		return f.abort(why)
 	}
 	err = &UncertainError{Tid: f.tid, Err: errors.Join(why, err)}

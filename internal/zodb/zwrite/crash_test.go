@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
@@ -232,13 +233,13 @@ func TestDamageInTheMiddleIsRefusedAndNothingIsCutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const rec = txnHeaderLen + 3
+	const rec = fsformat.TxnSize + 3
 	for name, patch := range map[string]struct {
 		off int64
 		b   []byte
 	}{
-		"status":             {statusOff, []byte{'x'}},
-		"voted":              {statusOff, []byte{'c'}},
+		"status":             {fsformat.StatusOff, []byte{'x'}},
+		"voted":              {fsformat.StatusOff, []byte{'c'}},
 		"length short":       {8, []byte{0, 0, 0, 0, 0, 0, 0, 3}},
 		"length beyond":      {8, []byte{0, 0, 1}},
 		"length max":         {8, bytes.Repeat([]byte{0xff}, 8)},

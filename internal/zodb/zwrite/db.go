@@ -11,7 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // Options says how to write a database. The zero Options are good for use.
@@ -48,10 +49,7 @@ type Options struct {
 	scanLimit int64 // saved indices are not used for files up to this size, 0 for the default
 }
 
-const (
-	defaultBuffer    = 16 << 20  // more only takes memory out of the caches
-	defaultScanLimit = 256 << 20 // a second or less of scanning
-)
+const defaultBuffer = 16 << 20 // more only takes memory out of the caches
 
 func (o Options) withDefaults() Options {
 	if o.Now == nil {
@@ -73,7 +71,7 @@ func (o Options) withDefaults() Options {
 		o.Progress = func(done, total int64) {}
 	}
 	if o.scanLimit == 0 {
-		o.scanLimit = defaultScanLimit
+		o.scanLimit = fsformat.ScanLimit
 	}
 	return o
 }
@@ -93,12 +91,12 @@ type DB struct {
 	python2 int
 
 	mu      sync.RWMutex
-	index   *fsfmt.Index // guarded by mu; TopPos is the end of the last transaction
-	last    zodb.Tid     // guarded by mu; its tid, 0 if there is none
-	lastOid zodb.Oid     // guarded by mu; highest oid that is or was handed out
-	unsaved bool         // guarded by mu; the index on disk is not that of the file
-	broken  error        // guarded by mu; why nothing can be written any more
-	closed  bool         // guarded by mu
+	index   *fsformat.Index // guarded by mu; TopPos is the end of the last transaction
+	last    zodb.Tid        // guarded by mu; its tid, 0 if there is none
+	lastOid zodb.Oid        // guarded by mu; highest oid that is or was handed out
+	unsaved bool            // guarded by mu; the index on disk is not that of the file
+	broken  error           // guarded by mu; why nothing can be written any more
+	closed  bool            // guarded by mu
 }
 
 // Create makes a new, empty database, and opens it. Errors: *LockedError, one
@@ -222,19 +220,19 @@ func (db *DB) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	magic := magicPy3
+	magic, isDatabase := fsformat.MagicPy3, true
 	if size == 0 {
 		if err := db.writeMagic(); err != nil {
 			return err
 		}
-		size = firstTxnPos
-	} else if magic, err = magicOf(db.f); err != nil {
+		size = fsformat.FirstTxnPos
+	} else if magic, isDatabase, err = fsformat.ReadMagic(db.f); err != nil {
 		return err
-	} else if magic != magicPy2 && magic != magicPy3 {
-		return fmt.Errorf("not a FileStorage: it begins with %q, not %q or %q", magic, magicPy2, magicPy3)
+	} else if !isDatabase {
+		return fmt.Errorf("not a FileStorage: it begins with %q, not %q or %q", magic, fsformat.MagicPy2, fsformat.MagicPy3)
 	}
 	if err := db.buildIndex(ctx, size); err != nil {
-		return err
+		return db.damaged(err)
 	}
 	if err := db.findPython2(magic); err != nil {
 		return err
@@ -251,7 +249,7 @@ func (db *DB) start(ctx context.Context) error {
 }
 
 func (db *DB) writeMagic() error {
-	if _, err := db.f.WriteAt([]byte(magicPy3), 0); err != nil {
+	if _, err := db.f.WriteAt([]byte(fsformat.MagicPy3), 0); err != nil {
 		return err
 	}
 	if err := db.f.Sync(); err != nil {
@@ -295,7 +293,7 @@ func (db *DB) Close() error {
 // is saved. It is for who could not do what the database was opened for.
 func (db *DB) Abandon() error {
 	return db.end(func() (err error) {
-		if db.created && db.index.TopPos == firstTxnPos && !errors.Is(db.broken, ErrForeign) {
+		if db.created && db.index.TopPos == fsformat.FirstTxnPos && !errors.Is(db.broken, ErrForeign) {
 			err = os.Remove(db.path)
 		}
 		err = errors.Join(err, db.f.Close())

@@ -13,7 +13,7 @@
 // # How a transaction gets into the file
 //
 // The file format and the steps of a writer are those of ZODB's FileStorage,
-// with an order that survives a loss of power:
+// with an order that survives a loss of power (package fsformat has the bytes):
 //
 //  1. header with status "c" (voted), data records and trailing length are
 //     written behind the last transaction,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 var (
@@ -51,6 +53,15 @@ type DamageError struct {
 
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("%s is damaged at position %d: %s", e.Path, e.Pos, e.What)
+}
+
+// damaged returns err with the path of the database if it is damage.
+func (db *DB) damaged(err error) error {
+	var damage *fsformat.DamageError
+	if !errors.As(err, &damage) {
+		return err
+	}
+	return &DamageError{Path: db.path, Pos: damage.Pos, What: damage.Record + ": " + damage.What}
 }
 
 // ConflictError says that an object is not as it was expected to be.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // fileTxn is a transaction on a data file. It implements engine.
@@ -59,7 +61,7 @@ func (f *fileTxn) reload(c *change) ([]byte, error) {
 		return nil, err
 	}
 	data := make([]byte, c.size)
-	_, err := f.db.f.ReadAt(data, c.written+dataHeaderLen)
+	_, err := f.db.f.ReadAt(data, c.written+fsformat.RecordSize)
 	return data, err
 }
 

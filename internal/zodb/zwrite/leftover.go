@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // Leftover is what somebody has left who wrote a transaction and did not get to its
@@ -40,16 +42,16 @@ func (db *DB) cutTail(size int64) error {
 
 // disposable reports whether a tail is of somebody who can write it again.
 func (db *DB) disposable(tail io.ReaderAt) bool {
-	b := make([]byte, txnHeaderLen)
-	if _, err := tail.ReadAt(b, 0); err != nil {
+	c := fsformat.Cursor{F: tail}
+	t, err := c.TxnAt(0)
+	if err != nil {
 		return false
 	}
-	t := decodeTxnHeader(0, b)
-	desc := make([]byte, t.desc)
-	if _, err := tail.ReadAt(desc, txnHeaderLen+int64(t.user)); err != nil {
+	desc := make([]byte, t.Desc)
+	if _, err := tail.ReadAt(desc, t.StringsPos()+int64(t.User)); err != nil {
 		return false
 	}
-	return t.status == statusVoted && db.opt.Disposable(desc)
+	return t.Status == fsformat.StatusVoted && db.opt.Disposable(desc)
 }
 
 // saveTail copies what is in the file from end on to a new file, and returns its path.

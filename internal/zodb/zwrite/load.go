@@ -1,12 +1,10 @@
 package zwrite
 
 import (
-	"bytes"
-	"compress/zlib"
-	"fmt"
-	"io"
-
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
+	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
 func (db *DB) newOid() (oid zodb.Oid, ok bool) {
@@ -37,69 +35,54 @@ func (db *DB) lookup(oid zodb.Oid) (pos, end int64, ok bool) {
 
 // serial returns the tid of the newest record of oid, 0 if there is none.
 func (db *DB) serial(oid zodb.Oid) (zodb.Tid, error) {
-	pos, end, ok := db.lookup(oid)
+	pos, _, ok := db.lookup(oid)
 	if !ok {
 		return 0, nil
 	}
-	d, err := db.scanner().record(pos, end)
-	return d.tid, err
+	c := fsformat.Cursor{F: db.f}
+	err := db.damaged(c.Load(pos))
+	return c.Tid, err
 }
-
-// scanner returns one for single records.
-func (db *DB) scanner() *scanner { return &scanner{path: db.path, r: db.f} }
 
 // load returns the newest record of oid.
 func (db *DB) load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
+	data, serial, err = db.read(oid)
+	return data, serial, db.damaged(err)
+}
+
+func (db *DB) read(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
 	pos, end, ok := db.lookup(oid)
 	if !ok {
 		return nil, 0, &zodb.NoObjectError{Oid: oid}
 	}
-	s := db.scanner()
-	d, err := s.record(pos, end)
-	if err == nil && d.oid != oid {
-		err = s.damaged(pos, "data record is of object %s, not of %s", d.oid, oid)
-	}
-	if err != nil {
+	c := fsformat.Cursor{F: db.f}
+	if err := c.Load(pos); err != nil {
 		return nil, 0, err
 	}
-	serial = d.tid
-	for d.size == 0 {
-		back, err := s.back(&d)
-		if err != nil {
+	if c.Oid != oid {
+		return nil, 0, fsformat.DamagedRecord(pos, "is of object %s, not of %s", c.Oid, oid)
+	}
+	serial = c.Tid
+	for c.DataLen == 0 {
+		end = c.Txn
+		switch exists, err := c.LoadBack(); {
+		case err != nil:
 			return nil, 0, err
-		}
-		if back == 0 {
+		case !exists:
 			return nil, 0, &zodb.NoDataError{Oid: oid, DeletedAt: serial}
 		}
-		if d, err = s.record(back, d.txn); err != nil {
-			return nil, 0, err
-		}
 	}
-	data = make([]byte, d.size)
-	if _, err := db.f.ReadAt(data, d.pos+dataHeaderLen); err != nil {
+	if c.End() > end {
+		return nil, 0, fsformat.DamagedRecord(c.Pos, "its %d bytes of data do not fit", c.DataLen)
+	}
+	data = make([]byte, c.DataLen)
+	if _, err := db.f.ReadAt(data, c.DataPos()); err != nil {
 		return nil, 0, err
 	}
-	if len(data) > 2 && data[0] == '.' && data[1] == 'z' {
-		data, err = unpack(data[2:])
-		if err != nil {
-			return nil, 0, s.damaged(d.pos, "cannot be decompressed: %s", err)
+	if storage.IsPacked(data) {
+		if data, err = storage.Unpack(data, storage.MaxUnpacked); err != nil {
+			return nil, 0, fsformat.DamagedRecord(c.Pos, "cannot be decompressed: %s", err)
 		}
 	}
 	return data, serial, nil
-}
-
-// maxUnpacked bounds what a compressed record may grow to.
-const maxUnpacked = 256 << 20
-
-// unpack undoes the compression of zc.zlibstorage.
-func unpack(packed []byte) ([]byte, error) {
-	z, err := zlib.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(z, maxUnpacked+1))
-	if err == nil && (len(data) == 0 || len(data) > maxUnpacked) {
-		err = fmt.Errorf("it has %d bytes or more", len(data))
-	}
-	return data, err
 }

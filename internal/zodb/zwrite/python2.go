@@ -2,11 +2,10 @@ package zwrite
 
 import (
 	"bytes"
-	"errors"
-	"io"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -22,6 +21,8 @@ const (
 	python2Default = 2
 
 	protocolTxns = 100 // how far back records are looked for
+
+	opProto = 0x80 // begins pickles of protocol 2 and later, with the protocol behind it
 )
 
 // findPython2 finds out what the application understands. Only Python 2 opens files
@@ -29,7 +30,7 @@ const (
 // 2 up to 5.4, then 3. The lowest of the root object and of the newest records is
 // taken, since newer ones read it, too, and since an import may have written others.
 func (db *DB) findPython2(magic string) error {
-	if magic != magicPy2 {
+	if magic != fsformat.MagicPy2 {
 		return nil
 	}
 	oids, err := db.newestOids()
@@ -38,10 +39,9 @@ func (db *DB) findPython2(magic string) error {
 	}
 	protocol := 0
 	for _, oid := range append(oids, RootOid) {
-		data, _, err := db.load(oid)
-		var damage *DamageError
+		data, _, err := db.read(oid)
 		switch {
-		case storage.IsNoData(err), errors.As(err, &damage): // whoever needs it will hear of it
+		case storage.IsNoData(err), fsformat.IsDamage(err): // whoever needs it will hear of it
 			continue
 		case err != nil:
 			return err
@@ -59,25 +59,24 @@ func (db *DB) findPython2(magic string) error {
 
 // newestOids returns the objects of the last transaction that has any.
 func (db *DB) newestOids() (oids []zodb.Oid, err error) {
-	s := newScanner(db.f, db.path, db.index.TopPos)
 	end := db.index.TopPos
-	for i := 0; i < protocolTxns && end > firstTxnPos && len(oids) == 0; i++ {
-		t, err := s.before(end, firstTxnPos)
+	s := fsformat.NewScanner(db.f, end)
+	for i := 0; i < protocolTxns && end > fsformat.FirstTxnPos && len(oids) == 0; i++ {
+		t, err := s.Before(end)
+		var entries []fsformat.Entry
 		if err == nil {
-			err = s.records(&t, func(oid zodb.Oid, _ int64) {
-				if len(oids) < protocolTxns {
-					oids = append(oids, oid)
-				}
-			})
+			entries, err = s.Records(&t)
 		}
-		var damage *DamageError
-		if errors.As(err, &damage) {
+		if fsformat.IsDamage(err) {
 			return oids, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		end = t.pos
+		for _, e := range entries[:min(len(entries), protocolTxns)] {
+			oids = append(oids, e.Oid)
+		}
+		end = t.Pos
 	}
 	return oids, nil
 }
@@ -102,14 +101,4 @@ func understood(protocol int, data []byte, isOldRoot bool) []byte {
 		return for2
 	}
 	return data
-}
-
-// magicOf reads what a file begins with.
-func magicOf(f io.ReaderAt) (string, error) {
-	b := make([]byte, len(magicPy3))
-	n, err := f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	return string(b[:n]), nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 	"github.com/wcfs/wcfs/t/oracle"
@@ -82,15 +83,15 @@ func TestDatabasesOfPythonAreWrittenTheSame(t *testing.T) {
 		w := create(t, path, Options{})
 		recs := db.Records(t)
 		for pos := uint64(4); pos < uint64(len(want)); {
-			h := decodeTxnHeader(int64(pos), want[pos:])
-			s := want[pos+txnHeaderLen:]
-			m := storagetest.Txn{Tid: h.tid, User: s[:h.user], Description: s[h.user : h.user+h.desc], Extension: s[h.user+h.desc:][:h.ext]}
-			for len(recs) > 0 && recs[0].Tid == h.tid {
+			h := fsformat.DecodeTxn(int64(pos), want[pos:])
+			s := want[pos+fsformat.TxnSize:]
+			m := storagetest.Txn{Tid: h.Tid, User: s[:h.User], Description: s[h.User : h.User+h.Desc], Extension: s[h.User+h.Desc:][:h.Ext]}
+			for len(recs) > 0 && recs[0].Tid == h.Tid {
 				m.Records = append(m.Records, storagetest.Record{Oid: recs[0].Oid, Data: recs[0].Data})
 				recs = recs[1:]
 			}
 			commit(t, w, m)
-			pos = uint64(h.end())
+			pos = uint64(h.End())
 		}
 		closeDB(t, w)
 		got, err := os.ReadFile(path)
@@ -101,25 +102,6 @@ func TestDatabasesOfPythonAreWrittenTheSame(t *testing.T) {
 		wantIndex, err := os.ReadFile(db.Path + ".index")
 		if err != nil || !bytes.Equal(gotIndex, wantIndex) {
 			t.Errorf("%s: %v: the index is another one: %d bytes; want %d", name, err, len(gotIndex), len(wantIndex))
-		}
-	}
-}
-
-func TestIndexIsByteForByteWhatPythonWrites(t *testing.T) {
-	path := tempPath(t)
-	db := create(t, path, Options{})
-	for oid, pos := range []int64{0x1e, 0x154, 0x1f6} {
-		db.index.Set(zodb.Oid(oid), pos)
-	}
-	db.index.TopPos = 560
-	want := unhex(t, "80034d30022e 80034306000000000000 4318 0000 0001 0002 00000000001e 000000000154 0000000001f6 862e 80034e2e")
-	if got := encodeIndex(db.index, false); !bytes.Equal(got, want) {
-		t.Fatalf("%x", got)
-	}
-	for x, want := range map[int64]string{0: "4b00", 1 << 31: "8a050000008000", 1<<39 - 1: "8a05ffffffff7f", 1 << 39: "8a06000000008000", maxPos: "8a07ffffffffffff00"} {
-		p := indexPickler{}
-		if p.int(x); !bytes.Equal(p.b, unhex(t, want)) {
-			t.Errorf("%d: %x", x, p.b)
 		}
 	}
 }
@@ -159,7 +141,7 @@ func TestDatabasesOfPythonCanBeContinued(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		binary.BigEndian.PutUint32(data, binary.BigEndian.Uint32([]byte(magicPy2))) // as from Python 2
+		binary.BigEndian.PutUint32(data, binary.BigEndian.Uint32([]byte(fsformat.MagicPy2))) // as from Python 2
 		check(os.WriteFile(path, data, 0o666))
 		index, err := os.ReadFile(old.Path + ".index")
 		check(err)

@@ -109,6 +109,9 @@ func spliceRoot(data []byte, name string, ref btree.Ref) ([]byte, error) {
 	return out, nil
 }
 
+// opShortString begins a str of Python 2 of up to 255 bytes.
+const opShortString = 'U'
+
 // appendName appends text as a key of the mapping that root ends in. Where the keys of
 // Python itself are str of Python 2, names are, as far as the Pythons agree on that.
 func appendName(root []byte, name string) []byte {

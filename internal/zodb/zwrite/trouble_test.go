@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // TestWhatAnotherWriterPutInOurPlaceStays: it has opened the database by a name that we
@@ -68,10 +70,10 @@ func TestWhatAnotherWriterPutInOurPlaceStays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if length > statusOff && !bytes.Equal(got[end0:], other) {
+			if length > fsformat.StatusOff && !bytes.Equal(got[end0:], other) {
 				t.Errorf("%s: %d bytes of the other writer have become %d", name, len(other), int64(len(got))-end0)
 			}
-			if _, err := db.Begin(ctx, Meta{}); length > statusOff && !errors.Is(err, ErrForeign) {
+			if _, err := db.Begin(ctx, Meta{}); length > fsformat.StatusOff && !errors.Is(err, ErrForeign) {
 				t.Errorf("%s: the next transaction: %v", name, err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // Meta is what a transaction says about itself.
@@ -25,7 +26,7 @@ type Meta struct {
 }
 
 func (m *Meta) headerLen() int64 {
-	return txnHeaderLen + int64(len(m.User)+len(m.Description)+len(m.Extension))
+	return fsformat.TxnSize + int64(len(m.User)+len(m.Description)+len(m.Extension))
 }
 
 func (m *Meta) check() error {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/wcfs/wcfs/internal/zodb/fs1"
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
@@ -79,7 +80,7 @@ func randomHistory(t *testing.T, rnd *rand.Rand, path string, n int, opt Options
 		model.Commit(m)
 		if rnd.IntN(20) == 0 {
 			closeDB(t, db)
-			opt.scanLimit = rnd.Int64N(2) * defaultScanLimit
+			opt.scanLimit = rnd.Int64N(2) * fsformat.ScanLimit
 			db = reopen(t, path, opt)
 			if db.Head() != model.Head() {
 				t.Fatalf("opened at %s; want %s", db.Head(), model.Head())
@@ -271,7 +272,7 @@ func TestMisuseIsToldByCommit(t *testing.T) {
 	if _, err := db.Begin(ctx, Meta{User: make([]byte, 1<<16)}); err == nil {
 		t.Error("a user of 64 KiB was taken")
 	}
-	if fi, _ := os.Stat(path); fi.Size() != firstTxnPos {
+	if fi, _ := os.Stat(path); fi.Size() != fsformat.FirstTxnPos {
 		t.Errorf("file has %d bytes", fi.Size())
 	}
 }

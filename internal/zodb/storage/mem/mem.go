@@ -84,7 +84,7 @@ func New() *Storage {
 }
 
 func (db *database) open() *Storage {
-	s := &Storage{db: db, queue: storage.NewEventQueue(0, nil), perOid: make(map[zodb.Oid]int64)}
+	s := &Storage{db: db, queue: storage.NewEventQueue(), perOid: make(map[zodb.Oid]int64)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	db.handles[s] = &handleView{}
 	return s

@@ -1,13 +1,12 @@
 package storagetest
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
-	"slices"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
-	fsfmt "lab.nexedi.com/kirr/neo/go/zodb/storage/fs1"
+
+	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
 // FSWriter writes a FileStorage the way a writer process does, step by step,
@@ -42,10 +41,10 @@ func (w *FSWriter) create(path string) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	check(err)
 	w.f = f
-	w.end = fsfmt.FileHeaderSize
+	w.end = fsformat.FirstTxnPos
 	w.index = make(map[zodb.Oid]int64)
 	w.revs = make(map[zodb.Oid][]revPos)
-	w.writeAt([]byte(fsfmt.Magic30), 0)
+	w.writeAt([]byte(fsformat.MagicPy3), 0)
 }
 
 func check(err error) {
@@ -82,54 +81,42 @@ func (w *FSWriter) RevPos(oid zodb.Oid, tid zodb.Tid) int64 {
 // Encode returns the record of t as it would be appended, with the given
 // status, and notes where its data records are.
 func (w *FSWriter) Encode(t Txn, status byte) []byte {
-	be := binary.BigEndian
-	b := be.AppendUint64(nil, uint64(t.Tid))
-	b = be.AppendUint64(b, 0) // length, set below
-	b = append(b, status)
-	b = be.AppendUint16(b, uint16(len(t.User)))
-	b = be.AppendUint16(b, uint16(len(t.Description)))
-	b = be.AppendUint16(b, uint16(len(t.Extension)))
-	b = slices.Concat(b, t.User, t.Description, t.Extension)
+	b := fsformat.AppendTxn(nil, t.Tid, 0, status, t.User, t.Description, t.Extension) // the length is set below
 	w.staged = make(map[zodb.Oid]int64)
 	for _, r := range t.Records {
 		w.staged[r.Oid] = w.end + int64(len(b))
-		b = be.AppendUint64(b, uint64(r.Oid))
-		b = be.AppendUint64(b, uint64(t.Tid))
-		b = be.AppendUint64(b, uint64(w.index[r.Oid]))
-		b = be.AppendUint64(b, uint64(w.end))
-		b = be.AppendUint16(b, 0)
+		header := fsformat.Record{Oid: r.Oid, Tid: t.Tid, Prev: w.index[r.Oid], Txn: w.end}
 		switch same := w.RevPos(r.Oid, r.SameAs); {
 		case same != 0: // else it was packed away, and the data is written again
-			b = be.AppendUint64(b, 0)
-			b = be.AppendUint64(b, uint64(same))
+			b = fsformat.AppendNumber(header.Append(b), same)
 		case r.Data == nil:
-			b = be.AppendUint64(b, 0)
-			b = be.AppendUint64(b, 0)
+			b = fsformat.AppendNumber(header.Append(b), 0)
 		default:
-			b = be.AppendUint64(b, uint64(len(r.Data)))
-			b = append(b, r.Data...)
+			header.DataLen = int64(len(r.Data))
+			b = append(header.Append(b), r.Data...)
 		}
 	}
-	be.PutUint64(b[8:], uint64(len(b)))
-	return be.AppendUint64(b, uint64(len(b)))
+	length := fsformat.AppendNumber(nil, int64(len(b)))
+	copy(b[fsformat.LengthOff:], length)
+	return append(b, length...)
 }
 
 // Vote appends t with status "c".
 func (w *FSWriter) Vote(t Txn) {
-	b := w.Encode(t, 'c')
+	b := w.Encode(t, fsformat.StatusVoted)
 	w.writeAt(b, w.end)
 	w.voted = int64(len(b))
 	w.log = append(w.log, t)
 }
 
 // Finish sets the status of the voted transaction, which makes it visible.
-func (w *FSWriter) Finish() { w.FinishAs(' ') }
+func (w *FSWriter) Finish() { w.FinishAs(fsformat.StatusComplete) }
 
 // FinishAs is Finish with another status.
 func (w *FSWriter) FinishAs(status byte) {
-	w.writeAt([]byte{status}, w.end+16)
+	w.writeAt([]byte{status}, w.end+fsformat.StatusOff)
 	t := w.log[len(w.log)-1]
-	if status != 'u' {
+	if status != fsformat.StatusUndone {
 		for oid, pos := range w.staged {
 			w.index[oid] = pos
 			w.revs[oid] = append(w.revs[oid], revPos{t.Tid, pos})
@@ -165,8 +152,8 @@ func (w *FSWriter) Truncate(size int64) { check(w.f.Truncate(size)) }
 func (w *FSWriter) Patch(pos int64, b []byte) { w.writeAt(b, pos) }
 
 // SaveIndex writes the index beside the data, after f has changed it.
-func (w *FSWriter) SaveIndex(f func(*fsfmt.Index)) {
-	index := fsfmt.IndexNew()
+func (w *FSWriter) SaveIndex(f func(*fsformat.Index)) {
+	index := fsformat.NewIndex()
 	index.TopPos = w.end
 	for oid, pos := range w.index {
 		index.Set(oid, pos)
@@ -174,7 +161,7 @@ func (w *FSWriter) SaveIndex(f func(*fsfmt.Index)) {
 	if f != nil {
 		f(index)
 	}
-	check(index.SaveFile(w.Path + ".index"))
+	check(os.WriteFile(w.Path+".index", index.Encode(false), 0o666))
 }
 
 // Pack replaces the file by one in which, up to transaction upto, there are
@@ -195,7 +182,7 @@ func (w *FSWriter) Pack(upto zodb.Tid, keep func(zodb.Oid) bool) {
 	for _, t := range log {
 		if t.Tid > upto {
 			w.Vote(t)
-			w.FinishAs(map[bool]byte{false: ' ', true: 'p'}[t.Tid <= w.packed])
+			w.FinishAs(map[bool]byte{false: fsformat.StatusComplete, true: fsformat.StatusPacked}[t.Tid <= w.packed])
 			continue
 		}
 		packed := t
@@ -208,7 +195,7 @@ func (w *FSWriter) Pack(upto zodb.Tid, keep func(zodb.Oid) bool) {
 		}
 		if packed.Records != nil {
 			w.Vote(packed)
-			w.FinishAs('p')
+			w.FinishAs(fsformat.StatusPacked)
 		}
 	}
 	w.packed = max(w.packed, upto)
