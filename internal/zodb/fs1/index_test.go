@@ -14,6 +14,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
@@ -182,20 +183,20 @@ func TestOpenErrorsSayWhatIsWrong(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		path   string
-		reason storage.OpenReason
+		reason fault.Kind
 		msg    string
 	}{
-		{dir + "/none.fs", storage.Unreachable, "no such file"},
-		{dir, storage.NotADatabase, "is a directory"},
-		{"/dev/null", storage.NotADatabase, "is not a regular file"},
-		{write("empty", ""), storage.NotADatabase, "is empty"},
-		{write("short", "FS3"), storage.NotADatabase, `begins with "FS3"`},
-		{write("old", "FS20xxxx"), storage.NotADatabase, `begins with "FS20"`},
-		{write("elf", "\x7fELF..."), storage.NotADatabase, `begins with "\x7fELF"`},
-		{write("a?create=1", "FS30"), storage.BadURL, `"create"`},
-		{dir + "/x?demostorage", storage.BadURL, `"demostorage"`},
-		{dir + "/x?qouta=1", storage.BadURL, `"qouta"`},
-		{dir + "/x?read_only=0", storage.BadURL, `"read_only"`},
+		{dir + "/none.fs", fault.Unreachable, "no such file"},
+		{dir, fault.NotADatabase, "is a directory"},
+		{"/dev/null", fault.NotADatabase, "is not a regular file"},
+		{write("empty", ""), fault.NotADatabase, "is empty"},
+		{write("short", "FS3"), fault.NotADatabase, `begins with "FS3"`},
+		{write("old", "FS20xxxx"), fault.NotADatabase, `begins with "FS20"`},
+		{write("elf", "\x7fELF..."), fault.NotADatabase, `begins with "\x7fELF"`},
+		{write("a?create=1", "FS30"), fault.BadURL, `"create"`},
+		{dir + "/x?demostorage", fault.BadURL, `"demostorage"`},
+		{dir + "/x?qouta=1", fault.BadURL, `"qouta"`},
+		{dir + "/x?read_only=0", fault.BadURL, `"read_only"`},
 	} {
 		_, _, err := Open(context.Background(), fileURL(tt.path), storage.Options{})
 		var bad *storage.OpenError

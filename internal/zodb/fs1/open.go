@@ -11,6 +11,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -27,7 +28,7 @@ func Open(ctx context.Context, u storage.URL, opt storage.Options) (storage.Stor
 }
 
 func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (_ *Storage, at0 zodb.Tid, err error) {
-	fail := func(reason storage.OpenReason, msg, hint string, err error) error {
+	fail := func(reason fault.Kind, msg, hint string, err error) error {
 		return &storage.OpenError{Reason: reason, URL: storage.Redact(u.Raw), Msg: msg, Hint: hint, Err: err}
 	}
 	if err := checkOptions(u); err != nil {
@@ -37,7 +38,7 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 	// of the process.
 	path, err := filepath.Abs(u.FilePath(opt.Home))
 	if err != nil {
-		return nil, 0, fail(storage.Unreachable, "cannot be located: "+err.Error(), "", err)
+		return nil, 0, fail(fault.Unreachable, "cannot be located: "+err.Error(), "", err)
 	}
 	f, fi, err := openFile(path)
 	if err != nil {
@@ -45,7 +46,7 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 		if errors.As(err, &bad) {
 			return nil, 0, fail(bad.reason, bad.msg, bad.hint, bad.err)
 		}
-		return nil, 0, fail(storage.Unreachable, "cannot be read: "+err.Error(), "", err)
+		return nil, 0, fail(fault.Unreachable, "cannot be read: "+err.Error(), "", err)
 	}
 
 	s := newStorage(ctx, path, u, opt, cfg)
@@ -58,12 +59,12 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 		f.Close()
 		switch {
 		case fsformat.IsDamage(err):
-			return nil, 0, fail(storage.NotADatabase, "is damaged: "+err.Error(),
+			return nil, 0, fail(fault.NotADatabase, "is damaged: "+err.Error(),
 				"run wcfs check on it to see all of it; restore it from a backup or have a recovery tool write a repaired copy", err)
 		case ctx.Err() != nil:
 			return nil, 0, fmt.Errorf("open %s: %w", s.url, ctx.Err())
 		}
-		return nil, 0, fail(storage.Unreachable, "cannot be read: "+err.Error(), "", err)
+		return nil, 0, fail(fault.Unreachable, "cannot be read: "+err.Error(), "", err)
 	}
 	s.cur, s.opened, s.head = df, df, df.last
 	s.curFrom = df.packed
@@ -93,7 +94,7 @@ func checkOptions(u storage.URL) error {
 
 // fileError says why a path is no data file.
 type fileError struct {
-	reason    storage.OpenReason
+	reason    fault.Kind
 	msg, hint string
 	err       error
 }
@@ -108,9 +109,9 @@ func openFile(path string) (_ *os.File, _ os.FileInfo, err error) {
 	if fi, err := os.Stat(path); err != nil {
 		return nil, nil, sysError(err)
 	} else if fi.IsDir() {
-		return nil, nil, &fileError{storage.NotADatabase, "is a directory", "give the data file in it, as in " + filepath.Join(path, "Data.fs"), nil}
+		return nil, nil, &fileError{fault.NotADatabase, "is a directory", "give the data file in it, as in " + filepath.Join(path, "Data.fs"), nil}
 	} else if !fi.Mode().IsRegular() {
-		return nil, nil, &fileError{storage.NotADatabase, "is not a regular file", "", nil}
+		return nil, nil, &fileError{fault.NotADatabase, "is not a regular file", "", nil}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -134,9 +135,9 @@ func openFile(path string) (_ *os.File, _ os.FileInfo, err error) {
 func sysError(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &fileError{storage.Unreachable, "no such file", "check the path; databases are never created", err}
+		return &fileError{fault.Unreachable, "no such file", "check the path; databases are never created", err}
 	case errors.Is(err, fs.ErrPermission):
-		return &fileError{storage.Unreachable, "permission denied", "the data file must be readable for this user", err}
+		return &fileError{fault.Unreachable, "permission denied", "the data file must be readable for this user", err}
 	}
 	return err
 }
@@ -148,9 +149,9 @@ func checkMagic(f io.ReaderAt) error {
 	case err != nil:
 		return err
 	case magic == "":
-		return &fileError{storage.NotADatabase, "is empty: " + begins, "have the application create the database first", nil}
+		return &fileError{fault.NotADatabase, "is empty: " + begins, "have the application create the database first", nil}
 	case !ok:
-		return &fileError{storage.NotADatabase, fmt.Sprintf("is not a FileStorage: it begins with %q", magic), begins, nil}
+		return &fileError{fault.NotADatabase, fmt.Sprintf("is not a FileStorage: it begins with %q", magic), begins, nil}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -65,7 +66,7 @@ func isJudgement(err error) bool {
 		another *storage.AnotherDatabaseError
 	)
 	return fsformat.IsDamage(err) || errors.As(err, &lost) || errors.As(err, &back) || errors.As(err, &another) ||
-		errors.As(err, &file) && file.reason == storage.NotADatabase
+		errors.As(err, &file) && file.reason == fault.NotADatabase
 }
 
 // openSuccessor opens the file under the path, and indexes it up to the head,

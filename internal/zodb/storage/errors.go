@@ -120,7 +120,7 @@ func (e *DownError) Unwrap() error { return e.Err }
 // OpenError says why a storage could not be opened, in words for the person
 // who typed the url: what is wrong and what to do.
 type OpenError struct {
-	Reason fault.Kind // Unreachable, NotADatabase, BadURL or UnknownScheme
+	Reason fault.Kind // Unreachable, NotADatabase or BadURL
 	URL    string     // as given, without secrets
 	Msg    string     // what is wrong
 	Hint   string     // what to do, may be empty

@@ -23,7 +23,7 @@ type URL struct {
 // follows file:// up to a question mark, byte for byte, hence a path with a
 // question mark in it cannot be named.
 //
-// The error is an *OpenError with reason BadURL.
+// The error is an *OpenError with reason fault.BadURL.
 func ParseURL(raw string) (URL, error) {
 	scheme, rest, ok := cutScheme(raw)
 	if !ok {
@@ -104,7 +104,7 @@ func ExpandHome(path, home string) string {
 // what only concerns the client, become neos if they had credentials, and have
 // their masters and options sorted.
 //
-// The error is an *OpenError with reason BadURL or UnknownScheme.
+// The error is an *OpenError with reason fault.BadURL or UnknownScheme.
 func Normalize(zurl string) (string, error) {
 	scheme, rest, ok := cutScheme(zurl)
 	if !ok {
@@ -178,7 +178,7 @@ type FileOptions struct {
 }
 
 // FileOptions returns the options of a file url. Whoever opens the file honours them or
-// refuses them with RefuseOption. The error is an *OpenError with reason BadURL.
+// refuses them with RefuseOption. The error is an *OpenError with reason fault.BadURL.
 func (u URL) FileOptions() (opt FileOptions, err error) {
 	names := make([]string, 0, len(u.Query))
 	for name := range u.Query {
