@@ -1,4 +1,4 @@
-// Package history tells which transactions changed a file, and which blocks.
+// Package changes tells which transactions changed a file, and which blocks.
 //
 // # Nouns
 //

@@ -18,6 +18,6 @@
 // # Bounds
 //
 // Memory is needed for the position of each object, for the name of each array, and for
-// one record or block. AllViews needs what package history does. Nothing is written, and
+// one record or block. AllViews needs what package changes does. Nothing is written, and
 // others may go on to read and write.
 package fsck

@@ -1,7 +1,7 @@
 // Package isolation speaks the protocol of head/watch with clients: it tells
 // them, block by block, what to map from past views, so that memory mapped from
 // head/ shows an unchanging snapshot. What has to be pinned is decided by
-// package head; here are the links, the messages and the clients.
+// package live; here are the links, the messages and the clients.
 //
 // # Nouns
 //

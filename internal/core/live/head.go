@@ -1,4 +1,4 @@
-// Package head serves files as they are at the newest view, and follows every
+// Package live serves files as they are at the newest view, and follows every
 // commit. It is a pure engine: the page cache of the kernel, loads and time
 // stand behind small interfaces, and all of it runs in tests without a mount.
 //

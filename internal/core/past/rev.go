@@ -1,4 +1,4 @@
-// Package rev serves files as they were at a past view.
+// Package past serves files as they were at a past view.
 //
 // # Nouns
 //

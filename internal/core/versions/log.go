@@ -19,7 +19,7 @@ func (o *Objects) Append(tid zodb.Tid, oids []zodb.Oid) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if tid <= o.head {
-		panic(fmt.Sprintf("BUG: tail.Objects: append @%s to head @%s", tid, o.head))
+		panic(fmt.Sprintf("BUG: versions.Objects: append @%s to head @%s", tid, o.head))
 	}
 	o.head = tid
 	o.log = append(o.log, change{tid, oids})

@@ -1,4 +1,4 @@
-// Package headtest is what models of the newest view are tested with: a page
+// Package livetest is what models of the newest view are tested with: a page
 // cache with the locking of the kernel, and a database that changes at random and
 // knows what every block reads as at every view.
 package livetest
