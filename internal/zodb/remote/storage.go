@@ -163,11 +163,13 @@ func (s *Storage) publish(group []storage.Event) {
 		s.seen.told(event.Tid, event.Oids)
 	}
 	s.mu.Lock()
-	for _, event := range group {
-		s.head = event.Tid
-		s.queue.Put(event) // does not block
+	if !s.closed { // else the stream has ended, and head must not be beyond it
+		for _, event := range group {
+			s.head = event.Tid
+			s.queue.Put(event) // does not block
+		}
+		s.signal()
 	}
-	s.signal()
 	s.mu.Unlock()
 	if n := s.queue.Grown(); n > 0 {
 		s.cfg.Options.Warn("%s: %d transactions wait to be processed", s.cfg.URL, n)
