@@ -193,6 +193,9 @@ func flipBits(t *testing.T, path string, cfg config) {
 		}
 		count[outcome][fd.what]++
 	}
+	if i := slices.IndexFunc(fields, func(fd field) bool { return fd.what == "record: back pointer" }); i > 0 {
+		one(fields[i-1], 7*8+3) // the pointer becomes 8 bytes of data
+	}
 	if *flips > 0 {
 		for range *flips {
 			fd := fields[rnd.IntN(len(fields))]

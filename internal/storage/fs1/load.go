@@ -284,7 +284,25 @@ func (ld *loader) checkData() error {
 	if err := ld.check(); err != nil {
 		return err
 	}
-	return ld.checkNext()
+	if err := ld.checkNext(); err != nil {
+		return err
+	}
+	return ld.checkPointer()
+}
+
+// checkPointer checks that the data is not a pointer back to other data, which is what
+// follows a length of 0: with one wrong bit that is 8. No pickle begins as a position does.
+func (ld *loader) checkPointer() error {
+	if ld.dh.DataLen != 8 {
+		return nil
+	}
+	if _, err := ld.f.ReadAt(ld.b[:8], ld.dh.Pos+fsfmt.DataHeaderSize); err != nil {
+		return asDamage(ld.dh.Pos, err)
+	}
+	if binary.BigEndian.Uint64(ld.b[:]) < uint64(ld.dh.Pos) {
+		return damagedRecord(ld.dh.Pos, "its 8 bytes of data are a pointer to the data of another record")
+	}
+	return nil
 }
 
 // data reads the data of the record in ld.dh.
