@@ -349,6 +349,7 @@ func TestGrowthDoesNotWaitForReadAhead(t *testing.T) {
 		k, h, db, next := resizeWorldOf(t, head.Config{}, page, []int64{0, 1}, []int64{0}, []int64{0, 1})
 		next()
 		stuck, done, again := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+		grown := make(chan struct{})
 		db.OnLoad(func(_ context.Context, xid zodb.Xid) error {
 			if xid.Oid == 100 {
 				<-stuck
@@ -358,11 +359,13 @@ func TestGrowthDoesNotWaitForReadAhead(t *testing.T) {
 		go func() {
 			_, err := h.Known(1).Read(t.Context(), head.Request{N: 2 * int(page)})
 			done <- err
+			<-grown // before, the kernel asks for what it knows only
 			again <- k.ReadPages(t.Context(), nil, 0, 0, 2)
 		}()
 		synctest.Wait()
 		require.Empty(t, done)
 		next()
+		close(grown)
 		require.ErrorIs(t, <-done, syscall.EAGAIN)
 		synctest.Wait()
 		require.Empty(t, again)
