@@ -222,12 +222,14 @@ static bool ask(struct link *l, struct view *v, u64 wanted, const char *what, ch
 	pthread_mutex_lock(&l->mu);
 	while (!l->replied && !l->ended) pthread_cond_wait(&l->changed, &l->mu);
 	if (!l->replied && l->manners == GOOD) fail("the link ended, with no reply to: watch %s", what);
-	// Until it is ended; or for a while, if the array that it has to map is gone meanwhile.
+	// Until it is ended, which it is not for a pin of an array that it has left since.
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 15;
+	until.tv_sec += pintimeout * 3;
+	bool late = false;
 	while (!l->replied)
-		if (pthread_cond_timedwait(&l->changed, &l->mu, &until)) exit(0);
+		if (late) pthread_cond_wait(&l->changed, &l->mu);
+		else if ((late = pthread_cond_timedwait(&l->changed, &l->mu, &until)) && link_is_forgiven(l)) exit(0);
 	bool ok = !strcmp(l->reply, "ok");
 	if (!ok) {
 		if (strncmp(l->reply, "error ", 6)) fail("neither ok nor error: %s", l->reply);
