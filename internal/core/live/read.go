@@ -394,12 +394,13 @@ func (a *attempt) planFills() {
 	}
 	a.kernel = f.kernel
 	for i, e := range a.read.extents {
-		if !a.first[i] || f.stores[e.Blk] != nil || !bigfile.Fillable(e, a.blksize) {
+		end := bigfile.EndIn(e.Blk, a.blksize, f.served().Size)
+		if !a.first[i] || f.stores[e.Blk] != nil || !bigfile.Fillable(e, a.blksize, end) {
 			continue
 		}
 		f.stores[e.Blk] = make(chan struct{})
 		a.loads[i].Retain()
-		a.fills = append(a.fills, &bigfile.Fill{Extent: e, Data: a.values[i].Data, BlkSize: a.blksize, Owner: a.loads[i]})
+		a.fills = append(a.fills, &bigfile.Fill{Extent: e, Data: a.values[i].Data, BlkSize: a.blksize, End: end, Owner: a.loads[i]})
 		a.filled = append(a.filled, e.Blk)
 	}
 }

@@ -11,13 +11,20 @@ import (
 type loads = bigfile.Loads[int64, *bigfile.Block]
 
 // Read answers a READ of up to n bytes from offset off; there is nothing at or
-// beyond the end of the file. It loads the touched blocks in parallel.
+// beyond the end of the file. It loads the touched blocks in parallel. The header of an
+// array is read by negative offsets.
 //
 // The first READ of a block that asks for a part only also puts the rest into
 // the page cache, from another goroutine. Nobody else waits for that.
 func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n int) (*bigfile.Reply, error) {
+	reply := &bigfile.Reply{}
+	if header := f.header.From(off); header != nil {
+		header = header[:min(len(header), n)]
+		reply.AddBytes(header)
+		off, n = off+int64(len(header)), n-len(header)
+	}
 	if off >= f.size || n <= 0 {
-		return &bigfile.Reply{}, nil
+		return reply, nil
 	}
 	n = int(min(int64(n), f.size-off))
 	extents := bigfile.Extents(off, n, f.obj.BlkSize)
@@ -27,7 +34,6 @@ func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n i
 		pending[i], first[i] = f.loads.Acquire(e.Blk)
 	}
 	f.ahead.Read(extents, f.window)
-	reply := &bigfile.Reply{}
 	var fills []*bigfile.Fill
 	for i, e := range extents {
 		block, err := pending[i].Wait(ctx)
@@ -39,9 +45,9 @@ func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n i
 			reply.Release()
 			return nil, fmt.Errorf("readblk #%d: %w", e.Blk, err)
 		}
-		if first[i] && bigfile.Fillable(e, f.obj.BlkSize) {
+		if end := bigfile.EndIn(e.Blk, f.obj.BlkSize, f.size); first[i] && bigfile.Fillable(e, f.obj.BlkSize, end) {
 			pending[i].Retain()
-			fills = append(fills, &bigfile.Fill{Extent: e, Data: block.Data, BlkSize: f.obj.BlkSize, Owner: pending[i]})
+			fills = append(fills, &bigfile.Fill{Extent: e, Data: block.Data, BlkSize: f.obj.BlkSize, End: end, Owner: pending[i]})
 		}
 		reply.Add(pending[i], block.Data, e)
 	}

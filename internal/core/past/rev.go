@@ -19,6 +19,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/form"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -67,6 +68,8 @@ type File struct {
 	loads *loads
 	store keptStore
 
+	header form.Header // of an array
+
 	ahead  *bigfile.Ahead[int64, *bigfile.Block]
 	window bigfile.Window[int64]
 }
@@ -90,6 +93,17 @@ func (v *View) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
 	return f, nil
 }
 
+// OpenArray opens an array: its items, with the header before them.
+func (v *View) OpenArray(ctx context.Context, array *form.Form) (*File, error) {
+	f, err := v.Open(ctx, array.File)
+	if err != nil {
+		return nil, err
+	}
+	f.size, f.header, f.rev = array.Items, array.Header, array.Rev
+	f.loadFrom(f.loadBlk)
+	return f, nil
+}
+
 // loadFrom makes the blocks of f come from load.
 func (f *File) loadFrom(load func(ctx context.Context, blk int64) (*bigfile.Block, error)) {
 	f.loads = bigfile.NewLoads(f.view.loader, load)
@@ -103,7 +117,8 @@ func (f *File) Oid() zodb.Oid { return f.oid }
 // At returns the view.
 func (f *File) At() zodb.Tid { return f.view.at }
 
-// Size returns the size in bytes, a multiple of BlkSize.
+// Size returns the size in bytes, without the header. That of a file is a multiple of
+// BlkSize.
 func (f *File) Size() int64 { return f.size }
 
 // BlkSize returns the size of a block in bytes.

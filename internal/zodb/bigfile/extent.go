@@ -70,6 +70,12 @@ func (r *Reply) Add(owner Releaser, data []byte, e Extent) {
 	r.size += int(e.To - e.From)
 }
 
+// AddBytes appends data, which must not change any more.
+func (r *Reply) AddBytes(data []byte) {
+	r.vecs = append(r.vecs, data)
+	r.size += len(data)
+}
+
 // Own makes the reply release owner in the end.
 func (r *Reply) Own(owner Releaser) { r.owned = append(r.owned, owner) }
 

@@ -26,15 +26,23 @@ type Fill struct {
 	Extent  Extent // what was asked for
 	Data    []byte // of the block; zeros follow
 	BlkSize int64
+	End     int64    // see EndIn
 	Owner   Releaser // keeps Data in memory; released by Store
 }
 
-// Fillable reports whether a block has a rest around e that can be stored: only
-// whole pages can.
-func Fillable(e Extent, blksize int64) bool {
+// EndIn returns how much of block blk is in a file of that size, in whole pages. Nothing
+// behind that is stored: it would make the file longer.
+func EndIn(blk, blksize, size int64) int64 {
+	page := int64(os.Getpagesize())
+	return min(blksize, max(0, size-blk*blksize)/page*page)
+}
+
+// Fillable reports whether a block, of which the bytes before end are in the file, has a
+// rest around e that can be stored: only whole pages can.
+func Fillable(e Extent, blksize, end int64) bool {
 	page := int64(os.Getpagesize())
 	from, to := fillRange(e, blksize)
-	whole := e.From == from && e.To == to
+	whole := e.From == from && e.To >= min(to, end)
 	return !whole && (e.Blk*blksize|blksize|e.From|e.To)%page == 0
 }
 
@@ -43,6 +51,7 @@ func Fillable(e Extent, blksize int64) bool {
 func (f *Fill) Store(cache PageCache) error {
 	defer f.Owner.Release()
 	from, to := fillRange(f.Extent, f.BlkSize)
+	to = min(to, f.End)
 	if err := f.storeRange(cache, from, f.Extent.From); err != nil {
 		return err
 	}

@@ -60,10 +60,10 @@ func TestFillStoresTheRestOfABlock(t *testing.T) {
 		}
 		cache := &pageCache{pages: make(map[int64][]byte)}
 		var owner released
-		f := &Fill{Extent: e, Data: data, BlkSize: blksize, Owner: &owner}
+		f := &Fill{Extent: e, Data: data, BlkSize: blksize, End: blksize, Owner: &owner}
 		rest := n - (to-from)/page
-		if Fillable(e, blksize) != (rest > 0) {
-			t.Fatalf("fillable: %v; %d pages are left", Fillable(e, blksize), rest)
+		if Fillable(e, blksize, blksize) != (rest > 0) {
+			t.Fatalf("fillable: %v; %d pages are left", Fillable(e, blksize, blksize), rest)
 		}
 		if err := f.Store(cache); err != nil || owner != 1 || cache.twice || int64(len(cache.pages)) != rest {
 			t.Fatalf("%v; released %d times; stored twice: %v; %d pages of %d", err, owner, cache.twice, len(cache.pages), rest)
@@ -94,9 +94,9 @@ func TestOfALargeBlockThePartIsFilledThatTheReadIsIn(t *testing.T) {
 	} {
 		cache := &pageCache{pages: make(map[int64][]byte)}
 		var owner released
-		f := &Fill{Extent: Extent{1, test.from, test.to}, BlkSize: blksize, Owner: &owner}
+		f := &Fill{Extent: Extent{1, test.from, test.to}, BlkSize: blksize, End: blksize, Owner: &owner}
 		rest := (test.last - test.first - (test.to - test.from)) / page
-		require.Equal(t, rest > 0, Fillable(f.Extent, blksize), "%+v", test)
+		require.Equal(t, rest > 0, Fillable(f.Extent, blksize, blksize), "%+v", test)
 		require.NoError(t, f.Store(cache))
 		require.Len(t, cache.pages, int(rest), "%+v", test)
 		for off := range cache.pages {
@@ -119,9 +119,9 @@ func TestOnlyWholePagesAreFilled(t *testing.T) {
 		{Extent{1, 0, page}, page + page/2},
 		{Extent{0, 0, page / 2}, page},
 	} {
-		require.False(t, Fillable(test.e, test.blksize), "%+v", test)
+		require.False(t, Fillable(test.e, test.blksize, test.blksize), "%+v", test)
 	}
-	require.True(t, Fillable(Extent{1, page, 2 * page}, 3*page))
+	require.True(t, Fillable(Extent{1, page, 2 * page}, 3*page, 3*page))
 }
 
 // TestFillEndsWithTheFirstError, which is counted; it does no harm.
@@ -130,7 +130,7 @@ func TestFillEndsWithTheFirstError(t *testing.T) {
 	for fails := 1; fails <= 4; fails++ {
 		cache := &pageCache{pages: make(map[int64][]byte), fails: fails}
 		var owner released
-		f := &Fill{Extent: Extent{0, int64(page), int64(2 * page)}, Data: make([]byte, 3*page+1), BlkSize: int64(6 * page), Owner: &owner}
+		f := &Fill{Extent: Extent{0, int64(page), int64(2 * page)}, Data: make([]byte, 3*page+1), BlkSize: int64(6 * page), End: int64(6 * page), Owner: &owner}
 		require.Error(t, f.Store(cache)) // stores are: before, data, the mixed page, zeros
 		require.Equal(t, fails, cache.stores)
 		require.EqualValues(t, 1, owner)
@@ -147,7 +147,7 @@ func TestReadWaitsALittleForItsFills(t *testing.T) {
 			var owner released
 			var fills []*Fill
 			for range 2 {
-				fills = append(fills, &Fill{Extent: Extent{0, 0, page}, BlkSize: 2 * page, Owner: &owner})
+				fills = append(fills, &Fill{Extent: Extent{0, 0, page}, BlkSize: 2 * page, End: 2 * page, Owner: &owner})
 			}
 			start := time.Now()
 			var done time.Duration
