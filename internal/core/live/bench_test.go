@@ -113,7 +113,7 @@ func BenchmarkCommitOfOthers(b *testing.B) {
 		b.Run(fmt.Sprintf("files=%d", n), func(b *testing.B) {
 			t := newBench(b, 1000, 0)
 			for oid := range zodb.Oid(n - 1) {
-				f := newFile(t.h, served.New(math.MaxInt32+oid, t.tid, t.f.blocks.Obj, t.f.blocks.Size), t.tid)
+				f := newFile(t.h, served.New(math.MaxInt32+oid, t.tid, t.f.blocks.Obj, t.f.blocks.Size), math.MaxInt32+oid, t.tid)
 				require.NotNil(b, t.h.enter(f, nil, t.tid))
 			}
 			oids := []zodb.Oid{math.MaxInt64, math.MaxInt64 - 1}

@@ -186,7 +186,7 @@ func (c *change) storing() (waits []chan struct{}) {
 	f := c.file
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c.delta.whole() {
+	if c.delta.whole() || c.delta.Size < f.served().Size { // a store behind the end would make it longer again
 		for _, done := range f.stores {
 			waits = append(waits, done)
 		}
@@ -231,6 +231,9 @@ func (t *transaction) switchFile(c *change) {
 	f, d := c.file, c.delta
 	f.mu.Lock()
 	was := f.served().Size
+	if d != nil && d.form != nil {
+		f.form = d.form
+	}
 	c.switchServed()
 	c.end = -1
 	if size := f.served().Size; size != was {

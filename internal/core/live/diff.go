@@ -9,6 +9,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/form"
 	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
@@ -32,7 +33,9 @@ type delta struct {
 	broken error
 
 	resize bool // the size has to be found again
-	hit    bool // a registered node of the file changed
+
+	form *form.Form // of an array whose record has changed
+	hit  bool       // a registered node of the file changed
 }
 
 // touched reports whether the transaction is seen to have touched the file: a served
@@ -85,8 +88,13 @@ func (t *transaction) hits() (nodes map[zodb.Oid][]served.Hit, blocks []served.U
 // view after diff had looked. Its blocks are all late.
 func (c *change) diffFresh(ctx context.Context) error {
 	c.delta = &delta{resize: true}
-	if _, ok := c.tx.changed[c.file.Oid]; ok {
+	if _, ok := c.tx.changed[c.file.data]; ok {
 		if _, err := c.compareFile(ctx); err != nil {
+			return err
+		}
+	}
+	if _, ok := c.tx.changed[c.file.Oid]; ok && c.file.before > 0 {
+		if err := c.compareForm(ctx); err != nil {
 			return err
 		}
 	}
@@ -108,9 +116,12 @@ func (c *change) compare(ctx context.Context, hits []served.Hit) error {
 	for _, hit := range hits {
 		var blks []int64
 		var err error
-		if hit.Node == c.file.Oid {
+		switch hit.Node {
+		case c.file.data:
 			blks, err = c.compareFile(ctx)
-		} else {
+		case c.file.Oid:
+			err = c.compareForm(ctx)
+		default:
 			blks, err = c.compareNode(ctx, hit)
 		}
 		switch {
@@ -133,16 +144,16 @@ func (c *change) compare(ctx context.Context, hits []served.Hit) error {
 func (c *change) compareFile(ctx context.Context) (candidates []int64, err error) {
 	f, tid := c.file, c.tx.tid
 	was := f.object()
-	obj, _, err := f.head.objs.File(ctx, zodb.Xid{At: tid, Oid: f.Oid})
+	obj, _, err := f.head.objs.File(ctx, zodb.Xid{At: tid, Oid: f.data})
 	var other *bigfile.NotBigFileError
 	switch {
 	case storage.IsNoData(err) || errors.As(err, &other):
-		c.delta.fence = fmt.Errorf("ZBigFile %s is gone @%s: %w", f.Oid, tid, err)
+		c.delta.fence = fmt.Errorf("ZBigFile %s is gone @%s: %w", f.data, tid, err)
 		return nil, nil
 	case err != nil:
 		return nil, err
 	case obj.BlkSize != was.BlkSize:
-		c.delta.fence = fmt.Errorf("block size of ZBigFile %s changed @%s: %d -> %d", f.Oid, tid, was.BlkSize, obj.BlkSize)
+		c.delta.fence = fmt.Errorf("block size of ZBigFile %s changed @%s: %d -> %d", f.data, tid, was.BlkSize, obj.BlkSize)
 		return nil, nil
 	}
 	c.delta.Obj = obj
@@ -181,7 +192,7 @@ func (c *change) compareNode(ctx context.Context, hit served.Hit) (blks []int64,
 func (c *change) lookAgain(ctx context.Context, candidates []int64) error {
 	f, d := c.file, c.delta
 	for _, blk := range candidates {
-		w, err := f.head.revs.Walk(ctx, f.Oid, blk, c.tx.tid)
+		w, err := f.head.revs.Walk(ctx, f.data, blk, c.tx.tid)
 		if versions.IsDamage(err) {
 			d.broken = err
 			return nil
@@ -230,7 +241,10 @@ func (c *change) finishDelta(ctx context.Context) error {
 	f.mu.Unlock()
 	slices.Sort(d.Changed)
 	d.Changed = slices.Compact(d.Changed)
-	if !d.resize || d.whole() {
+	if d.form != nil {
+		d.Size = d.form.Items
+	}
+	if !d.resize || d.whole() || f.before > 0 {
 		return nil
 	}
 	size, path, err := bigfile.Size(ctx, f.head.objs, d.Obj, c.tx.tid)
@@ -251,7 +265,7 @@ func (c *change) finishDelta(ctx context.Context) error {
 func (c *change) settle(ctx context.Context) error {
 	f := c.file
 	for _, blk := range c.late {
-		w, err := f.head.revs.Walk(ctx, f.Oid, blk, c.tx.tid)
+		w, err := f.head.revs.Walk(ctx, f.data, blk, c.tx.tid)
 		if versions.IsDamage(err) {
 			f.mu.Lock()
 			f.drop(blk) // reading it tells what is wrong

@@ -10,6 +10,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/form"
 	"github.com/wcfs/wcfs/internal/core/lock"
 	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
@@ -41,10 +42,14 @@ type Kernel interface {
 	Gone() error
 }
 
-// File is one ZBigFile at the newest view.
+// File is one ZBigFile at the newest view, or an array: the same data with an end of its own,
+// and a header before it. Each has a page cache of its own, and is told the kernel apart.
+// Nobody can watch an array, so no READ of it waits for a client.
 type File struct {
-	Oid  zodb.Oid
-	head *Head
+	Oid    zodb.Oid // of the ZBigFile, or of the array
+	data   zodb.Oid // the ZBigFile that has the blocks
+	before int64    // bytes of the header, which has negative offsets; 0: it is not an array
+	head   *Head
 
 	loads *bigfile.Loads[blkView, *loaded]
 	ahead *bigfile.Ahead[blkView, *loaded]
@@ -53,6 +58,7 @@ type File struct {
 
 	// What follows is guarded by mu.
 	blocks  *served.File            // see served
+	form    *form.Form              // of an array, at the newest view
 	kernel  Kernel                  // nil: the kernel does not know the file yet
 	rev     zodb.Tid                // last transaction that was seen to touch the file
 	fenced  error                   // not nil: the object is another file now
@@ -86,9 +92,10 @@ type loaded struct {
 	walk *versions.Walk
 }
 
-func newFile(h *Head, blocks *served.File, rev zodb.Tid) *File {
+func newFile(h *Head, blocks *served.File, data zodb.Oid, rev zodb.Tid) *File {
 	f := &File{
 		Oid:     blocks.Oid,
+		data:    data,
 		head:    h,
 		blocks:  blocks,
 		rev:     rev,
@@ -185,7 +192,7 @@ func (f *File) Attach(kernel Kernel) {
 
 // Attr is what stat tells of a file.
 type Attr struct {
-	Size    int64 // bytes, a multiple of BlkSize
+	Size    int64 // bytes, without the header; of a file a multiple of BlkSize
 	BlkSize int64 // bytes
 	Rev     zodb.Tid
 }
@@ -217,7 +224,7 @@ func (f *File) Fenced() error {
 
 // load loads a block as of a view, with the way to it. A hole has no data.
 func (f *File) load(ctx context.Context, key blkView) (*loaded, error) {
-	walk, err := f.head.revs.Walk(ctx, f.Oid, key.blk, key.view)
+	walk, err := f.head.revs.Walk(ctx, f.data, key.blk, key.view)
 	if err != nil {
 		return nil, err
 	}
@@ -238,8 +245,8 @@ func (f *File) load(ctx context.Context, key blkView) (*loaded, error) {
 	return &loaded{block, walk}, nil
 }
 
-// pages widens [lo, hi) to whole pages.
+// pages widens [lo, hi) to whole pages. The size of a page is a power of 2.
 func pages(lo, hi int64) span {
 	page := int64(os.Getpagesize())
-	return span{lo / page * page, (hi + page - 1) / page * page}
+	return span{lo &^ (page - 1), (hi + page - 1) &^ (page - 1)}
 }

@@ -63,6 +63,9 @@ func (a *attempt) pass(concerns []concern) (wake <-chan struct{}, err error) {
 func (a *attempt) letGo() {
 	a.file.mu.MustHold()
 	a.read.replying = true
+	if a.file.form != nil {
+		a.header = a.file.form.Header
+	}
 	a.noteAnswered()
 	a.planFills()
 }

@@ -57,6 +57,9 @@ type Config struct {
 	Committed     func(c Committed)                // called after a commit was published; must not block; may be nil
 	Warnf         func(format string, args ...any)
 
+	// Forms tells of arrays. It may be nil: then there are none.
+	Forms Forms
+
 	// IsDying reports whether a thread that has got a signal will not return to
 	// its program. It is called without locks, and may be nil: then none is known
 	// to.
@@ -195,25 +198,36 @@ func (h *Head) publish(tids []zodb.Tid) {
 // Open returns file oid. Errors are those of storage.Loader, and
 // *bigfile.NotBigFileError when the object is something else.
 func (h *Head) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
+	return h.open(ctx, oid, false, h.loadFile)
+}
+
+// loading returns a file as of a view, and what it depends on.
+type loading func(ctx context.Context, oid zodb.Oid, view zodb.Tid) (*File, []btree.Step, error)
+
+// open returns the file or array oid that is known, or loads it.
+func (h *Head) open(ctx context.Context, oid zodb.Oid, array bool, load loading) (*File, error) {
 	for {
 		h.mu.Lock()
 		f, view := h.files[oid], h.view
 		h.mu.Unlock()
-		if f != nil {
+		if f != nil && f.is(array) == nil {
 			return f, nil
 		}
-		f, path, err := h.load(ctx, oid, view)
+		f, path, err := load(ctx, oid, view)
 		if err != nil {
 			return nil, fmt.Errorf("bigfopen %s @%s: %w", oid, view, err)
 		}
 		if f := h.enter(f, path, view); f != nil {
+			if err := f.is(array); err != nil {
+				return nil, err
+			}
 			return f, nil
 		}
 	}
 }
 
-// load returns a file as of view, not entered yet, and what its size depends on.
-func (h *Head) load(ctx context.Context, oid zodb.Oid, view zodb.Tid) (*File, []btree.Step, error) {
+// loadFile returns a file as of view, not entered yet, and what its size depends on.
+func (h *Head) loadFile(ctx context.Context, oid zodb.Oid, view zodb.Tid) (*File, []btree.Step, error) {
 	obj, rev, err := h.objs.File(ctx, zodb.Xid{At: view, Oid: oid})
 	if err != nil {
 		return nil, nil, err
@@ -222,7 +236,7 @@ func (h *Head) load(ctx context.Context, oid zodb.Oid, view zodb.Tid) (*File, []
 	if err != nil {
 		return nil, nil, fmt.Errorf("size: %w", err)
 	}
-	return newFile(h, served.New(oid, view, obj, size), rev), append(versions.FileStep(oid, rev), path...), nil
+	return newFile(h, served.New(oid, view, obj, size), oid, rev), append(versions.FileStep(oid, rev), path...), nil
 }
 
 // enter makes a file that was opened at view known, and returns it or the one

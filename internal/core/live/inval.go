@@ -73,7 +73,11 @@ func (h *Head) gone(kernel Kernel) {
 
 // invalid returns what of the page cache of the file is not right any more.
 func (c *change) invalid() []span {
-	if c.delta.whole() {
+	header := span{-c.file.before, 0}
+	switch {
+	case c.delta.whole() && c.file.before > 0:
+		return []span{header, {0, math.MaxInt64}}
+	case c.delta.whole():
 		return []span{{0, math.MaxInt64}}
 	}
 	blks := slices.Clone(c.late)
@@ -85,6 +89,9 @@ func (c *change) invalid() []span {
 	var invalid []span
 	for _, blk := range slices.Compact(blks) {
 		invalid = append(invalid, pages(blk*blksize, (blk+1)*blksize))
+	}
+	if c.delta != nil && c.delta.form != nil {
+		invalid = append(invalid, header)
 	}
 	if c.end >= 0 {
 		// Also of the page that the end is in: what is behind it there were zeros.
@@ -168,7 +175,7 @@ func (f *File) withoutParked(ss spans) spans {
 	defer f.mu.Unlock()
 	blksize := f.served().Obj.BlkSize
 	for _, s := range ss {
-		if (s.hi-s.lo)/blksize >= int64(len(f.reads)) {
+		if s.lo < 0 || (s.hi-s.lo)/blksize >= int64(len(f.reads)) {
 			return f.withoutAnyParked(ss)
 		}
 	}

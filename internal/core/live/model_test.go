@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"flag"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -46,8 +47,9 @@ func TestNoPageIsOlderThanHeadAt(t *testing.T) {
 type schedule struct {
 	*livetest.System
 
-	mu   sync.Mutex
-	twin *livetest.Kernel // guarded by mu; nil: not opened yet
+	mu    sync.Mutex
+	twin  *livetest.Kernel // guarded by mu; nil: not opened yet
+	array *livetest.Kernel // the same
 }
 
 func runSchedule(ctx context.Context, seed uint64) error {
@@ -67,7 +69,8 @@ func (s *schedule) run() {
 	for range 1 + s.Intn(3) {
 		all.Go(func() { s.reader(s.Kernel, done) })
 	}
-	all.Go(func() { s.latecomer(done) })
+	all.Go(func() { s.latecomer(done, s.OpenTwin, &s.twin) })
+	all.Go(func() { s.latecomer(done, s.OpenArray, &s.array) })
 	all.Go(func() {
 		for !closed(done) {
 			time.Sleep(time.Duration(1+s.Intn(30)) * time.Millisecond)
@@ -90,6 +93,7 @@ func (s *schedule) run() {
 	close(done)
 	all.Wait()
 	s.Loader.Wait()
+	s.checkEnd()
 	time.Sleep(time.Minute) // what was loaded ahead of readers is let go
 	if reads, stores, loads := s.File.Busy(); reads+stores+loads != 0 {
 		s.Fail("%d READs, %d stores, %d blocks are left", reads, stores, loads)
@@ -106,7 +110,7 @@ func (s *schedule) commits() {
 		}
 		for _, k := range s.kernels() {
 			for i, data := range k.Cached() {
-				s.checkPage(i, data, event.Tid, "is cached")
+				s.checkPage(k, i, data, event.Tid, "is cached")
 			}
 		}
 		s.checkSize(event.Tid)
@@ -123,6 +127,23 @@ func (s *schedule) checkSize(tid zodb.Tid) {
 	if end := s.EndAt(tid); end > 0 && s.Kernel.Beyond(int64(end)*s.BlkSize/s.Kernel.Page-1) {
 		s.Fail("the kernel does not know that the file has %d blocks @%d", end, tid)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.array != nil {
+		s.array.Stat()
+	}
+	if size := s.ArraySize(tid); s.array != nil && size > 0 && s.array.Beyond((size-1)/s.Kernel.Page) {
+		s.Fail("the kernel does not know that the array has %d bytes @%d", size, tid)
+	}
+}
+
+// checkEnd requires that nothing has moved the end of the array after the kernel was told of
+// the last one.
+func (s *schedule) checkEnd() {
+	tids := s.Tids()
+	if size := s.ArraySize(tids[len(tids)-1]); s.array != nil && s.array.Size() != size {
+		s.Fail("the kernel takes the array for %d bytes long in place of %d", s.array.Size(), size)
+	}
 }
 
 func closed(done chan struct{}) bool {
@@ -138,25 +159,43 @@ func closed(done chan struct{}) bool {
 func (s *schedule) kernels() []*livetest.Kernel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.twin == nil {
-		return []*livetest.Kernel{s.Kernel}
-	}
-	return []*livetest.Kernel{s.Kernel, s.twin}
+	return slices.DeleteFunc([]*livetest.Kernel{s.Kernel, s.twin, s.array}, func(k *livetest.Kernel) bool { return k == nil })
 }
 
-// latecomer opens the other file at some time, which may be in the middle of a
+// page returns what a page of a file reads as at a view.
+func (s *schedule) page(k *livetest.Kernel, at zodb.Tid, i int64) []byte {
+	s.mu.Lock()
+	isArray := k == s.array
+	s.mu.Unlock()
+	if isArray {
+		return s.ArrayPage(at, i)
+	}
+	return s.Page(at, i)
+}
+
+// first returns the first page of a file: arrays have a header.
+func (s *schedule) first(k *livetest.Kernel) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k == s.array {
+		return -1
+	}
+	return 0
+}
+
+// latecomer opens another file at some time, which may be in the middle of a
 // commit, and reads it at once.
-func (s *schedule) latecomer(done chan struct{}) {
+func (s *schedule) latecomer(done chan struct{}, open func() (*livetest.Kernel, error), as **livetest.Kernel) {
 	time.Sleep(time.Duration(s.Intn(200)) * time.Millisecond)
-	k, err := s.OpenTwin()
+	k, err := open()
 	if err != nil {
-		s.Fail("open the other file: %w", err)
+		s.Fail("open another file: %w", err)
 		return
 	}
 	s.mu.Lock()
-	s.twin = k
+	*as = k
 	s.mu.Unlock()
-	if err := k.ReadPages(s.Ctx, nil, 0, 0, int64(s.Pages())); err != nil && !errors.Is(err, live.ErrBehindEnd) {
+	if err := k.ReadPages(s.Ctx, nil, 0, s.first(k), int64(s.Pages())); err != nil && !errors.Is(err, live.ErrBehindEnd) {
 		s.Fail("read: %w", err)
 	}
 	s.reader(k, done)
@@ -167,7 +206,8 @@ func (s *schedule) latecomer(done chan struct{}) {
 func (s *schedule) reader(k *livetest.Kernel, done chan struct{}) {
 	for !closed(done) {
 		s.Nap(10 * time.Millisecond)
-		from := int64(s.Intn(s.Pages()))
+		first := s.first(k)
+		from := first + int64(s.Intn(s.Pages()-int(first)))
 		to := min(from+1+int64(s.Intn(5)), int64(s.Pages()))
 		at := s.Head.At()
 		if s.Intn(5) == 0 {
@@ -184,7 +224,7 @@ func (s *schedule) reader(k *livetest.Kernel, done chan struct{}) {
 		}
 		for i := from; i < to; i++ {
 			if data := k.PageAt(i); data != nil {
-				s.checkPage(i, data, at, "read")
+				s.checkPage(k, i, data, at, "read")
 			}
 		}
 		time.Sleep(time.Millisecond) // time has to pass even if all is cached
@@ -197,15 +237,16 @@ func (s *schedule) readDirect(k *livetest.Kernel, from, to int64, at zodb.Tid) {
 		s.Fail("read directly: %w", err)
 		return
 	}
+	data = append(data, make([]byte, -len(data)&int(k.Page-1))...)     // an array may end anywhere
 	for i := from; i < to && (i-from)*k.Page < int64(len(data)); i++ { // up to the end of the file
-		s.checkPage(i, data[(i-from)*k.Page:][:k.Page], at, "read directly")
+		s.checkPage(k, i, data[(i-from)*k.Page:][:k.Page], at, "read directly")
 	}
 }
 
 // checkPage requires that a page has the content of at, or of a later view.
-func (s *schedule) checkPage(i int64, data []byte, at zodb.Tid, how string) {
+func (s *schedule) checkPage(k *livetest.Kernel, i int64, data []byte, at zodb.Tid, how string) {
 	for _, tid := range s.Tids() {
-		if tid >= at && bytes.Equal(data, s.Page(tid, i)) {
+		if tid >= at && bytes.Equal(data, s.page(k, tid, i)) {
 			return
 		}
 	}

@@ -19,7 +19,7 @@ func (t *transaction) preserve() {
 	group.SetLimit(preserveWorkers)
 	for _, c := range t.files {
 		kernel := c.file.kernelOf()
-		if kernel == nil || c.delta == nil || c.delta.whole() {
+		if kernel == nil || c.delta == nil || c.delta.whole() || c.file.before > 0 { // past arrays are not looked for
 			continue
 		}
 		blksize := c.file.blkSize()

@@ -10,6 +10,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/form"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -94,8 +95,8 @@ type Request struct {
 	Interrupted <-chan struct{}
 }
 
-// Read answers a READ of up to N bytes from offset Off; there is nothing at or
-// beyond the end of the file. The reply counts as unanswered until it is
+// Read answers a READ of up to N bytes from offset Off, which is negative in the header of
+// an array; there is nothing at or beyond the end of the file. The reply counts as unanswered until it is
 // released.
 //
 // If a commit changes what was loaded, it is loaded again: what passes the gate is not
@@ -140,6 +141,9 @@ func (f *File) readAgain(ctx context.Context, req Request, begun *read) (*bigfil
 		}
 		reply.Release()
 		return nil, err
+	}
+	if header := a.header.From(req.Off); header != nil {
+		reply.AddBytes(header[:min(len(header), req.N)])
 	}
 	for i, e := range r.extents {
 		reply.Add(a.loads[i], a.values[i].Data, e)
@@ -219,7 +223,9 @@ func (f *File) register(req Request, cancel context.CancelFunc) (r *read, blksiz
 		n, cutAt = int(f.served().Size-off), f.served().Size
 	}
 	blksize = f.served().Obj.BlkSize
-	r = &read{file: f, extents: bigfile.Extents(off, n, blksize), span: locked, direct: req.Direct, thread: req.Thread, end: off + int64(n), view: f.served().View, size: f.served().Size, cutAt: cutAt, cancel: cancel}
+	from := max(off, 0)
+	extents := bigfile.Extents(from, int(max(off+int64(n)-from, 0)), blksize)
+	r = &read{file: f, extents: extents, span: locked, direct: req.Direct, thread: req.Thread, end: off + int64(n), view: f.served().View, size: f.served().Size, cutAt: cutAt, cancel: cancel}
 	for _, e := range r.extents {
 		f.reads[e.Blk] = append(f.reads[e.Blk], r)
 		delete(f.leaving, e.Blk)
@@ -246,6 +252,8 @@ type attempt struct {
 
 	view zodb.Tid           // at which the blocks were found served
 	revs map[int64]zodb.Tid // revisions of blocks that watches may have to pin
+
+	header form.Header // of the moment when the reply was let go
 
 	kernel Kernel // for fills
 	fills  []*bigfile.Fill
@@ -295,7 +303,9 @@ func (a *attempt) acquire() {
 			a.loads[i], a.first[i] = f.loads.Acquire(blkView{e.Blk, view})
 		}
 	}
-	f.ahead.Read(a.read.extents, window)
+	if len(a.read.extents) > 0 { // else it is of a header
+		f.ahead.Read(a.read.extents, window)
+	}
 }
 
 // outdated reports whether extent i was loaded at a view since which its block

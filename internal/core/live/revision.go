@@ -34,7 +34,7 @@ func (f *File) BlkRevAt(ctx context.Context, blk int64, at zodb.Tid) (versions.R
 		if unchanged && at >= complete {
 			view = max(since, complete) // nothing changed in between, else it would be known
 		}
-		rev, err := f.head.revs.At(ctx, f.Oid, blk, view)
+		rev, err := f.head.revs.At(ctx, f.data, blk, view)
 		if f.head.objs.Packs().Complete != complete && ctx.Err() == nil {
 			continue // packed meanwhile
 		}

@@ -64,9 +64,12 @@ func (f *File) mark(ctx context.Context, obj *bigfile.File, view zodb.Tid) error
 	if err != nil {
 		return err
 	}
-	f.depend(append(versions.FileStep(f.Oid, 0), path...))
+	f.depend(append(versions.FileStep(f.data, 0), path...))
+	if f.before > 0 {
+		f.depend(versions.FileStep(f.Oid, 0))
+	}
 	for blk, ok := f.servedAt(math.MinInt64, view); ok; {
-		w, err := f.head.revs.Walk(ctx, f.Oid, blk, view)
+		w, err := f.head.revs.Walk(ctx, f.data, blk, view)
 		if err != nil {
 			return err
 		}

@@ -278,7 +278,10 @@ func (h *Head) release(at zodb.Tid) {
 func (h *Head) Known(oid zodb.Oid) *File {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.files[oid]
+	if f := h.files[oid]; f != nil && f.is(false) == nil {
+		return f
+	}
+	return nil
 }
 
 // Drained waits until the messages of a watch that was dropped are acked, so that

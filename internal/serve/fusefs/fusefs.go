@@ -13,11 +13,16 @@
 //	├── head/              head.go
 //	│   ├── at             tid of the newest view
 //	│   ├── watch          watch.go
-//	│   └── bigfile/       headfile.go
-//	│       └── <oid>
+//	│   ├── bigfile/       headfile.go
+//	│   │   └── <oid>
+//	│   └── arrays/        arrays.go
+//	│       ├── NAME.npy   headarrays.go
+//	│       ├── NAME.json  described.go
+//	│       └── NAME/
 //	└── @<tid>/            rev.go
-//	    └── bigfile/       dir.go
-//	        └── <oid>      revfile.go
+//	    ├── bigfile/       dir.go
+//	    │   └── <oid>      revfile.go
+//	    └── arrays/        as that of head/
 //
 // Directories of views and the files in them come into being when they are
 // looked up, and are listed from then on until the kernel forgets them. What makes
@@ -89,6 +94,9 @@ type Options struct {
 	// Observer is told of every request; .wcfs/metrics and .wcfs/trace ask it.
 	Observer *observe.Observer
 
+	// Naming finds what arrays/ shows; nil: there is no arrays/.
+	Naming Naming
+
 	// Debug adds .wcfs/debug/.
 	Debug bool
 
@@ -116,7 +124,8 @@ type FS struct {
 
 	generation atomic.Uint64 // of the last node
 
-	faults *faults
+	faults     *faults
+	headArrays headArrays
 }
 
 // New returns the tree. It serves data until ctx ends.

@@ -21,6 +21,9 @@ func (n *headNode) OnAdd(ctx context.Context) {
 	n.tree.addStatic(ctx, &n.Inode, "at", &dynamicFile{tree: n.tree, content: at}, fuse.S_IFREG)
 	n.tree.addStatic(ctx, &n.Inode, "watch", &watchNode{tree: n.tree}, fuse.S_IFREG)
 	n.tree.addStatic(ctx, &n.Inode, bigfileName, &headDirNode{tree: n.tree}, fuse.S_IFDIR)
+	if n.tree.opt.Naming != nil {
+		n.tree.addStatic(ctx, &n.Inode, arraysName, &arraysNode{view: arraysView{tree: n.tree}}, fuse.S_IFDIR)
+	}
 }
 
 func (n *headNode) attr(out *fuse.Attr) time.Duration {

@@ -67,27 +67,34 @@ func (n *headDirNode) childOf(ctx context.Context, name string, file *live.File)
 		n.RmChild(name)
 		child.ForgetPersistent()
 	}
-	node := &headFileNode{tree: n.tree, file: file, dir: n, name: name}
+	gone := func() error {
+		if e := n.NotifyEntry(name); e != 0 && !errors.Is(e, syscall.ENOENT) {
+			return fmt.Errorf("/head/bigfile: invalidate entry %s: %w", name, e)
+		}
+		return nil
+	}
+	node := &headFileNode{tree: n.tree, file: file, path: "/head/bigfile/" + name, gone: gone}
 	child := n.NewPersistentInode(ctx, node, n.tree.numbered(&n.Inode, name, fuse.S_IFREG))
 	n.AddChild(name, child, true)
 	file.Attach(node)
 	return child
 }
 
-// headFileNode is a ZBigFile at the newest view.
+// headFileNode is a ZBigFile, or an array, at the newest view.
 type headFileNode struct {
 	fs.Inode
 	readOnlyFile
-	tree *FS
-	file *live.File
-	dir  *headDirNode
-	name string
+	tree   *FS
+	file   *live.File
+	before int64        // bytes of the header of an array, which the data stands behind
+	path   string       // from the root of the mount, for messages
+	gone   func() error // makes the kernel look the name up anew; nil: it always does
 }
 
 func (n *headFileNode) attr(out *fuse.Attr) time.Duration {
 	a := n.file.Attr(n.tree.ctx)
 	n.tree.access.file(out)
-	out.Size = uint64(a.Size)
+	out.Size = uint64(n.before + a.Size)
 	out.Blksize = uint32(a.BlkSize)
 	setTime(out, a.Rev)
 	return 0
@@ -110,9 +117,9 @@ func (n *headFileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, u
 // library, is not used.
 func (n *headFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	off, direct := untag(off)
-	reply, err := n.file.Read(n.tree.ctx, live.Request{Off: off, N: len(dest), Direct: direct, Thread: caller(ctx), Interrupted: ctx.Done()})
+	reply, err := n.file.Read(n.tree.ctx, live.Request{Off: off - n.before, N: len(dest), Direct: direct, Thread: caller(ctx), Interrupted: ctx.Done()})
 	if err != nil {
-		return nil, n.tree.errno(fmt.Errorf("/head/bigfile/%s: %w", n.name, err))
+		return nil, n.tree.errno(fmt.Errorf("%s: %w", n.path, err))
 	}
 	n.tree.opt.Observer.ReadBytes(observe.HeadView, reply.Size())
 	return readResult{reply}, 0
@@ -124,20 +131,20 @@ func (n *headFileNode) notified(what string, off, size int64, e syscall.Errno) e
 	if e == 0 || e == syscall.ENOENT {
 		return nil
 	}
-	return fmt.Errorf("/head/bigfile/%s: %s [%d +%d): %w", n.name, what, off, size, e)
+	return fmt.Errorf("%s: %s [%d +%d): %w", n.path, what, off, size, e)
 }
 
 // Store implements head.Kernel.
 func (n *headFileNode) Store(off int64, data []byte) error {
-	return n.notified("store", off, int64(len(data)), n.WriteCache(off, data))
+	return n.notified("store", off, int64(len(data)), n.WriteCache(n.before+off, data))
 }
 
 // Invalidate implements head.Kernel.
 func (n *headFileNode) Invalidate(off, size int64) error {
-	if size > math.MaxInt64-off {
+	if size > math.MaxInt64-off-n.before {
 		size = 0 // for the kernel this is "up to the end"
 	}
-	return n.notified("invalidate", off, size, n.NotifyContent(off, size))
+	return n.notified("invalidate", off, size, n.NotifyContent(n.before+off, size))
 }
 
 // InvalidateAttr implements head.Kernel.
@@ -148,21 +155,21 @@ func (n *headFileNode) InvalidateAttr() error {
 // Extend implements head.Kernel: a store moves the end (fuse_notify_store of Linux). A
 // page that it does not fill from its beginning does not become up to date.
 func (n *headFileNode) Extend(size int64) error {
-	return n.notified("extend", size-1, 1, n.WriteCache(size-1, []byte{0}))
+	return n.notified("extend", size-1, 1, n.WriteCache(n.before+size-1, []byte{0}))
 }
 
 // Retrieve implements head.Kernel.
 func (n *headFileNode) Retrieve(off int64, dest []byte) (int, error) {
-	size, e := n.ReadCache(off, dest)
+	size, e := n.ReadCache(n.before+off, dest)
 	return size, n.notified("retrieve", off, int64(len(dest)), e)
 }
 
 // Gone implements head.Kernel.
 func (n *headFileNode) Gone() error {
-	if e := n.dir.NotifyEntry(n.name); e != 0 && !errors.Is(e, syscall.ENOENT) {
-		return fmt.Errorf("/head/bigfile: invalidate entry %s: %w", n.name, e)
+	if n.gone == nil {
+		return nil
 	}
-	return nil
+	return n.gone()
 }
 
 var _ live.Kernel = (*headFileNode)(nil)

@@ -42,15 +42,25 @@ func (n *revNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if child := n.GetChild(name); child != nil {
 		return entry(child, out)
 	}
-	if name != bigfileName {
+	var dir inode
+	switch {
+	case name == bigfileName:
+		dir = &dirNode{rev: n, path: "/@" + n.view.At().String() + "/bigfile"}
+	case name == arraysName && n.tree.opt.Naming != nil:
+		dir = &arraysNode{view: arraysView{n.tree, n}}
+	default:
 		return nil, syscall.ENOENT
 	}
-	dir := &dirNode{rev: n, path: "/@" + n.view.At().String() + "/bigfile"}
 	return entry(n.NewInode(ctx, dir, n.tree.numbered(&n.Inode, name, fuse.S_IFDIR)), out)
 }
 
-// Readdir lists bigfile/ whether or not it has been looked up.
+// Readdir lists the directories whether or not they have been looked up.
 func (n *revNode) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
-	bigfile := fuse.DirEntry{Name: bigfileName, Mode: fuse.S_IFDIR, Ino: number(n.StableAttr().Ino, bigfileName)}
-	return fs.NewListDirStream(append(itself(&n.Inode), bigfile)), 0
+	entries := itself(&n.Inode)
+	for _, name := range []string{arraysName, bigfileName} {
+		if name == bigfileName || n.tree.opt.Naming != nil {
+			entries = append(entries, fuse.DirEntry{Name: name, Mode: fuse.S_IFDIR, Ino: number(n.StableAttr().Ino, name)})
+		}
+	}
+	return fs.NewListDirStream(entries), 0
 }

@@ -23,18 +23,19 @@ const (
 	tellPatience = 100 * time.Millisecond
 )
 
-// revFileNode is a ZBigFile as of a past view.
+// revFileNode is a ZBigFile, or an array, as of a past view.
 type revFileNode struct {
 	fs.Inode
 	readOnlyFile
-	rev  *revNode
-	file *past.File
-	path string // from the root of the mount, for messages
+	rev    *revNode
+	file   *past.File
+	path   string // from the root of the mount, for messages
+	before int64  // bytes of the header of an array, which the data stands behind
 }
 
 func (n *revFileNode) attr(out *fuse.Attr) time.Duration {
 	n.rev.tree.access.file(out)
-	out.Size = uint64(n.file.Size())
+	out.Size = uint64(n.before + n.file.Size())
 	out.Blksize = uint32(n.file.BlkSize())
 	setTime(out, n.file.Rev())
 	return 0
@@ -75,7 +76,7 @@ func (t *FS) StorePreserved(oid zodb.Oid, rev zodb.Tid) {
 func (n *revFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	n.rev.touch()
 	off, _ = untag(off)
-	reply, err := n.file.Read(n.rev.tree.ctx, n, off, len(dest))
+	reply, err := n.file.Read(n.rev.tree.ctx, n, off-n.before, len(dest))
 	if err != nil {
 		return nil, n.rev.tree.errno(fmt.Errorf("%s: %w", n.path, err))
 	}
@@ -85,7 +86,7 @@ func (n *revFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, o
 
 // Store puts data into the page cache of the file.
 func (n *revFileNode) Store(off int64, data []byte) error {
-	if e := n.WriteCache(off, data); e != 0 {
+	if e := n.WriteCache(n.before+off, data); e != 0 {
 		return fmt.Errorf("%s: store [%d +%d): %w", n.path, off, len(data), e)
 	}
 	return nil

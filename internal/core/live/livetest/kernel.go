@@ -59,6 +59,13 @@ func (k *Kernel) Stat() (size int64) {
 	return size
 }
 
+// Size returns the size that the kernel believes in.
+func (k *Kernel) Size() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.size
+}
+
 // Extends returns how often the file was extended.
 func (k *Kernel) Extends() int {
 	k.mu.Lock()
@@ -308,6 +315,9 @@ func (k *Kernel) Store(off int64, data []byte) error {
 		copy(page, data[i*k.Page:])
 		k.unlock(off/k.Page+i, p, page)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.size = max(k.size, off+int64(len(data))) // fuse_notify_store of Linux moves the end
 	return nil
 }
 

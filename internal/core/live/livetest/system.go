@@ -46,6 +46,7 @@ func NewSystem(ctx context.Context, seed uint64, preserve int64) (*System, error
 	s.Head = live.New(s.Ctx, first, s.Objs, s.DB, s.Loader, live.Config{
 		MaxServed: []int{2, 4, 1000}[s.Intn(3)], ParkedBytes: int64(s.Intn(2)) << 20, PreserveBytes: preserve, Retry: time.Second, StuckAfter: time.Hour,
 		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: func(string, ...any) {},
+		Forms:   s.World,
 		IsDying: func(thread int) bool { return s.IsDying != nil && s.IsDying(thread) },
 	})
 	if err := s.start(); err != nil {
@@ -77,6 +78,15 @@ func (s *System) nap() { s.Nap(s.lag) }
 // OpenTwin opens the other file, which nobody has looked up so far.
 func (s *System) OpenTwin() (*Kernel, error) {
 	f, err := s.Head.Open(s.Ctx, Twin)
+	if err != nil {
+		return nil, err
+	}
+	return NewKernel(f, s.nap), nil
+}
+
+// OpenArray opens the array, which nobody has looked up so far.
+func (s *System) OpenArray() (*Kernel, error) {
+	f, err := s.Head.OpenArray(s.Ctx, Array)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package livetest
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"math/rand/v2"
 	"os"
@@ -11,18 +12,20 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/form"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage/mem"
 )
 
-// The files of a World, which read the same at every view, and the blocks that they
-// have at most.
+// The files of a World, which read the same at every view; the array, which has the items of
+// File; and the blocks that they have at most.
 const (
-	File zodb.Oid = 1
-	Twin zodb.Oid = 5
-	Blks          = 6
+	File  zodb.Oid = 1
+	Twin  zodb.Oid = 5
+	Array zodb.Oid = 6
+	Blks           = 6
 
 	tableOid zodb.Oid = 2
 	leftOid  zodb.Oid = 3
@@ -44,6 +47,7 @@ type World struct {
 	mu      sync.Mutex
 	content map[zodb.Tid][][]byte // of every view: what each block reads as
 	end     map[zodb.Tid]int      // of every view: the size in blocks
+	forms   map[zodb.Tid]*form.Form
 	tids    []zodb.Tid
 	table   map[int64]zodb.Oid
 	data    map[zodb.Oid][]byte
@@ -52,7 +56,7 @@ type World struct {
 // NewWorld returns the world of a seed. Its first transaction is committed, and
 // was taken out of the events.
 func NewWorld(seed uint64) *World {
-	w := &World{DB: mem.New(), rnd: rand.New(rand.NewPCG(seed, 2)), content: make(map[zodb.Tid][][]byte), end: make(map[zodb.Tid]int),
+	w := &World{DB: mem.New(), rnd: rand.New(rand.NewPCG(seed, 2)), content: make(map[zodb.Tid][][]byte), end: make(map[zodb.Tid]int), forms: make(map[zodb.Tid]*form.Form),
 		table: make(map[int64]zodb.Oid), data: make(map[zodb.Oid][]byte)}
 	w.BlkSize = int64(os.Getpagesize()) * int64(1+w.Intn(3))
 	for z := range zodb.Oid(zblks) {
@@ -67,11 +71,71 @@ func NewWorld(seed uint64) *World {
 	records := w.tableRecords()
 	records[File] = bigfile.EncodeFile(&bigfile.File{BlkSize: w.BlkSize, Table: tableOid})
 	records[Twin] = records[File]
+	records[Array] = w.reshape(1)
 	for oid, data := range w.data {
 		records[oid] = bigfile.EncodeBlock(data)
 	}
 	w.commit(1, records)
 	return w
+}
+
+// reshape gives the array another size from transaction tid on, and returns its record.
+func (w *World) reshape(tid zodb.Tid) []byte {
+	page := make([]byte, os.Getpagesize())
+	binary.BigEndian.PutUint64(page, uint64(tid))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forms[tid] = &form.Form{File: File, Rev: tid, Header: page, Items: int64(w.Intn(Blks * int(w.BlkSize)))}
+	return page[:8]
+}
+
+// Reshape makes a transaction that gives the array another size, and changes nothing else.
+func (w *World) Reshape() {
+	tid := w.tids[len(w.tids)-1] + 1
+	w.commit(tid, map[zodb.Oid][]byte{Array: w.reshape(tid)})
+}
+
+// Form implements live.Forms.
+func (w *World) Form(ctx context.Context, at zodb.Tid, array zodb.Oid) (*form.Form, error) {
+	buf, serial, err := w.DB.Load(ctx, zodb.Xid{At: at, Oid: array})
+	if err != nil {
+		return nil, err
+	}
+	buf.Release()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.forms[serial], nil
+}
+
+// ArrayPage returns what page i of the array reads as at a view: -1 is its header.
+func (w *World) ArrayPage(at zodb.Tid, i int64) []byte {
+	size := w.ArraySize(at)
+	if i < 0 {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.forms[w.shapedAt(at)].Header
+	}
+	page := bytes.Clone(w.Page(at, i))
+	clear(page[min(max(size-i*int64(len(page)), 0), int64(len(page))):])
+	return page
+}
+
+// ArraySize returns how many bytes of items the array has at a view.
+func (w *World) ArraySize(at zodb.Tid) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.forms[w.shapedAt(at)].Items
+}
+
+// shapedAt returns the transaction since which the array has been what it is at a view.
+// Requires: w.mu.
+func (w *World) shapedAt(at zodb.Tid) (tid zodb.Tid) {
+	for shaped := range w.forms {
+		if shaped <= at {
+			tid = max(tid, shaped)
+		}
+	}
+	return tid
 }
 
 // Intn returns a random number below n.
@@ -219,6 +283,9 @@ func (w *World) Transact() {
 	}
 	if w.Intn(3) == 0 {
 		w.resize(int64(w.Intn(Blks + 1)))
+	}
+	if w.Intn(3) == 0 {
+		records[Array] = w.reshape(tid)
 	}
 	for oid, data := range w.tableRecords() {
 		if !bytes.Equal(data, before[oid]) || w.Intn(10) == 0 {
