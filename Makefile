@@ -41,7 +41,7 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh
 
 test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
-	$(GO) test -race -timeout 10m ./internal/... ./client/... ./wcfs/...
+	$(GO) test -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/tail ./internal/head ./internal/isolation
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m -parallel 4 $$($(GO) list ./t/... | grep -v /witness)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./t -on zeo -run '$(ON_ZEO)'

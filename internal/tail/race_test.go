@@ -3,4 +3,4 @@
 package tail
 
 // defaultHistories is how many random histories are run: the race detector is slow.
-const defaultHistories = 2000
+const defaultHistories = 1200
