@@ -44,7 +44,7 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh
 
 test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
-	$(TEST) -race -timeout 10m ./internal/... ./client/... ./wcfs/...
+	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
 	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /lint -e /witness)
