@@ -6,11 +6,16 @@
 //
 //	lock       mutexes that are checked in tests
 //	flight     one call per key, detached from its callers
+//	routes     since when nodes of block tables route keys as they do
 //	versions   objects as of any view, their history, and the revisions of blocks
 //	served     what the page cache may have: plain data
 //	live       files at the newest view: READs, commits, pins
 //	past       files as of past views
-//	isolation  links and messages of head/watch; ends bad clients
+//	wire       language of head/watch: lines, and what waits for a client
+//	isolation  links of head/watch, their pins; ends bad clients
+//
+// The core tells the outside of it what happens by one interface, Observer, and asks about
+// processes by another one, Processes.
 //
 // # Nouns
 //

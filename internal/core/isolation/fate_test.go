@@ -13,6 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/core"
+	"github.com/wcfs/wcfs/internal/core/wire"
 )
 
 // stuck is a client that has not acknowledged a pin, for which a READ waits.
@@ -123,7 +126,7 @@ func TestClientThatIsSlowIsEnded(t *testing.T) {
 				require.Equal(c, 1, c.answered())
 				require.Empty(c, c.fatal)
 				require.Len(c, c.killed, 1)
-				require.Equal(c, TimedOut, c.killed[0].Reason)
+				require.Equal(c, core.TimedOut, c.killed[0].Reason)
 				require.EqualValues(c, 1, c.engine.Stats().PinKill)
 				require.NoError(c, c.kernel.ReadPages(c.Context(), nil, 7, 1, 2), "its number may be another process by now")
 			})
@@ -155,12 +158,12 @@ func TestTimeThatAClientHasToEndByItself(t *testing.T) {
 	for _, test := range []struct {
 		does          func(c *stuck)
 		when, patient time.Duration
-		reason        Reason
+		reason        core.Reason
 	}{
-		{refuse, time.Second, 0, Refused},
-		{breaks, time.Second, dyingPatience, Broke},
-		{closes, time.Second, dyingPatience, Closed},
-		{closes, T - dyingPatience/2, dyingPatience / 2, Closed},
+		{refuse, time.Second, 0, core.Refused},
+		{breaks, time.Second, dyingPatience, core.Broke},
+		{closes, time.Second, dyingPatience, core.Closed},
+		{closes, T - dyingPatience/2, dyingPatience / 2, core.Closed},
 	} {
 		process := func() *actor { return newActor(7, syscall.SIGBUS) }
 		inStuck(t, process, func(c *stuck) {
@@ -237,7 +240,7 @@ func TestClientThatMayGoIsLeftAlone(t *testing.T) {
 			require.Empty(c, c.signals())
 			c.engine.Close()
 		},
-		"the server ends": func(c *stuck) { c.engine.list()[0].shutdown(downStopped, "", nil) },
+		"the server ends": func(c *stuck) { c.engine.list()[0].shutdown(downStopped, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inStuck(t, func() *actor { return newActor(7) }, func(c *stuck) {
@@ -306,9 +309,9 @@ func TestTimeForAPinRunsFromWhenAREADWaits(t *testing.T) {
 		c := &stuck{scene: s, proc: proc, link: s.open(proc)}
 		s.say(c.link, "1 watch %s @%s", s.file.Oid, s.tid)
 		require.Equal(t, []string{"1 ok"}, s.hear(c.link))
-		line := strings.Repeat("x", maxOutput/2-1) + "\n"
-		require.True(t, c.link.out.tryPut(line))
-		require.True(t, c.link.out.tryPut(line)) // there is no room for a pin
+		line := strings.Repeat("x", wire.MaxOutput/2-1) + "\n"
+		require.True(t, c.link.out.TryPut(line))
+		require.True(t, c.link.out.TryPut(line)) // there is no room for a pin
 		s.commit(0)
 		c.answered, c.start = s.read(0, 1), time.Now()
 		c.until(sceneTimeout - time.Second)

@@ -138,7 +138,7 @@ func (t *transaction) retry(ctx context.Context, load func() error) error {
 		case err == nil || time.Now().Add(wait).After(deadline):
 			return err
 		default:
-			t.head.cfg.Warnf("transaction @%s: %s; trying again", t.tid, err)
+			t.head.cfg.Observer.Warnf("transaction @%s: %s; trying again", t.tid, err)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -255,13 +255,13 @@ func (t *transaction) switchFile(c *change) {
 	}
 	f.mu.Unlock()
 	if fence {
-		t.head.cfg.Warnf("%s; what is open of it answers EIO from now on, others are not touched", d.fence)
+		t.head.cfg.Observer.Warnf("%s; what is open of it answers EIO from now on, others are not touched", d.fence)
 		t.head.mu.Lock()
 		delete(t.head.files, f.Oid)
 		t.head.mu.Unlock()
 	}
 	if d != nil && d.broken != nil {
-		t.head.cfg.Warnf("file %s @%s: %s; its cache is dropped", f.Oid, t.tid, d.broken)
+		t.head.cfg.Observer.Warnf("file %s @%s: %s; its cache is dropped", f.Oid, t.tid, d.broken)
 	}
 }
 

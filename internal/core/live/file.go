@@ -183,6 +183,13 @@ func (f *File) Attach(kernel Kernel) {
 	f.kernel = kernel
 }
 
+// kernelOf returns how to reach the kernel.
+func (f *File) kernelOf() Kernel {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kernel
+}
+
 // Attr is what stat tells of a file.
 type Attr struct {
 	Size    int64 // bytes, a multiple of BlkSize

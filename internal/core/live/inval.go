@@ -62,7 +62,7 @@ func (h *Head) gone(kernel Kernel) {
 	h.loader.Go(func() {
 		defer close(done)
 		if err := kernel.Gone(); err != nil {
-			h.cfg.Warnf("%s", err)
+			h.cfg.Observer.Warnf("%s", err)
 		}
 	})
 	select {
