@@ -226,6 +226,7 @@ func (c *change) finishDelta(ctx context.Context) error {
 		d.Obj = f.served().Obj
 	}
 	d.Size = f.served().Size
+	c.noteKernel()
 	f.mu.Unlock()
 	slices.Sort(d.Changed)
 	d.Changed = slices.Compact(d.Changed)

@@ -172,12 +172,12 @@ func (f *File) reopen() {
 // From here until the switch no watch is set up if the file becomes shorter, and no READ
 // of what changes is answered if there are watches.
 func (c *change) early() (lost, fresh []early) {
-	f := c.file
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if c.delta == nil || c.delta.fence != nil {
 		return nil, nil
 	}
+	f := c.file
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	shorter := !c.delta.whole() && c.delta.Size < f.served().Size
 	f.cutting = f.cutting || shorter
 	if len(f.watches) == 0 {

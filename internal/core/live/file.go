@@ -183,13 +183,6 @@ func (f *File) Attach(kernel Kernel) {
 	f.kernel = kernel
 }
 
-// kernelOf returns how to reach the kernel.
-func (f *File) kernelOf() Kernel {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.kernel
-}
-
 // Attr is what stat tells of a file.
 type Attr struct {
 	Size    int64 // bytes, a multiple of BlkSize
@@ -210,8 +203,6 @@ func (f *File) Attr(ctx context.Context) (a Attr) {
 	}
 	return a
 }
-
-func (f *File) blkSize() int64 { return f.object().BlkSize }
 
 var errAnotherFile = errors.New("the object is another file now; look it up again")
 
