@@ -85,7 +85,8 @@
 //	1  live.Head       which files there are, which view is published
 //	2  live.File       what is served of one file; its READs and watches
 //	3  live.Head.index which objects lead to what is served
-//	4  locks of versions, live.Preserved, and those of isolation for its output
+//	4  locks of versions, routes and live.Preserved, those of the links of isolation, and
+//	   that of wire.Output
 //
 // They are taken in this order, and held for map operations only: never during a load, a
 // call into the kernel, or a wait for a client. core/lock checks it in tests.

@@ -38,10 +38,9 @@
 //
 // # Ownership and locking
 //
-// Objects and Revisions have locks of their own, held for map operations only: never
-// during a load. The one of Revisions is taken first. Loads run in goroutines that Objects
-// owns; Close waits for them. Cached objects are immutable and stay usable after they left
-// the cache.
+// Objects has a lock of its own, held for map operations only: never during a load. Loads
+// run in goroutines that Objects owns; Close waits for them. Cached objects are immutable
+// and stay usable after they left the cache.
 package versions
 
 import (
