@@ -58,7 +58,7 @@ soak: testsetup bin/venv ## run the random tests for long: first real clients an
 	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
 	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
-	$(MOUNTED) -timeout 60m ./internal/core/versions -histories 100000
+	$(MOUNTED) -timeout 60m ./internal/core/live -run BruteForce -histories 100000
 	$(MOUNTED) -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000
 
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
