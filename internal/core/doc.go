@@ -6,11 +6,16 @@
 //
 //	lock       mutexes that are checked in tests
 //	flight     one call per key, detached from its callers
+//	routes     since when nodes of block tables route keys as they do
 //	versions   objects as of any view, their history, and the revisions of blocks
 //	served     what the page cache may have: plain data
 //	live       files at the newest view: READs, commits, pins
 //	past       files as of past views
-//	isolation  links and messages of head/watch; ends bad clients
+//	wire       language of head/watch: lines, and what waits for a client
+//	isolation  links of head/watch, their pins; ends bad clients
+//
+// The core tells the outside of it what happens by one interface, Observer, and asks about
+// processes by another one, Processes.
 //
 // # Nouns
 //
@@ -80,7 +85,8 @@
 //	1  live.Head       which files there are, which view is published
 //	2  live.File       what is served of one file; its READs and watches
 //	3  live.Head.index which objects lead to what is served
-//	4  locks of versions, live.Preserved, and those of isolation for its output
+//	4  locks of versions, routes and live.Preserved, those of the links of isolation, and
+//	   that of wire.Output
 //
 // They are taken in this order, and held for map operations only: never during a load, a
 // call into the kernel, or a wait for a client. core/lock checks it in tests.

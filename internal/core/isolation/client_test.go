@@ -220,7 +220,7 @@ func (c *client) request() {
 	}
 }
 
-// unmap is what a client does when it has left the file. Requires: c.mu.
+// unmap is what a client does when it has left the file. It is called with c.mu held.
 func (c *client) unmap() {
 	c.watched = false
 	for i := range c.mapping {
@@ -230,7 +230,7 @@ func (c *client) unmap() {
 
 // mapEnd maps zeros behind the end that the file has at the view that was asked for
 // last, and head/ before it. What is behind the end of head/ and not behind that one
-// is pinned. Requires: c.mu.
+// is pinned. It is called with c.mu held.
 func (c *client) mapEnd() {
 	for blk, from := range c.mapping {
 		switch beyond := blk >= c.s.EndAt(c.asked); {

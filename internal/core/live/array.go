@@ -10,6 +10,7 @@ import (
 	"github.com/wcfs/wcfs/internal/core/form"
 	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -60,7 +61,7 @@ func (c *change) compareForm(ctx context.Context) error {
 	now, err := f.head.cfg.Forms.Form(ctx, tid, f.Oid)
 	var none *form.NoFormError
 	switch {
-	case storage.IsNoData(err) || errors.As(err, &none) || versions.IsDamage(err):
+	case storage.IsNoData(err) || errors.As(err, &none) || bigfile.IsDamage(err):
 		c.delta.fence = fmt.Errorf("array %s is no .npy file any more @%s: %w", f.Oid, tid, err)
 	case err != nil:
 		return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/wcfs/wcfs/internal/core/form"
 	"github.com/wcfs/wcfs/internal/core/served"
-	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -125,7 +124,7 @@ func (c *change) compare(ctx context.Context, hits []served.Hit) error {
 			blks, err = c.compareNode(ctx, hit)
 		}
 		switch {
-		case versions.IsDamage(err):
+		case bigfile.IsDamage(err):
 			d.broken = err
 			return nil
 		case err != nil:
@@ -169,7 +168,7 @@ func (c *change) compareNode(ctx context.Context, hit served.Hit) (blks []int64,
 	objs := c.file.head.objs
 	ranges := []btree.Keys{hit.Keys}
 	was, _, err := objs.Node(ctx, zodb.Xid{At: c.tx.old, Oid: hit.Node})
-	damaged := versions.IsDamage(err)
+	damaged := bigfile.IsDamage(err)
 	if err != nil && !damaged {
 		return nil, err
 	}
@@ -193,7 +192,7 @@ func (c *change) lookAgain(ctx context.Context, candidates []int64) error {
 	f, d := c.file, c.delta
 	for _, blk := range candidates {
 		w, err := f.head.revs.Walk(ctx, f.data, blk, c.tx.tid)
-		if versions.IsDamage(err) {
+		if bigfile.IsDamage(err) {
 			d.broken = err
 			return nil
 		}
@@ -221,7 +220,7 @@ func (c *change) lookAtBroken(ctx context.Context) error {
 	case err == nil:
 		d := c.deltaOf()
 		d.resize, d.hit = true, true
-	case !versions.IsDamage(err):
+	case !bigfile.IsDamage(err):
 		return err
 	}
 	return nil
@@ -238,6 +237,7 @@ func (c *change) finishDelta(ctx context.Context) error {
 		d.Obj = f.served().Obj
 	}
 	d.Size = f.served().Size
+	c.noteKernel()
 	f.mu.Unlock()
 	slices.Sort(d.Changed)
 	d.Changed = slices.Compact(d.Changed)
@@ -249,7 +249,7 @@ func (c *change) finishDelta(ctx context.Context) error {
 	}
 	size, path, err := bigfile.Size(ctx, f.head.objs, d.Obj, c.tx.tid)
 	switch {
-	case versions.IsDamage(err):
+	case bigfile.IsDamage(err):
 		d.broken = err
 	case err != nil:
 		return err
@@ -266,7 +266,7 @@ func (c *change) settle(ctx context.Context) error {
 	f := c.file
 	for _, blk := range c.late {
 		w, err := f.head.revs.Walk(ctx, f.data, blk, c.tx.tid)
-		if versions.IsDamage(err) {
+		if bigfile.IsDamage(err) {
 			f.mu.Lock()
 			f.drop(blk) // reading it tells what is wrong
 			f.mu.Unlock()

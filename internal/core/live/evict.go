@@ -73,7 +73,7 @@ func (e *evictor) sweep() {
 			continue
 		}
 		if _, err := f.sweep(e.head.ctx); err != nil && e.head.ctx.Err() == nil {
-			e.head.cfg.Warnf("%s", err) // it only takes memory
+			e.head.cfg.Observer.Warnf("%s", err) // it only takes memory
 		}
 	}
 }

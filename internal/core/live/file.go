@@ -211,8 +211,6 @@ func (f *File) Attr(ctx context.Context) (a Attr) {
 	return a
 }
 
-func (f *File) blkSize() int64 { return f.object().BlkSize }
-
 var errAnotherFile = errors.New("the object is another file now; look it up again")
 
 // Fenced returns why f must not be served any longer, or nil.

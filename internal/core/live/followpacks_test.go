@@ -176,7 +176,7 @@ func (r *run) incomplete(view zodb.Tid) bool {
 // mayBeGone reports whether err may be what is said of a view.
 func (r *run) mayBeGone(err error, view zodb.Tid) bool {
 	var packed *storage.PackedError
-	return r.incomplete(view) && (errors.As(err, &packed) || r.packs.mute && versions.IsDamage(err))
+	return r.incomplete(view) && (errors.As(err, &packed) || r.packs.mute && bigfile.IsDamage(err))
 }
 
 // packSome packs in the middle of something.

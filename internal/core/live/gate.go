@@ -138,5 +138,5 @@ func (a *attempt) await(ctx context.Context, event <-chan struct{}) error {
 
 // isDying reports whether a thread that has got a signal is to die of it.
 func (h *Head) isDying(thread int) bool {
-	return thread != 0 && h.cfg.IsDying != nil && h.cfg.IsDying(thread)
+	return thread != 0 && h.cfg.Processes.IsDying(thread)
 }

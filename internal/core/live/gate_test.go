@@ -83,7 +83,7 @@ func TestReadAheadDoesNotWaitForClients(t *testing.T) {
 func TestThreadThatIsKilledAfterASignalThatItHandles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dying := atomic.Bool{}
-		f := newFixture(t, live.Config{IsDying: func(id int) bool { return id == 7 && dying.Load() }})
+		f := newFixture(t, live.Config{Processes: outside{dying: func(id int) bool { return id == 7 && dying.Load() }}})
 		c := &parkedClient{make(chan int64, 100)}
 		var w *live.Watch
 		require.NoError(t, f.file.Watch(t.Context(), c, f.head.At(), nil, func(x *live.Watch) { w = x }))

@@ -29,26 +29,25 @@ func (t *transaction) invalidate(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	slots := make(chan struct{}, invalWorkers)
 	for _, c := range t.all() {
-		kernel := c.file.kernelOf()
-		if kernel == nil {
+		if c.kernel == nil {
 			continue
 		}
 		for _, s := range c.invalid() {
 			c.dropped++
 			slots <- struct{}{} // an invalidation gives it back, latest when it turns out to be blocked
-			group.Go(func() error { return c.file.invalidate(ctx, kernel, s, func() { <-slots }) })
+			group.Go(func() error { return c.file.invalidate(ctx, c.kernel, s, func() { <-slots }) })
 		}
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("invalidate: %w", err)
 	}
 	for _, c := range t.all() {
-		if kernel := c.file.kernelOf(); kernel != nil && c.delta != nil {
-			if err := kernel.InvalidateAttr(); err != nil {
+		if c.kernel != nil && c.delta != nil {
+			if err := c.kernel.InvalidateAttr(); err != nil {
 				return fmt.Errorf("invalidate attributes: %w", err)
 			}
 			if c.delta.fence != nil {
-				t.head.gone(kernel)
+				t.head.gone(c.kernel)
 			}
 		}
 	}
@@ -62,7 +61,7 @@ func (h *Head) gone(kernel Kernel) {
 	h.loader.Go(func() {
 		defer close(done)
 		if err := kernel.Gone(); err != nil {
-			h.cfg.Warnf("%s", err)
+			h.cfg.Observer.Warnf("%s", err)
 		}
 	})
 	select {
@@ -85,10 +84,9 @@ func (c *change) invalid() []span {
 		blks = append(blks, c.delta.Changed...)
 	}
 	slices.Sort(blks)
-	blksize := c.file.blkSize()
 	var invalid []span
 	for _, blk := range slices.Compact(blks) {
-		invalid = append(invalid, pages(blk*blksize, (blk+1)*blksize))
+		invalid = append(invalid, pages(blk*c.blksize, (blk+1)*c.blksize))
 	}
 	if c.delta != nil && c.delta.form != nil {
 		invalid = append(invalid, header)

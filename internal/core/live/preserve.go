@@ -18,17 +18,15 @@ func (t *transaction) preserve() {
 	var group errgroup.Group
 	group.SetLimit(preserveWorkers)
 	for _, c := range t.files {
-		kernel := c.file.kernelOf()
-		if kernel == nil || c.delta == nil || c.delta.whole() || c.file.before > 0 { // past arrays are not looked for
+		if c.kernel == nil || c.delta == nil || c.delta.whole() || c.file.before > 0 { // past arrays are not looked for
 			continue
 		}
-		blksize := c.file.blkSize()
 		for _, blk := range c.delta.Changed {
-			if left -= blksize; left < 0 {
+			if left -= c.blksize; left < 0 {
 				break
 			}
 			group.Go(func() error {
-				t.preserveBlock(c.file, kernel, blk, blksize)
+				t.preserveBlock(c, blk)
 				return nil
 			})
 		}
@@ -38,9 +36,9 @@ func (t *transaction) preserve() {
 
 // preserveBlock keeps a block if all of it is cached. If it is not, reading it
 // at an old view is only slower.
-func (t *transaction) preserveBlock(f *File, kernel Kernel, blk, blksize int64) {
-	buf := storage.NewBuf(int(blksize))
-	n, err := kernel.Retrieve(blk*blksize, buf.Data)
+func (t *transaction) preserveBlock(c *change, blk int64) {
+	f, buf := c.file, storage.NewBuf(int(c.blksize))
+	n, err := c.kernel.Retrieve(blk*c.blksize, buf.Data)
 	if err != nil || n < len(buf.Data) {
 		buf.Release()
 		return

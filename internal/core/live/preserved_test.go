@@ -316,16 +316,15 @@ func TestKeeperGetsThroughWhateverThereIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 3*newsBatch + 1
 		ctx, cancel := context.WithCancel(t.Context())
-		told := 0
-		h := &Head{ctx: ctx, preserved: newPreserved(n), cfg: Config{PreserveTime: time.Minute,
-			Preserved: func(zodb.Oid, zodb.Tid) { told++ }}}
+		told := &tellings{}
+		h := &Head{ctx: ctx, preserved: newPreserved(n), cfg: Config{PreserveTime: time.Minute, Observer: told}}
 		k := newKeeper(h)
 		for i := range n {
 			h.preserved.add(&Old{Oid: 1, From: zodb.Tid(i), Until: zodb.Tid(i), settled: true, buf: storage.NewBuf(1)})
 		}
 		k.poke()
 		synctest.Wait()
-		require.Equal(t, n, told)
+		require.Equal(t, n, told.n)
 		require.EqualValues(t, n, h.preserved.Bytes())
 		time.Sleep(time.Minute)
 		synctest.Wait()

@@ -62,8 +62,8 @@ func resizeWorldOf(t *testing.T, cfg live.Config, blksize int64, tables ...[]int
 	commit(1, tables[0])
 	objs := versions.NewObjects(ctx, db, 1, 1<<20)
 	loader := bigfile.NewLoader(ctx, 4)
-	cfg.MaxServed, cfg.Retry, cfg.StuckAfter = 1000, time.Second, time.Hour
-	cfg.KeepHistory, cfg.KeepFloor, cfg.Warnf = time.Minute, time.Hour, t.Logf
+	cfg.MaxServed, cfg.Retry, cfg.StuckAfter, cfg.KeepHistory, cfg.KeepFloor = 1000, time.Second, time.Hour, time.Minute, time.Hour
+	complete(&cfg, outside{t: t})
 	h := live.New(ctx, 1, objs, db, loader, cfg)
 	t.Cleanup(func() { cancel(); h.Close(); loader.Wait(); objs.Close(); db.Close() })
 	f, err := h.Open(ctx, 1)
@@ -485,7 +485,7 @@ func TestREADBehindANewEndIsNotKeptByALoad(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			page := int64(os.Getpagesize())
 			looking, look := make(chan struct{}), make(chan struct{})
-			k, _, db, next := resizeWorldOf(t, live.Config{IsDying: func(int) bool { looking <- struct{}{}; <-look; return false }},
+			k, _, db, next := resizeWorldOf(t, live.Config{Processes: outside{dying: func(int) bool { looking <- struct{}{}; <-look; return false }}},
 				page, []int64{0, 1}, []int64{0}, []int64{0, 1})
 			stuck := make(chan struct{})
 			db.OnLoad(func(_ context.Context, xid zodb.Xid) error {

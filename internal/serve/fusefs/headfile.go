@@ -75,8 +75,8 @@ func (n *headDirNode) childOf(ctx context.Context, name string, file *live.File)
 	}
 	node := &headFileNode{tree: n.tree, file: file, path: "/head/bigfile/" + name, gone: gone}
 	child := n.NewPersistentInode(ctx, node, n.tree.numbered(&n.Inode, name, fuse.S_IFREG))
-	n.AddChild(name, child, true)
 	file.Attach(node)
+	n.AddChild(name, child, true)
 	return child
 }
 

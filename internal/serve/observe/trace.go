@@ -12,8 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wcfs/wcfs/internal/core/isolation"
-	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
@@ -179,12 +178,12 @@ func (o *Observer) Trace(r Request) {
 	o.trace.publish(finish(line, r.Took))
 }
 
-func (o *Observer) traceCommit(c live.Committed) {
+func (o *Observer) traceCommit(c core.Commit) {
 	line := fmt.Appendf(begin('I'), "commit @%s files=%d blocks=%d: OK", c.Tid, c.Files, c.Blocks)
 	o.trace.publish(finish(line, c.Took))
 }
 
-func (o *Observer) tracePin(p isolation.Pinned) {
+func (o *Observer) tracePin(p core.Pin) {
 	letter, result := byte('I'), "ack"
 	if p.Err != nil {
 		letter, result = 'W', plainText(p.Err.Error())
@@ -193,7 +192,7 @@ func (o *Observer) tracePin(p isolation.Pinned) {
 	o.trace.publish(finish(line, p.Took))
 }
 
-func (o *Observer) traceKill(k isolation.Killed) {
+func (o *Observer) traceKill(k core.Kill) {
 	o.trace.publish(fmt.Appendf(begin('E'), "kill pid=%d: %s: %s\n", k.Pid, k.Reason, plainText(k.Why)))
 }
 

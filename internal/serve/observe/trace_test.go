@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/wcfs/wcfs/internal/core/isolation"
-	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core"
 )
 
 func testNote(lost int) []byte { return fmt.Appendf(nil, "lost %d\n", lost) }
@@ -176,15 +175,15 @@ func TestLinesSayWhatHappened(t *testing.T) {
 		{func() {
 			o.Trace(Request{Op: Lookup, Path: "/a\nI0101 \x00\xff\"", Size: -1, Uid: 7, Errno: 4095})
 		}, `W lookup "/a\nI0101 \x00\xff\"" pid=0 uid=7 comm=-: other <0.000000>` + "\n"},
-		{func() { o.Committed(live.Committed{Tid: 0x3e1, Files: 1, Blocks: 2, Took: 4 * time.Millisecond}) },
+		{func() { o.Committed(core.Commit{Tid: 0x3e1, Files: 1, Blocks: 2, Took: 4 * time.Millisecond}) },
 			"I commit @00000000000003e1 files=1 blocks=2: OK <0.004000>\n"},
 		{func() {
-			o.Pinned(isolation.Pinned{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Took: time.Millisecond})
+			o.Pinned(core.Pin{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Took: time.Millisecond})
 		}, "I pin 0000000000000003 #5 @head pid=9: ack <0.001000>\n"},
 		{func() {
-			o.Pinned(isolation.Pinned{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Err: errors.New("a\nb")})
+			o.Pinned(core.Pin{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Err: errors.New("a\nb")})
 		}, `W pin 0000000000000003 #5 @head pid=9: "a\nb" <0.000000>` + "\n"},
-		{func() { o.Killed(isolation.Killed{Pid: 9, Reason: isolation.TimedOut, Why: "pin #5: late"}) },
+		{func() { o.Killed(core.Kill{Pid: 9, Reason: core.TimedOut, Why: "pin #5: late"}) },
 			"E kill pid=9: timeout: pin #5: late\n"},
 	} {
 		before := time.Now()

@@ -177,7 +177,7 @@ func (w *World) PageID(at zodb.Tid, i int64) ID {
 	return IDOf(w.content[w.last(at)][off/w.BlkSize][off%w.BlkSize:])
 }
 
-// last returns the last transaction of view at. Requires: w.mu.
+// last returns the last transaction of view at. It is called with w.mu held.
 func (w *World) last(at zodb.Tid) zodb.Tid {
 	for i := len(w.tids) - 1; i > 0; i-- {
 		if w.tids[i] <= at {
