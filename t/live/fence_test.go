@@ -14,8 +14,8 @@ import (
 )
 
 // TestFileThatBecomesAnotherIsFenced: a commit that changes the size of blocks,
-// or deletes the object, concerns that one file. What is open of it answers EIO
-// from then on, looking it up gives what it is now, all others go on.
+// or deletes the object, concerns that one file. Its open files answer EIO from
+// then on, looking it up gives what it is now, all others go on.
 func TestFileThatBecomesAnotherIsFenced(t *testing.T) {
 	t.Parallel()
 	const size = 64 << 10
@@ -164,8 +164,8 @@ func zodbBytes(tid zodb.Tid) []byte {
 }
 
 // TestDamageInACommitCostsWhatItIsAbout commits records that cannot be
-// understood. What needs them is EIO until a later commit repairs it, nothing
-// else suffers, and nothing old or wrong is ever read.
+// understood. Blocks that need them are EIO until a later commit repairs
+// them, nothing else suffers, and nothing old or wrong is ever read.
 func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 10

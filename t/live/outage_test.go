@@ -78,7 +78,7 @@ func TestOutageOfAServerEndsNothing(t *testing.T) {
 	require.Equal(t, 2, strings.Count(s.Log(), "the connection to the server is lost, trying again until it is back"), s.Log())
 	require.Equal(t, 2, strings.Count(s.Log(), "; nothing was missed"), s.Log())
 
-	// What is committed while wcfs is not connected comes, too.
+	// Commits while wcfs is not connected come, too.
 	z.Kill()
 	db, err := zwrite.Open(t.Context(), z.Path("data.fs"), zwrite.Options{})
 	require.NoError(t, err)

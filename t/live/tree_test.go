@@ -53,7 +53,8 @@ func TestModesSizesAndOwners(t *testing.T) {
 			require.GreaterOrEqual(t, 512*st.Blocks, c.size, "blocks of %s", c.path)
 		}
 	}
-	// What stats says is longer now than at start or not, but always what it has.
+	// The size of stats may differ from that at start, but is always that of its
+	// content.
 	content, err := os.ReadFile(s.Path(".wcfs/stats"))
 	require.NoError(t, err)
 	require.EqualValues(t, len(content), harness.Stat(t, s.Path(".wcfs/stats")).Size)
@@ -186,7 +187,7 @@ func TestLookupErrors(t *testing.T) {
 		path  string
 		errno unix.Errno
 	}{
-		// What can be no name is not there, as anywhere else.
+		// Names that cannot be are not there, as anywhere else.
 		{"nothing", unix.ENOENT},
 		{"@", unix.ENOENT},
 		{"@1", unix.ENOENT},

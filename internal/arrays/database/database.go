@@ -1,6 +1,6 @@
 // Package database opens the databases that a person names, for looking at and for writing:
-// data files, databases behind a server, and one over another. What is wrong with one, and
-// what to do about it, is said in the words of the commands.
+// data files, databases behind a server, and one over another. Errors say what is wrong
+// with one, and what to do about it, in the words of the commands.
 package database
 
 import (

@@ -182,7 +182,7 @@ func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string
 }
 
 // checkPaths checks that no other object has one of the paths already: a name may have
-// slashes. What is in a folder that is replaced does not count.
+// slashes. Names in a folder that is replaced do not count.
 func (a *Archive) checkPaths(ctx context.Context, txn *zwrite.Txn, at *place, name string) error {
 	t := newTree(ctx, txn)
 	for _, m := range a.members {

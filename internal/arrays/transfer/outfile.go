@@ -151,7 +151,7 @@ func (n namer) reserve(from, to string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	// Whoever writes into it, or replaces it, has taken it.
+	// Another process that writes into it, or replaces it, has taken it.
 	ours := func() bool {
 		fi, err := os.Lstat(to)
 		return err == nil && fi.Mode().IsRegular() && fi.Size() == 0

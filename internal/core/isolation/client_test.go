@@ -229,8 +229,8 @@ func (c *client) unmap() {
 }
 
 // mapEnd maps zeros behind the end that the file has at the view that was asked for
-// last, and head/ before it. What is behind the end of head/ and not behind that one
-// is pinned. Requires: c.mu.
+// last, and head/ before it. Blocks behind the end of head/ and not behind that one
+// are pinned. Requires: c.mu.
 func (c *client) mapEnd() {
 	for blk, from := range c.mapping {
 		switch beyond := blk >= c.s.EndAt(c.asked); {
@@ -287,7 +287,7 @@ func (c *client) pinner() {
 		}
 		c.slow(500 * time.Millisecond)
 		if !c.pin(id, msg) {
-			// What it does not do any more is not promised to it.
+			// A client that breaks the protocol is promised nothing more.
 			_, _ = io.Copy(io.Discard, c)
 			return
 		}

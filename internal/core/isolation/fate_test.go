@@ -370,8 +370,8 @@ func TestLinksAreBounded(t *testing.T) {
 }
 
 // TestSetupThatFailsLeavesNoWatch: a file that is deleted while pins of a setup are under
-// way ends it with an error. What the client says to these pins after that, or that it
-// says nothing, is no fault of it.
+// way ends it with an error. An answer of the client to these pins after that, or its
+// silence, is no fault.
 func TestSetupThatFailsLeavesNoWatch(t *testing.T) {
 	for _, answer := range []string{"%d ack", "%d nak: it is gone", ""} {
 		t.Run(answer, func(t *testing.T) {

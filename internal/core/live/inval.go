@@ -99,8 +99,9 @@ func (c *change) invalid() []span {
 // The kernel works through a range in order and blocks at a page that is being
 // read. The READ may have arrived only after the invalidation was issued, and
 // be parked for long. So an invalidation that takes long is left behind, and a
-// new one issued for what is not locked by parked READs by now. What was left
-// behind ends when those READs do, and does no harm.
+// new one issued for what is not locked by parked READs by now. The
+// invalidation that was left behind ends when those READs do, and does no
+// harm.
 //
 // ran is called once: when s is done or turns out to be blocked.
 func (f *File) invalidate(ctx context.Context, kernel Kernel, s span, ran func()) error {

@@ -214,9 +214,9 @@ func (k *attrKernel) Extend(size int64) error {
 	return err
 }
 
-// TestKernelLearnsOfGrowthBeforeTheSwitch, and does not forget it. Who asks meanwhile
-// gets the new size, and a READ of what is new waits for it. Of the rest the kernel
-// learns after the switch.
+// TestKernelLearnsOfGrowthBeforeTheSwitch, and does not forget it. A stat meanwhile
+// gives the new size, and a READ of what is new waits for the switch. Of the rest the
+// kernel learns after the switch.
 func TestKernelLearnsOfGrowthBeforeTheSwitch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := int64(os.Getpagesize())

@@ -18,8 +18,8 @@ import (
 // one block is there for all others: without it each of them would compare all
 // versions of a leaf again.
 //
-// It is a cache. What it does not know is found by comparing the versions of a
-// node, newest first, and only as far back as somebody asks.
+// It is a cache. A change that it does not know is found by comparing the
+// versions of a node, newest first, and only as far back as somebody asks.
 type routes struct {
 	objs   *Objects
 	budget int // of size
@@ -134,7 +134,8 @@ func (r *routes) back(ctx context.Context, c *cursor, key int64, stop zodb.Tid) 
 	if err != nil && !IsDamage(err) {
 		return err
 	}
-	// What was damaged and is not any more may have changed everywhere.
+	// A node that was damaged and is not any more may have changed
+	// everywhere.
 	keys, wide := []int64(nil), []btree.Keys{allKeys}
 	if err == nil {
 		keys, wide = btree.Differences(a, b, allKeys)

@@ -31,8 +31,8 @@ func (n *watchNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.Att
 	return getattr(n, out)
 }
 
-// Open makes a link for whoever may say something on it. Who only reads is nobody
-// who knows the protocol, but walks over all files, and finds nothing.
+// Open makes a link for whoever may say something on it. A reader does not know
+// the protocol, but walks over all files, and finds nothing.
 //
 // It finds out now which process it is that may have to be ended: later the thread
 // that asks may be gone, and its number somebody else's.

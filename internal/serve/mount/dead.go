@@ -55,7 +55,7 @@ func (p Prober) Condition(ctx context.Context, dir string) Condition {
 
 // condition asks the mount on dir, by some path of it.
 func (p Prober) condition(ctx context.Context, dir, path string) Condition {
-	if fstype, _, err := What(dir); err == nil && fstype != FSType {
+	if fstype, _, err := On(dir); err == nil && fstype != FSType {
 		return Vanished
 	}
 	err := p.statfs(ctx, path)

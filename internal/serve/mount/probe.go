@@ -129,7 +129,7 @@ func (p Prober) ask(ctx context.Context, op, path string) ([]byte, error) {
 	return nil, err
 }
 
-// start starts the child. What it prints comes out of a pipe that is ours, so
+// start starts the child. Its output comes out of a pipe that is ours, so
 // that nobody has to wait for a child that cannot die.
 func (p Prober) start(op, path string) (*exec.Cmd, *os.File, error) {
 	exe := p.Exe

@@ -64,8 +64,8 @@ func (a Address) String() string {
 	return a.addr
 }
 
-// listen starts to listen. What a server that did not end in order has left of a
-// socket is removed.
+// listen starts to listen. A socket that a server has left which did not end in
+// order is removed.
 func (a Address) listen(what string) (net.Listener, error) {
 	l, err := net.Listen(a.network, a.addr)
 	if errors.Is(err, syscall.EADDRINUSE) && a.network == "unix" && a.isDead() {

@@ -26,7 +26,7 @@ func opcodes(t testing.TB, data []byte) (codes [][]byte) {
 }
 
 // withoutMemo returns a record without its memo: what was taken from there stands in
-// its place. That is always something of one opcode.
+// its place. Such a value is always of one opcode.
 func withoutMemo(t testing.TB, data []byte) string {
 	memo := make(map[uint64][]byte)
 	var out, last []byte

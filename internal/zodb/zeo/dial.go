@@ -152,8 +152,8 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// register chooses the storage and returns its last transaction. What is committed from
-// then on comes as notifications.
+// register chooses the storage and returns its last transaction. Commits from then on
+// come as notifications.
 func (s *session) register(ctx context.Context, cfg *Config, readOnly bool) (zodb.Tid, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, errNoAnswer)
 	defer cancel()
