@@ -46,12 +46,12 @@ func OpenArchive(path string) (*Archive, error) {
 	}
 	magic := make([]byte, len(zipMagic))
 	if _, err := f.ReadAt(magic, 0); err != nil || !bytes.Equal(magic, []byte(zipMagic)) {
-		f.Close()
+		_ = f.Close()
 		return nil, nil
 	}
 	a := &Archive{Path: path, file: f}
 	if err := a.list(); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return a, nil
@@ -117,7 +117,7 @@ func (m *member) source(archive string) (*Source, error) {
 	size := int64(min(m.file.UncompressedSize64, 1<<62))
 	src, err := NewSource(io.NopCloser(r), path, size, Layout{})
 	if err != nil {
-		r.Close()
+		_ = r.Close()
 		return nil, err
 	}
 	src.close = r.Close

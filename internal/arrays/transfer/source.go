@@ -61,7 +61,7 @@ func OpenSource(ctx context.Context, path string, layout Layout) (*Source, error
 	s, err := fileSource(f, layout)
 	if err != nil {
 		stop()
-		f.Close()
+		_ = f.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -193,7 +193,7 @@ func spawn(opt StartOptions) (words, ready *os.File, cmd *exec.Cmd, err error) {
 	defer theirWords.Close()
 	ready, theirReady, err := os.Pipe()
 	if err != nil {
-		words.Close()
+		_ = words.Close()
 		return nil, nil, nil, err
 	}
 	defer theirReady.Close()
@@ -207,8 +207,8 @@ func spawn(opt StartOptions) (words, ready *os.File, cmd *exec.Cmd, err error) {
 		cmd.Dir = "/" // else the url may be relative
 	}
 	if err := cmd.Start(); err != nil {
-		words.Close()
-		ready.Close()
+		_ = words.Close()
+		_ = ready.Close()
 		return nil, nil, nil, err
 	}
 	return words, ready, cmd, nil

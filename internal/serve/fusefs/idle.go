@@ -58,7 +58,7 @@ func (t *FS) prune(dirs []*fs.Inode) {
 	}
 	for _, dir := range dirs {
 		if name, _ := dir.Parent(); name != "" {
-			t.root.NotifyEntry(name)
+			_ = t.root.NotifyEntry(name) // the kernel keeps what it still uses
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (out *Output) shield() error {
 	out.close = func() {
 		glog.Flush()
 		os.Stderr = out.stderr
-		w.Close()
+		_ = w.Close()
 		select {
 		case <-copied:
 		case <-time.After(lastWords):

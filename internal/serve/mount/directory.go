@@ -144,7 +144,7 @@ func (d *directory) mounted() string { return filepath.Join(selfFD(d.parent), d.
 func (d *directory) close() {
 	for _, f := range []*os.File{d.self, d.parent} {
 		if f != nil {
-			f.Close()
+			_ = f.Close()
 		}
 	}
 }

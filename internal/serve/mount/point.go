@@ -134,7 +134,7 @@ func openRoot(root string, create bool) (*os.File, error) {
 		err = setMode(dir, mode)
 	}
 	if err != nil {
-		dir.Close()
+		_ = dir.Close()
 		return nil, err
 	}
 	return dir, nil

@@ -108,7 +108,7 @@ func (p Prober) ask(ctx context.Context, op, path string) ([]byte, error) {
 	ended := make(chan probed, 1)
 	go func() {
 		data, _ := io.ReadAll(io.LimitReader(out, MaxProbe+1))
-		out.Close()
+		_ = out.Close()
 		ended <- probed{data, cmd.Wait()}
 	}()
 	timer := time.NewTimer(p.Limit)
@@ -145,7 +145,7 @@ func (p Prober) start(op, path string) (*exec.Cmd, *os.File, error) {
 	cmd.Stdout = w
 	cmd.Dir = "/" // ours may be in the mount
 	if err := cmd.Start(); err != nil {
-		r.Close()
+		_ = r.Close()
 		return nil, nil, err
 	}
 	return cmd, r, nil

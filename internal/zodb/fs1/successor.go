@@ -34,7 +34,7 @@ func (fo *follower) switchFile(fi os.FileInfo) (bool, error) {
 	df, err := fo.openSuccessor(fi)
 	if fo.ctx.Err() != nil {
 		if df != nil {
-			df.f.Close()
+			_ = df.f.Close()
 		}
 		return false, fo.ctx.Err()
 	}
@@ -91,7 +91,7 @@ func openSuccessor(ctx context.Context, path string, prev *dataFile, head zodb.T
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			_ = f.Close()
 		}
 	}()
 	df := newDataFile(f, fi)
@@ -286,6 +286,6 @@ func (fo *follower) replace(df *dataFile) {
 // and start again.
 func closeAll(files []*dataFile) {
 	for _, df := range files {
-		df.f.Close()
+		_ = df.f.Close()
 	}
 }

@@ -81,7 +81,7 @@ func dialOne(ctx context.Context, cfg *Config, addr Addr, commits remote.Commits
 	s.start()
 	last, err = s.register(ctx, cfg, true)
 	if err != nil {
-		s.Close()
+		_ = s.Close()
 		return nil, 0, err
 	}
 	return s, last, nil
@@ -96,7 +96,7 @@ func greet(ctx context.Context, cfg *Config, addr Addr) (conn, raw net.Conn, c c
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { dialed.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = dialed.SetDeadline(time.Unix(1, 0)) })
 	conn, c, err = talk(ctx, cfg, addr, dialed)
 	if !stop() && err == nil { // the deadline stays, or is about to be set
 		err = context.Cause(ctx)
@@ -104,7 +104,7 @@ func greet(ctx context.Context, cfg *Config, addr Addr) (conn, raw net.Conn, c c
 	if err == nil {
 		return conn, dialed, c, nil
 	}
-	dialed.Close()
+	_ = dialed.Close()
 	if ctx.Err() != nil { // the error is only that of the deadline
 		err = context.Cause(ctx)
 	}

@@ -86,7 +86,7 @@ func dialWriter(ctx context.Context, cfg *Config, addr Addr) (*committer, error)
 	s.quiet.Store(patience)
 	s.start()
 	if _, err := s.register(ctx, cfg, false); err != nil {
-		s.Close()
+		_ = s.Close()
 		return nil, err
 	}
 	return &committer{session: s}, nil

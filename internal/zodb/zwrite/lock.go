@@ -62,7 +62,7 @@ func (l *locks) take(file string, like likeness) error {
 			l.made = append(l.made, file) // and nobody else has it
 		}
 		if !held {
-			f.Close()
+			_ = f.Close()
 		}
 		if err != nil {
 			return err
