@@ -50,8 +50,7 @@ func shapes() []shape {
 		{"py2-2-zblk1", "\x80\x02" + blk + "ZBlk1\nq\x01.\x80\x02U\x08" + oid7 + "q\x02" + iob + "IOBTree\nq\x03\x86q\x04Q.", wblk + "ZBlk1 " + ref7 + "BTrees.IOBTree.IOBTree>", true},
 		{"py2-2-bucket", "\x80\x02" + lob + "LOBucket\nq\x01.\x80\x02(\x8a\x05\x00\x00\x00\x80\x00U\x08" + oid7 + "q\x02" + blk + "ZBlk0\nq\x03\x86QJ\xff\xff\xff\x7fU\x08" + oid8 + "q\x04h\x03\x86QtU\x08" + oid8 + "h\x01\x86Q\x86.",
 			"BTrees.LOBTree.LOBucket ((2147483648, " + ref7 + wblk + "ZBlk0>, 2147483647, " + ref8 + wblk + "ZBlk0>), " + ref8 + "BTrees.LOBTree.LOBucket>)", true},
-		// Python 2, protocol 3: block data stays str, oids are bytes, little is put
-		// into the memo.
+		// Python 2, protocol 3: block data stays str, oids are bytes, little is memoized.
 		{"py2-3-zblk0", "\x80\x03" + blk + "ZBlk0\nq\x01.\x80\x03T\x05\x00\x00\x00helloq\x02.", wblk + "ZBlk0 'hello'", true},
 		{"py2-3-zblk1", "\x80\x03" + blk + "ZBlk1\nq\x01.\x80\x03C\x08" + oid7 + iob + "IOBTree\nq\x02\x86Q.", wblk + "ZBlk1 " + ref7 + "BTrees.IOBTree.IOBTree>", true},
 		{"py2-3-bucket", "\x80\x03" + iob + "IOBucket\nq\x01.\x80\x03(K\x00C\x08" + oid7 + blk + "ZData\nq\x02\x86QM\x00\x10C\x08" + oid8 + "h\x02\x86Qt\x85q\x03.",
