@@ -72,7 +72,8 @@ const MaxRequest = 2 << 20
 // maxBackground is how many asynchronous READs the kernel may have in flight.
 // READs that wait for a client must never use it up, since then nobody else
 // could read, so it is the largest number the protocol can express. The kernel
-// lowers it for mounts without privileges.
+// lowers it for mounts without privileges (process_init_limits in
+// fs/fuse/inode.c of Linux).
 const maxBackground = 65535
 
 // Options says what the tree shows.

@@ -81,8 +81,8 @@ func (h *watchHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Re
 	return fuse.ReadResultData(dest[:n]), 0
 }
 
-// Write must return at once: the kernel holds the lock of the inode meanwhile,
-// which all clients need to write.
+// Write must return at once: the kernel holds the lock of the inode meanwhile
+// (fuse_direct_write_iter of Linux), which all clients need to write.
 func (h *watchHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	if err := h.link.Write(data); err != nil {
 		return 0, syscall.ECONNRESET

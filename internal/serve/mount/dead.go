@@ -40,7 +40,7 @@ const (
 
 // Condition finds out how the server of the mount on dir is. It takes settleTime
 // to be sure that one is alive. The mount must be our own: the kernel answers for
-// those of other users.
+// those of other users (fuse_statfs of Linux).
 func (p Prober) Condition(ctx context.Context, dir string) Condition {
 	c := p.condition(ctx, dir, dir)
 	if c != Alive {

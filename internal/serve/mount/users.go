@@ -40,8 +40,9 @@ type User struct {
 // was detached; of processes of other users only root gets to know. The mount is
 // not touched. A process that cannot be looked at in time is left out.
 //
-// The kernel may give the number of a mount that is gone to another one. Once
-// nobody uses it and it is not in the table, nothing can be said any more.
+// The kernel may give the number of a mount that is gone to another one
+// (get_anon_bdev of Linux). Once nobody uses it and it is not in the table,
+// nothing can be said any more.
 func (e Entry) Users() []User {
 	pids := slices.DeleteFunc(proc.Processes(), func(pid int) bool { return pid == os.Getpid() })
 	users := make([]User, len(pids))
