@@ -27,8 +27,8 @@ type Conn struct {
 	ended  chan struct{}  // closed when all of the Conn has ended
 	once   sync.Once      // for the end
 
-	// view guards at, and what the files have of it. Whoever uses the view
-	// acquires 1 of it, and who changes it all.
+	// view guards at, and what the files have of it. A user of the view
+	// acquires 1 of it, and who changes the view all.
 	view *semaphore.Weighted
 	at   Tid // changed with mu held as well
 

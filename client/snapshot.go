@@ -84,8 +84,8 @@ func (f *SnapshotFile) Size() int64 { return f.size }
 // BlkSize returns the size of a block in bytes.
 func (f *SnapshotFile) BlkSize() int64 { return f.blksize }
 
-// ReadAt copies bytes from offset off. What is behind the end of the file reads
-// as zeros; io.EOF is never returned. It panics if off is negative.
+// ReadAt copies bytes from offset off. The bytes behind the end of the file
+// read as zeros; io.EOF is never returned. It panics if off is negative.
 func (f *SnapshotFile) ReadAt(data []byte, off int64) (int, error) {
 	if off < 0 {
 		panic(fmt.Sprintf("client: read at offset %d", off))

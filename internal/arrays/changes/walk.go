@@ -94,7 +94,7 @@ func (w *walk) along(oldRoot, newRoot zodb.Oid, keys Range) error {
 
 // whole walks all of the new tree. Where nodes are linked more than once one
 // cannot go along what changed: a link that does not change may become the only
-// one. What is too deep may come up without a change, too.
+// one. Nodes that were too deep may come up without a change, too.
 func (w *walk) whole(newRoot zodb.Oid, keys Range) error {
 	old := w.table.links.items()
 	*w = walk{

@@ -46,12 +46,12 @@ func OpenArchive(path string) (*Archive, error) {
 	}
 	magic := make([]byte, len(zipMagic))
 	if _, err := f.ReadAt(magic, 0); err != nil || !bytes.Equal(magic, []byte(zipMagic)) {
-		f.Close()
+		_ = f.Close()
 		return nil, nil
 	}
 	a := &Archive{Path: path, file: f}
 	if err := a.list(); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return a, nil
@@ -117,7 +117,7 @@ func (m *member) source(archive string) (*Source, error) {
 	size := int64(min(m.file.UncompressedSize64, 1<<62))
 	src, err := NewSource(io.NopCloser(r), path, size, Layout{})
 	if err != nil {
-		r.Close()
+		_ = r.Close()
 		return nil, err
 	}
 	src.close = r.Close
@@ -182,7 +182,7 @@ func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string
 }
 
 // checkPaths checks that no other object has one of the paths already: a name may have
-// slashes. What is in a folder that is replaced does not count.
+// slashes. Names in a folder that is replaced do not count.
 func (a *Archive) checkPaths(ctx context.Context, txn *zwrite.Txn, at *place, name string) error {
 	t := newTree(ctx, txn)
 	for _, m := range a.members {

@@ -29,8 +29,8 @@ type Options struct {
 	Progress func(int64) // told how many more bytes were taken; may be nil
 }
 
-// Beginnings of what a transaction is described as by default. What they say of an
-// unfinished one can be done again.
+// Beginnings of what a transaction is described as by default. A transaction that
+// begins so and is unfinished can be done again.
 const (
 	importMessage = "wcfs import "
 	appendMessage = "wcfs append "
@@ -65,8 +65,9 @@ var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkS
 // transaction. The order of the items stays what it is. With opt.Replace a name that
 // is there is taken over, also one in a folder.
 //
-// Errors: of kinds fault.Exists, fault.Input and fault.Changed, that of CheckName, the error of ctx,
-// those of zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
+// Errors: of kinds fault.Exists, fault.Input and fault.Changed, that of CheckName, the
+// error of ctx, those of zwrite. After any of them nothing was written, but see
+// zwrite.Txn.Commit.
 func Import(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
 	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src.Path, name))
 	if err != nil {

@@ -51,7 +51,7 @@ type File struct {
 
 	mu lock.Mutex
 
-	// What follows is guarded by mu.
+	// The fields below are guarded by mu.
 	blocks  *served.File            // see served
 	kernel  Kernel                  // nil: the kernel does not know the file yet
 	rev     zodb.Tid                // last transaction that was seen to touch the file

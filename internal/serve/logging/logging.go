@@ -77,7 +77,7 @@ func (out *Output) shield() error {
 	out.close = func() {
 		glog.Flush()
 		os.Stderr = out.stderr
-		w.Close()
+		_ = w.Close()
 		select {
 		case <-copied:
 		case <-time.After(lastWords):
@@ -131,7 +131,8 @@ func (out *Output) people() io.Writer {
 }
 
 // LeaveStderr makes the descriptors 1 and 2 those of the log file, or of nothing.
-// What the runtime says when it has to end the process so gets into the log.
+// The last words of the runtime, when it has to end the process, so get into the
+// log.
 func (out *Output) LeaveStderr() {
 	target := out.file
 	if target == nil {

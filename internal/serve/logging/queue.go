@@ -13,8 +13,8 @@ import (
 const maxQueue = 1 << 20
 
 // queue is the log on its way to somebody who may be slow, as a terminal that
-// was paused, a pipe that nobody reads, or a disk far away. Whoever logs never
-// waits for that: what finds no room is lost, and counted.
+// was paused, a pipe that nobody reads, or a disk far away. A caller never
+// waits for that: a line that finds no room is lost, and counted.
 type queue struct {
 	max  int
 	mu   sync.Mutex // held for copying only

@@ -110,8 +110,8 @@ func (r *Reader) Read(dest []byte) int {
 	return r.queue.take(dest)
 }
 
-// begin gives r what happens from now on, unless it gets that already. Who only opens
-// the trace has no cost, and changes no size.
+// begin gives r what happens from now on, unless it gets that already. A trace that
+// is only opened has no cost, and changes no size.
 func (t *trace) begin(r *Reader) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,8 +144,8 @@ func (o *Observer) Traced() (size int64, last time.Time) {
 	return o.trace.size, o.trace.last
 }
 
-// Tracing reports whether somebody reads the trace. Whoever describes what has
-// happened asks first.
+// Tracing reports whether somebody reads the trace. A caller asks before it
+// describes what has happened.
 func (o *Observer) Tracing() bool { return o.trace.readers.Load() > 0 }
 
 // Request is one request that is answered.

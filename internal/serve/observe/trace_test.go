@@ -113,8 +113,9 @@ func everything(r *Reader) string {
 	return all.String()
 }
 
-// TestReaderHasWhatHappensFromItsFirstRead on, and never waits. Who has only opened
-// the trace has no part in it. Size and time grow with the lines, for tail -f.
+// TestReaderHasWhatHappensFromItsFirstRead on, and never waits. A reader that has
+// only opened the trace has no part in it. Size and time grow with the lines, for
+// tail -f.
 func TestReaderHasWhatHappensFromItsFirstRead(t *testing.T) {
 	t.Parallel()
 	o := New(time.Second)

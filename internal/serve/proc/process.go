@@ -4,7 +4,7 @@
 //
 // A Handle is of a thread group, whatever thread it was asked for by. It is a
 // pidfd that does not block (Linux 5.10), which the Go runtime polls: waiting takes
-// no thread. Check tells where there are none.
+// no thread. Check tells whether the kernel has them.
 package proc
 
 import (

@@ -325,8 +325,8 @@ func (e *editor[K]) load(n *node[K]) error {
 	return nil
 }
 
-// setState takes the state of a node. That its form is right is checked by
-// decode; here are the links and the classes of values.
+// setState takes the state of a node. Its form is checked by decode; here are
+// the links and the classes of values.
 func (e *editor[K]) setState(n *node[K], class record.Class, state record.Value) error {
 	checked, err := e.keys.decode(class, state)
 	if err != nil {

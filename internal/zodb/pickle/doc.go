@@ -17,9 +17,9 @@
 // an opcode: they execute nothing.
 //
 // Package record serves READs with the Values of a Machine, which takes no memory for
-// them. What is only looked at for names, shapes and references is decoded here. All
-// opcodes of protocols 0 to 5 are known that do not need something from outside of the
-// pickle.
+// them. Records that are only looked at for names, shapes and references are decoded
+// here. All opcodes of protocols 0 to 5 are known that do not need something from
+// outside of the pickle.
 //
 // # Bounds
 //
@@ -27,8 +27,9 @@
 // plus 1 MiB, as counted while they are made, and decoding takes time in proportion to
 // that. A Machine that keeps nothing takes four times the space of the pickle, and for
 // other than the kinds of a Value, or more than one value for each 8 bytes, as much
-// again as values of Go may, but no more than 65 MiB. What needs more, what is malformed,
-// and what has bytes behind its end gives an *Error. Values share what the pickle shares.
+// again as values of Go may, but no more than 65 MiB. A pickle that needs more, is
+// malformed, or has bytes behind its end gives an *Error. Values share what the pickle
+// shares.
 //
 // # Ownership and locking
 //
@@ -43,5 +44,5 @@
 // them with %v: look at what is expected, or use Refs.
 //
 // Text is as Python wrote it, which need not be valid UTF-8: surrogates may
-// stand alone. Text the function tells.
+// stand alone. The function Text tells.
 package pickle

@@ -121,7 +121,7 @@ func TestRefsOfRecursiveAndSharedValuesEnd(t *testing.T) {
 	require.Equal(t, []zodb.Oid{0x102}, refOids(v))
 }
 
-// TestNestingDoesNotMatter has deep values of every kind. What is recursive
+// TestNestingDoesNotMatter has deep values of every kind. A recursive decoder
 // would need more stack than it gets.
 func TestNestingDoesNotMatter(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))

@@ -34,7 +34,7 @@ type Encoder struct {
 	names   map[string]uint32
 }
 
-// Reset begins a record of an object of that class. What Record returned
+// Reset begins a record of an object of that class. A result of Record from
 // before stays valid.
 func (e *Encoder) Reset(class Class) {
 	*e = Encoder{

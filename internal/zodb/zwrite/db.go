@@ -139,9 +139,9 @@ func open(ctx context.Context, path string, opt Options, create bool) (_ *DB, er
 	}
 	if err := db.start(ctx); err != nil {
 		if create {
-			os.Remove(path)
+			_ = os.Remove(path)
 		}
-		db.f.Close()
+		_ = db.f.Close()
 		db.locks.undo()
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)
 	}
@@ -198,7 +198,7 @@ func (db *DB) openFile() (*os.File, error) {
 		err = checkNames(db.path, fi)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", db.path, err)
 	}
 	db.like = likenessOf(fi)

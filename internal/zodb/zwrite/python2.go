@@ -10,8 +10,8 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// Protocols of pickles of a database that a Python 2 application has. What Python 3
-// has is not a question: protocol 3, as ZODB writes it.
+// Protocols of pickles of a database that a Python 2 application has. For Python 3
+// the protocol is always 3, as ZODB writes it.
 const (
 	minPython2 = 1
 	maxPython2 = 3
@@ -26,9 +26,10 @@ const (
 )
 
 // findPython2 finds out what the application understands. Only Python 2 opens files
-// with that magic. Which ZODB it has is told by what it wrote: protocol 1 before 5.3,
-// 2 up to 5.4, then 3. The lowest of the root object and of the newest records is
-// taken, since newer ones read it, too, and since an import may have written others.
+// with that magic. The version of its ZODB is told by the protocol that it wrote: 1
+// before 5.3, 2 up to 5.4, then 3. The lowest of the root object and of the newest
+// records is taken, since newer ones read it, too, and since an import may have
+// written others.
 func (db *DB) findPython2(magic string) error {
 	if magic != fsformat.MagicPy2 {
 		return nil

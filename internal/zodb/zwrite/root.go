@@ -20,7 +20,7 @@ import (
 // objects of the application.
 const RootOid zodb.Oid = 0
 
-// What the state of a PersistentMapping keeps its items under, now and in old
+// Keys of the items in the state of a PersistentMapping, now and in old
 // databases.
 const (
 	rootKey    = "data"
@@ -61,8 +61,8 @@ func OpenRoot(txn btree.Txn) (*Folder, error) {
 }
 
 // SetName makes the root object refer to an object by name, which is text in
-// UTF-8. What else is in the root object stays what it was. The root object is made
-// if there is none. Errors are those of OpenFolder.
+// UTF-8. All other names in the root object stay what they were. The root object is
+// made if there is none. Errors are those of OpenFolder.
 func SetName(txn btree.Txn, name string, ref btree.Ref) error {
 	root, err := OpenRoot(txn)
 	if err != nil {

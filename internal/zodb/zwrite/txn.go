@@ -129,9 +129,9 @@ func (t *Txn) Err() error {
 	return t.err
 }
 
-// New returns the oid for a new object, which is not handed out again. That of a file is
-// one more than the highest there is, and is handed out again if the database is closed
-// before something was stored with it.
+// New returns the oid for a new object, which is not handed out again. The oid of an
+// object in a file is one more than the highest there is, and is handed out again if the
+// database is closed before something was stored with it.
 func (t *Txn) New() zodb.Oid {
 	oid, err := t.eng.newOid()
 	if err != nil {
