@@ -14,6 +14,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/core/isolation"
 	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/serve/logging"
 	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
@@ -48,7 +49,7 @@ func (t *trace) count() int { return int(t.readers.Load()) }
 // publish gives every reader a line.
 func (t *trace) publish(line []byte) {
 	for _, r := range t.grow(len(line)) {
-		r.queue.put(line)
+		r.queue.Put(line)
 	}
 	t.arrived()
 }
@@ -88,7 +89,7 @@ func (t *trace) arrived() {
 // Words that are not plain are quoted as in Go.
 type Reader struct {
 	trace *trace
-	queue *queue
+	queue *logging.Queue
 	once  sync.Once // for the end
 }
 
@@ -102,13 +103,13 @@ func (o *Observer) OpenTrace() (*Reader, error) {
 		return nil, ErrTooManyReaders
 	}
 	t.open++
-	return &Reader{trace: t, queue: newQueue(readerQueue, lostLine)}, nil
+	return &Reader{trace: t, queue: logging.NewQueue(readerQueue, lostLine)}, nil
 }
 
 // Read returns as many bytes of lines as there are and fit. It does not wait for any.
 func (r *Reader) Read(dest []byte) int {
 	r.trace.begin(r)
-	return r.queue.take(dest)
+	return r.queue.Take(dest)
 }
 
 // begin gives r what happens from now on, unless it gets that already. Who only opens
@@ -197,7 +198,7 @@ func (o *Observer) traceKill(k isolation.Killed) {
 	o.trace.publish(fmt.Appendf(begin('E'), "kill pid=%d: %s: %s\n", k.Pid, k.Reason, plainText(k.Why)))
 }
 
-func lostLine(n int) []byte {
+func lostLine(n, _ int) []byte {
 	return fmt.Appendf(begin('W'), "lost %d lines: they are read too slowly\n", n)
 }
 
