@@ -1,4 +1,5 @@
-// Package pickle reads pickles, which is the form that ZODB has its objects in.
+// Package pickle reads pickles, which is the form that ZODB has its objects in, and knows
+// how plain values are written.
 //
 // # Nouns
 //
