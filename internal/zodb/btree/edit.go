@@ -299,7 +299,7 @@ func (e *editor[K]) change(n *node[K]) {
 }
 
 func (e *editor[K]) tooDeep(n *node[K]) error {
-	return &storage.CorruptError{Oid: n.oid, Err: errTooDeep}
+	return &storage.CorruptError{Oid: n.oid, Err: ErrTooDeep}
 }
 
 // load makes the content of n known.

@@ -107,9 +107,10 @@ type walk struct {
 	few  []zodb.Oid            // the same, as long as there are few
 }
 
+// Errors of a tree as a whole, told of one of its nodes.
 var (
-	errTooDeep = fmt.Errorf("tree is deeper than %d nodes", MaxDepth)
-	errTwice   = errors.New("node is linked to its tree more than once")
+	ErrTooDeep = fmt.Errorf("tree is deeper than %d nodes", MaxDepth)
+	ErrTwice   = errors.New("node is linked to its tree more than once")
 )
 
 // visit loads a node that depth nodes are above of.
@@ -119,7 +120,7 @@ func (w *walk) visit(oid zodb.Oid, lo, hi int64, depth int) (*Node, Step, error)
 		return nil, Step{}, err
 	}
 	if depth >= MaxDepth {
-		return nil, Step{}, &storage.CorruptError{Oid: oid, Tid: serial, Err: errTooDeep}
+		return nil, Step{}, &storage.CorruptError{Oid: oid, Tid: serial, Err: ErrTooDeep}
 	}
 	if n.family != AnyFamily {
 		if w.family == AnyFamily {
@@ -138,7 +139,7 @@ func (w *walk) visit(oid zodb.Oid, lo, hi int64, depth int) (*Node, Step, error)
 func (w *walk) visitOnce(oid zodb.Oid, lo, hi int64, depth int) (*Node, Step, error) {
 	n, step, err := w.visit(oid, lo, hi, depth)
 	if err == nil && !w.first(oid) {
-		err = &storage.CorruptError{Oid: oid, Tid: step.Serial, Err: errTwice}
+		err = &storage.CorruptError{Oid: oid, Tid: step.Serial, Err: ErrTwice}
 	}
 	return n, step, err
 }
