@@ -28,14 +28,6 @@ type Found struct {
 	Path  []Step   // root to leaf, also when the key is not there
 }
 
-// Serial returns the newest serial on the path.
-func (f *Found) Serial() (serial zodb.Tid) {
-	for _, step := range f.Path {
-		serial = max(serial, step.Serial)
-	}
-	return serial
-}
-
 // Lookup finds key in the tree root as of view at. Errors are those of src, and
 // *storage.CorruptError.
 func Lookup(ctx context.Context, src Source, root zodb.Oid, at zodb.Tid, key int64) (Found, error) {
