@@ -25,6 +25,11 @@
 // cost depends on the size of the change, and not on that of the file. Before
 // the first transaction the whole table is walked once.
 //
+// Function btree.Differences, by which a commit finds what it changed of the served blocks,
+// compares two versions of one node. All keys of a node that was split then count, and
+// everything below it would be loaded. A walk here knows whole tables, and so sees which
+// nodes have only moved to another parent.
+//
 // # Damage
 //
 // A node that cannot be read does not end anything. The blocks that it would

@@ -133,15 +133,9 @@ type Member struct {
 // ImportArchive writes all arrays of an archive in one transaction: as a folder, which
 // is a mapping that the root object refers to by name, of which each array is an item.
 // One is read after another, in pieces. Errors are those of Import.
-func ImportArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) ([]Member, error) {
-	done, err := importArchive(ctx, db, a, name, opt.withDefaults(importMessage+"%s as %s", a.Path, name))
-	if err != nil {
-		return nil, fmt.Errorf("import: %w", changed(name, err))
-	}
-	return done, nil
-}
-
-func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) ([]Member, error) {
+func ImportArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) (all []Member, err error) {
+	defer failed(&err, "import", name)
+	opt = opt.withDefaults(importMessage+"%s as %s", a.Path, name)
 	if opt.BlkSize < 1 || opt.BlkSize > MaxBlkSize {
 		return nil, errBlkSize
 	}
@@ -158,7 +152,6 @@ func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string
 		return nil, err
 	}
 	folder := zwrite.NewFolder(txn)
-	var all []Member
 	for i := range a.members {
 		m := &a.members[i]
 		done := Member{Name: name + "/" + m.key}

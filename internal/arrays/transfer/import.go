@@ -65,31 +65,11 @@ var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkS
 // transaction. The order of the items stays what it is. With opt.Replace a name that
 // is there is taken over, also one in a folder.
 //
-// Errors: of kinds fault.Exists, fault.Input and fault.Changed, that of CheckName, the
-// error of ctx, those of zwrite. After any of them nothing was written, but see
-// zwrite.Txn.Commit.
-func Import(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
-	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src.Path, name))
-	if err != nil {
-		return Result{}, fmt.Errorf("import: %w", changed(name, err))
-	}
-	return res, nil
-}
-
-func (o Options) withDefaults(message string, path, name string) Options {
-	if o.BlkSize == 0 {
-		o.BlkSize = DefaultBlkSize
-	}
-	if o.Progress == nil {
-		o.Progress = func(int64) {}
-	}
-	if o.Message == "" {
-		o.Message = fmt.Sprintf(message, path, name)
-	}
-	return o
-}
-
-func importArray(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
+// Errors: of kinds fault.Exists, fault.Input and fault.Changed, that of CheckName, the error of ctx,
+// those of zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
+func Import(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
+	defer failed(&err, "import", name)
+	opt = opt.withDefaults(importMessage+"%s as %s", src.Path, name)
 	if opt.BlkSize < 1 || opt.BlkSize > MaxBlkSize {
 		return res, errBlkSize
 	}
@@ -113,6 +93,19 @@ func importArray(ctx context.Context, db zwrite.Store, src *Source, name string,
 	}
 	res.Tid, err = txn.Commit()
 	return res, err
+}
+
+func (o Options) withDefaults(message string, path, name string) Options {
+	if o.BlkSize == 0 {
+		o.BlkSize = DefaultBlkSize
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64) {}
+	}
+	if o.Message == "" {
+		o.Message = fmt.Sprintf(message, path, name)
+	}
+	return o
 }
 
 // flatBytes is what plain data is taken for of which nothing else is said.

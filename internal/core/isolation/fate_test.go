@@ -1,7 +1,6 @@
 package isolation
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"syscall"

@@ -87,7 +87,7 @@ func checkScan(t *testing.T, data []byte) {
 	budget := 10000
 	require.Equal(t, wantClass, class)
 	require.NoError(t, sameValue(state, want, &budget))
-	for range Refs(want) {
+	for range refs(want) {
 	}
 }
 

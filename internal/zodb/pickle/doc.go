@@ -1,4 +1,5 @@
-// Package pickle reads pickles, which is the form that ZODB has its objects in.
+// Package pickle reads pickles, which is the form that ZODB has its objects in, and knows
+// how plain values are written.
 //
 // # Nouns
 //
@@ -11,7 +12,7 @@
 // package. A Record is the class of an object and its state; Decode is for a single
 // pickle, such as the extension of a transaction. Nothing is imported or called, and
 // where Python would call something to make an object there is an *Object that says
-// what and with what. Get, Text, Int and Refs look into values of Go.
+// what and with what. Get, Text and Int look into values of Go.
 //
 // Skip reads over a pickle, Abridge leaves out long strings, and Size tells the size of
 // an opcode: they execute nothing.
@@ -41,7 +42,7 @@
 //
 // Values of Go may be nested to any depth, contain themselves, and share so much that
 // walking all of it takes exponential time. So do not walk them by recursion, nor print
-// them with %v: look at what is expected, or use Refs.
+// them with %v: look at what is expected.
 //
 // Text is as Python wrote it, which need not be valid UTF-8: surrogates may
 // stand alone. The function Text tells.

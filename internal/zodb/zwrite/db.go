@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
@@ -303,11 +304,12 @@ func (db *DB) Abandon() error {
 }
 
 // end closes the database by last, once, if there is no transaction.
-func (db *DB) end(last func() error) error {
+func (db *DB) end(last func() error) (err error) {
+	defer xerr.Contextf(&err, "close %s", db.path)
 	select {
 	case db.turn <- struct{}{}:
 	default:
-		return fmt.Errorf("close %s: %w", db.path, ErrBusy)
+		return ErrBusy
 	}
 	defer func() { <-db.turn }()
 	db.mu.Lock()
@@ -316,10 +318,7 @@ func (db *DB) end(last func() error) error {
 		return nil
 	}
 	db.closed = true
-	if err := last(); err != nil {
-		return fmt.Errorf("close %s: %w", db.path, err)
-	}
-	return nil
+	return last()
 }
 
 // usable returns why db cannot be used, or nil.

@@ -164,9 +164,6 @@ func (f *Folder) foreign(err error) error {
 	return err
 }
 
-// Oid returns the oid of the folder.
-func (f *Folder) Oid() zodb.Oid { return f.oid }
-
 // Ref returns a reference to the folder.
 func (f *Folder) Ref() btree.Ref { return btree.Ref{Oid: f.oid, Class: f.class} }
 

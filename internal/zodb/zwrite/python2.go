@@ -6,6 +6,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -21,8 +22,6 @@ const (
 	python2Default = 2
 
 	protocolTxns = 100 // how far back records are looked for
-
-	opProto = 0x80 // begins pickles of protocol 2 and later, with the protocol behind it
 )
 
 // findPython2 finds out what the application understands. Only Python 2 opens files
@@ -85,7 +84,7 @@ func (db *DB) newestOids() (oids []zodb.Oid, err error) {
 // protocolOf returns the protocol of the pickles of a record. Those before 2 do not
 // tell theirs.
 func protocolOf(data []byte) int {
-	if len(data) < 2 || data[0] != opProto {
+	if len(data) < 2 || data[0] != pickle.OpProto {
 		return minPython2
 	}
 	return min(max(int(data[1]), minPython2), maxPython2)
@@ -95,7 +94,7 @@ func protocolOf(data []byte) int {
 // writes that protocol, or Python 3 if it is 0. Of what comes from an Encoder none is kept
 // as it is. Most of a root object that was there before is the application's.
 func understood(protocol int, data []byte, isOldRoot bool) []byte {
-	if protocol == 0 || isOldRoot || !bytes.HasPrefix(data, []byte{opProto, maxPython2}) {
+	if protocol == 0 || isOldRoot || !bytes.HasPrefix(data, []byte{pickle.OpProto, maxPython2}) {
 		return data
 	}
 	if for2, err := record.Python2(data, protocol); err == nil {

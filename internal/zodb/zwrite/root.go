@@ -27,26 +27,6 @@ const (
 	oldRootKey = "_container"
 )
 
-// Names returns which objects the root object refers to by name. Values that
-// are not references, and keys that are not text, are left out. It is empty if
-// there is no root object yet.
-//
-// Errors are those of OpenFolder.
-func Names(txn btree.Txn) (map[string]btree.Ref, error) {
-	names := make(map[string]btree.Ref)
-	root, err := OpenRoot(txn)
-	if err != nil {
-		return nil, err
-	}
-	err = root.Each(func(name string, ref btree.Ref) error {
-		if ref != (btree.Ref{}) {
-			names[name] = ref
-		}
-		return nil
-	})
-	return names, err
-}
-
 // OpenRoot returns the root object as a folder, which is a new one if there is none.
 // Errors are those of OpenFolder.
 func OpenRoot(txn btree.Txn) (*Folder, error) {
