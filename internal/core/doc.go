@@ -39,8 +39,8 @@
 // tells the client to map one block from a revision, or from head again. A client that does
 // not acknowledge is ended.
 //
-// Old content of a block is preserved when a commit changes it. A file is fenced when its
-// object has become another file.
+// Old content of a block is preserved in memory when a commit changes the block. A file
+// is fenced when its object has become another file.
 //
 // # The life of a READ
 //
@@ -52,9 +52,10 @@
 //	r4  find out what these watches have to pin, and have it sent
 //	r5  the gate: no client may see the page that must not
 //	r6  in the section that finds r5 true: once more, nothing may have changed; the reply
-//	    goes. What fails a check begins again at r2
+//	    goes. A READ that fails a check begins again at r2
 //
-// It is told in live/read.go, from Read on; r4 in live/pinread.go, r5 in live/gate.go.
+// The code is in live/read.go, from Read on; r4 in live/pinread.go, r5 in
+// live/gate.go.
 //
 // # The life of a commit
 //
@@ -71,7 +72,7 @@
 //	    state of the database passed during an outage
 //	c8  forget history that nobody may ask for
 //
-// It is told in live/commit.go, from Commit on; c1 in live/diff.go, c3 in
+// The code is in live/commit.go, from Commit on; c1 in live/diff.go, c3 in
 // live/preserve.go and live/early.go, the sizes of c4 in live/resize.go, c5 in
 // live/inval.go.
 //

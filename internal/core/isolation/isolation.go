@@ -1,7 +1,7 @@
 // Package isolation speaks the protocol of head/watch with clients: it tells
 // them, block by block, what to map from past views, so that memory mapped from
-// head/ shows an unchanging snapshot. What has to be pinned is decided by
-// package live, and how it is said by package wire; here are the links and the clients.
+// head/ shows an unchanging snapshot. Package live decides what has to be pinned, and
+// package wire says it; here are the links and the clients.
 //
 // # Nouns
 //
@@ -14,7 +14,7 @@
 // Data is held back until all clients that must not see it are known not to. So
 // a client that does not acknowledge a pin in time is ended: its process, which
 // was found out when the link was opened and is held by a handle, so that nobody
-// else can be hit. One that hangs in the kernel, but will run nothing of its own
+// else can be hit. A client that hangs in the kernel, but will run nothing of its own
 // any more, counts as ended. If a client may run again the whole filesystem is ended,
 // rather than serve anybody while it may see wrong data. A client that says bye, or
 // that is dying by itself, is left alone.

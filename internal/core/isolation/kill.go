@@ -10,7 +10,8 @@ import (
 )
 
 // dyingPatience is how long a client whose link broke may take to end by itself.
-// The kernel closes files of a process before it counts as ended.
+// The kernel closes files of a process before it counts as ended (do_exit in
+// kernel/exit.c of Linux).
 const dyingPatience = 3 * time.Second
 
 // endClient makes sure that the client of l does not see wrong data: it returns

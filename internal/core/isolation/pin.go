@@ -50,8 +50,8 @@ type queue struct {
 	senders int
 }
 
-// Send implements live.Client: it leaves block blk of w to a sender. What a READ waits
-// for has one of its own, and so does not wait for anything else.
+// Send implements live.Client: it leaves block blk of w to a sender. A pin that a READ
+// waits for has a sender of its own, and so does not wait for anything else.
 func (l *Link) Send(w *live.Watch, blk int64, urgent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -178,7 +178,7 @@ type message struct {
 	reply  chan string // of capacity 1
 	failed *pinError   // what the pin is if no answer comes
 
-	// What follows is guarded by Link.mu.
+	// The fields below are guarded by Link.mu.
 	gone    bool // the watch was removed meanwhile
 	refused bool // the client has answered, but not that it is done
 }
@@ -281,7 +281,7 @@ func (l *Link) answerTo(m *message) *pinError {
 }
 
 // forgive reports whether it does not matter how m has failed, since its watch is
-// gone. What is said to m later does not matter either.
+// gone. Later answers to m do not matter either.
 func (l *Link) forgive(m *message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

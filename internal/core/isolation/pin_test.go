@@ -9,7 +9,7 @@ import (
 
 // TestPinsThatREADsWaitForHaveRoomOfTheirOwn has a client with more blocks than may be
 // pinned at a time: it is sent as many pins as may be under way, and the next ones as
-// it acknowledges those. What READs wait for does not wait behind them.
+// it acknowledges those. Pins that READs wait for do not wait behind them.
 func TestPinsThatREADsWaitForHaveRoomOfTheirOwn(t *testing.T) {
 	const n = maxPins + 200
 	inScene(t, n, func(s *scene) {

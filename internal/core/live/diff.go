@@ -16,7 +16,7 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// What a block shows can only change together with a node of its path, or with its
+// The data of a block can only change together with a node of its path, or with its
 // ZBlk. So a commit compares the old and the new version of the registered nodes that
 // the transaction has changed, looks the served blocks up again that they route
 // differently, and registers the new paths. Nothing else is looked at.
@@ -213,7 +213,8 @@ func (c *change) lookAgain(ctx context.Context, candidates []int64) error {
 }
 
 // lookAtBroken finds out whether the size of a file, which could not be found, can be
-// found now. What it depends on is not registered: nobody has seen all of it.
+// found now. The nodes that the size depends on are not registered: nobody has seen
+// all of them.
 func (c *change) lookAtBroken(ctx context.Context) error {
 	_, _, err := bigfile.Size(ctx, c.file.head.objs, c.file.object(), c.tx.tid)
 	switch {

@@ -56,7 +56,7 @@ type File struct {
 
 	mu lock.Mutex
 
-	// What follows is guarded by mu.
+	// The fields below are guarded by mu.
 	blocks  *served.File            // see served
 	form    *form.Form              // of an array, at the newest view
 	kernel  Kernel                  // nil: the kernel does not know the file yet

@@ -215,7 +215,8 @@ func (r *run) checkPacked(f *File) error {
 }
 
 // checkOpens requires that rev, a revision of the block as of view at, can be opened and
-// read without any help of a cache. Who is not told of packs cannot know that.
+// read without any help of a cache. A client that is not told of packs cannot know which
+// revisions do.
 func (r *run) checkOpens(oid zodb.Oid, blk int64, rev, at zodb.Tid) error {
 	if r.packs.mute {
 		return nil

@@ -70,8 +70,9 @@ func (a *attempt) letGo() {
 	a.planFills()
 }
 
-// park waits for a change of the state of a watch. What was loaded stays in memory
-// only as far as there is room: a client can be slow with any number of blocks.
+// park waits for a change of the state of a watch. The blocks of the READ stay in
+// memory only as far as there is room: a client can be slow with any number of
+// blocks.
 func (a *attempt) park(ctx context.Context, wake <-chan struct{}) error {
 	h := a.file.head
 	h.counts.waiting.Add(1)

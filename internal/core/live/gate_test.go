@@ -33,8 +33,8 @@ func heldWorld(t *testing.T, blksize int64) (f *live.File, drop func()) {
 }
 
 // TestReadAheadDoesNotWaitForClients: it is refused, so that the kernel asks for the
-// page that is wanted. What may be one page fault waits, and so does who reads past the
-// page cache.
+// page that is wanted. A READ that may be one page fault waits, and so does one that
+// goes past the page cache.
 func TestReadAheadDoesNotWaitForClients(t *testing.T) {
 	page := int64(os.Getpagesize())
 	for _, test := range []struct {

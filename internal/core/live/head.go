@@ -13,8 +13,8 @@
 //
 // Once At tells T, no page of any file holds content older than T, and
 // attributes are those of T. A READ waits for a commit only while that waits for
-// clients to pin what the READ is of (early.go), or makes the file long enough for it;
-// and a commit waits for no READ except one whose reply is being written.
+// clients to pin the blocks of the READ (early.go), or makes the file long enough for
+// it; and a commit waits for no READ except one whose reply is being written.
 //
 // The life of a READ and that of a commit are told in the comment of package core.
 //
@@ -83,7 +83,7 @@ type Head struct {
 	condemned atomic.Pointer[[]*Condemned] // changed under mu
 	counts    counts
 
-	// What follows belongs to Commit.
+	// The fields below belong to Commit.
 	passed []zodb.Tid         // taken in, to be published together
 	broken map[*File]struct{} // their block table cannot be read
 

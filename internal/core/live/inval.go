@@ -104,8 +104,9 @@ func (c *change) invalid() []span {
 // The kernel works through a range in order and blocks at a page that is being
 // read. The READ may have arrived only after the invalidation was issued, and
 // be parked for long. So an invalidation that takes long is left behind, and a
-// new one issued for what is not locked by parked READs by now. What was left
-// behind ends when those READs do, and does no harm.
+// new one issued for what is not locked by parked READs by now. The
+// invalidation that was left behind ends when those READs do, and does no
+// harm.
 //
 // ran is called once: when s is done or turns out to be blocked.
 func (f *File) invalidate(ctx context.Context, kernel Kernel, s span, ran func()) error {
@@ -116,28 +117,26 @@ func (f *File) invalidate(ctx context.Context, kernel Kernel, s span, ran func()
 		}
 	}()
 	pending := spans{s}
-	done := make(chan error, 1) // of any one: pending only shrinks, so all of them cover it
-	issued := 0
-	defer func() {
-		if issued > 0 {
-			f.head.loader.Go(func() { drainErrors(done, issued) })
-		}
-	}()
+	done := make(chan error, 1) // the first result: pending only shrinks, so each covers it
+	issued := false
 	for {
 		left := f.withoutParked(pending)
 		if len(left) == 0 {
 			return nil
 		}
-		if issued == 0 || len(left) != len(pending) || !slices.Equal(left, pending) {
-			pending = left
-			issued++
-			f.head.loader.Go(func() { done <- invalidateAll(kernel, left) })
+		if !issued || len(left) != len(pending) || !slices.Equal(left, pending) {
+			pending, issued = left, true
+			f.head.loader.Go(func() {
+				select {
+				case done <- invalidateAll(kernel, left):
+				default:
+				}
+			})
 		}
 		timer := time.NewTimer(invalPatience)
 		select {
 		case err := <-done:
 			timer.Stop()
-			issued--
 			return err
 		case <-timer.C:
 			if patient {
@@ -148,13 +147,6 @@ func (f *File) invalidate(ctx context.Context, kernel Kernel, s span, ran func()
 			timer.Stop()
 			return fmt.Errorf("file %s [%d, %d): blocked by the kernel: %w", f.Oid, s.lo, s.hi, ctx.Err())
 		}
-	}
-}
-
-// drainErrors takes what n invalidations that were left behind have to say.
-func drainErrors(done <-chan error, n int) {
-	for range n {
-		<-done
 	}
 }
 

@@ -11,8 +11,8 @@ const preserveWorkers = 4
 
 // preserve is c3: what changed is copied out of the page cache, which still is
 // all old, as far as the budget goes. All copies are made when it returns: the
-// kernel only takes references of the pages, and new content written to them
-// meanwhile would show in the copy.
+// kernel only takes references of the pages (fuse_retrieve in fs/fuse/dev.c of
+// Linux), and new content written to them meanwhile would show in the copy.
 func (t *transaction) preserve() {
 	left := t.head.preserved.budget
 	var group errgroup.Group

@@ -64,7 +64,7 @@ func (r *run) sweep() error {
 }
 
 // sweepMeanwhile sweeps all files while other things happen, until the returned
-// function is called. What cannot be read others will tell.
+// function is called. Errors of reading are left to other steps of the run.
 func (r *run) sweepMeanwhile() (wait func()) {
 	var sweeps sync.WaitGroup
 	for _, f := range r.files {

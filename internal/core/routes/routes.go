@@ -137,7 +137,8 @@ func (r *Routes) back(ctx context.Context, c *cursor, key int64, stop zodb.Tid) 
 	if err != nil && !bigfile.IsDamage(err) {
 		return err
 	}
-	// What was damaged and is not any more may have changed everywhere.
+	// A node that was damaged and is not any more may have changed
+	// everywhere.
 	keys, wide := []int64(nil), []btree.Keys{allKeys}
 	if err == nil {
 		keys, wide = btree.Differences(a, b, allKeys)

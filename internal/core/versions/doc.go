@@ -29,12 +29,12 @@
 //
 // # Packs
 //
-// A pack removes what nobody sees from there on. So a revision of before a pack may lead to
-// a view that cannot be opened any more, though the block still shows the same. The storage
-// tells from where on views are complete. That is a floor for all views after it. A block
-// as of a view before it has no other revision than this view, if all that it needs there
-// is left, and else a storage.PackedError. A node that is missing at such a view is not
-// taken for an empty one.
+// A pack removes records that nobody sees from its time on. So a revision of before a pack
+// may lead to a view that cannot be opened any more, though the block still shows the same.
+// The storage tells from where on views are complete. This view is a floor for all views
+// after it. A block as of a view before it has no other revision than this view, if all
+// that it needs there is left, and else a storage.PackedError. A node that is missing at
+// such a view is not taken for an empty one.
 //
 // # Ownership and locking
 //

@@ -118,7 +118,7 @@ func (o *Objects) File(ctx context.Context, xid zodb.Xid) (*bigfile.File, zodb.T
 func decodeNode(data []byte) (object, error) { return btree.Decode(data) }
 func decodeFile(data []byte) (object, error) { return bigfile.DecodeFile(data) }
 
-// loadKey tells loads apart. What is not a file may be a node.
+// loadKey tells loads apart. An object that is not a file may be a node.
 type loadKey struct {
 	xid  zodb.Xid
 	file bool

@@ -91,7 +91,7 @@ func TestOutputIsBounded(t *testing.T) {
 }
 
 // TestOutputDoesNotCutALineInTheEnd: a client that reads little at a time has
-// begun a line. What comes next is the rest of it, and only then the last one.
+// begun a line. The rest of the line comes next, and only then the last one.
 func TestOutputDoesNotCutALineInTheEnd(t *testing.T) {
 	o := NewOutput()
 	for _, line := range []string{"2 pin a\n", "4 pin b\n"} {

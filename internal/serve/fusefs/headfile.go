@@ -126,7 +126,7 @@ func (n *headFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, 
 }
 
 // notified gives what the kernel said to a notification the form of an error.
-// That the kernel does not know the inode means that it caches nothing of it.
+// An inode that the kernel does not know has nothing in its cache.
 func (n *headFileNode) notified(what string, off, size int64, e syscall.Errno) error {
 	if e == 0 || e == syscall.ENOENT {
 		return nil

@@ -47,8 +47,7 @@ type gauges struct {
 	of   map[string]*prometheus.Desc
 }
 
-// What follows is told of head, and so on: a name, its help, and the label if there
-// is one.
+// The gauges of head, and so on: a name, its help, and the label if there is one.
 var gaugeHelp = [...][3]string{
 	{"head_tid", "Commit time of the newest view, seconds since 1970.", ""},
 	{"head_lag_seconds", "Age of the oldest transaction that head/ does not show, 0 if it shows all.", ""},

@@ -139,7 +139,7 @@ type mountProbe struct {
 	cancel context.CancelFunc
 	busy   chan struct{} // of capacity 1: who has put something into it may ask
 
-	// What follows is guarded by busy.
+	// The fields below are guarded by busy.
 	last   time.Time // of the last answer
 	answer error
 	stuck  int // times in a row that there was none
@@ -148,7 +148,7 @@ type mountProbe struct {
 // newMountProbe returns the probe of the mount at dir.
 func newMountProbe(dir string) *mountProbe {
 	prober := mount.Prober{Limit: probeLimit}
-	// What is read is what no cache of the kernel can answer. It is not
+	// The file is one that no cache of the kernel can answer. It is not
 	// .wcfs/zurl, which clients open.
 	path := filepath.Join(dir, "head", "at")
 	return newProbe(func(ctx context.Context) error {
@@ -183,8 +183,8 @@ func (p *mountProbe) check(ctx context.Context) error {
 		return errors.New(string(stopping))
 	}
 	if time.Since(p.last) > p.validity() {
-		// Who does not want to know any more does not end the question: the child
-		// could be one that stays.
+		// A caller that does not want to know any more does not end the question:
+		// the child could be one that stays.
 		p.note(p.ask(p.ctx))
 	}
 	return p.answer

@@ -8,9 +8,9 @@
 // the reverse one; Run returns when all of them are gone. Some exceptions are
 // left to the end of the process: a mount that clients still use is detached, one
 // that is also in other places is served there, one whose data cannot be
-// followed any more (DownError) stays, so that clients get ENOTCONN, and what does
-// not end soon although its context has, and the connection to the kernel was
-// given up (end.go).
+// followed any more (DownError) stays, so that clients get ENOTCONN, and a
+// goroutine that does not end soon although its context has, and the connection to
+// the kernel was given up (end.go).
 //
 // # Ready
 //

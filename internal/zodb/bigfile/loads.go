@@ -180,24 +180,28 @@ func (ld *Load[K, V]) Wait(ctx context.Context) (value V, err error) {
 }
 
 // Retain adds a user.
-func (ld *Load[K, V]) Retain() {
-	ld.of.mu.Lock()
-	defer ld.of.mu.Unlock()
-	ld.users++
-}
+func (ld *Load[K, V]) Retain() { ld.use(1) }
 
 // Release drops a user. The last one takes the block out of memory.
 func (ld *Load[K, V]) Release() {
+	if last := ld.use(-1); last && ld.err == nil {
+		ld.value.Release()
+	}
+}
+
+// use counts a user, or one less, and reports whether that was the last one.
+func (ld *Load[K, V]) use(n int) (last bool) {
 	ld.of.mu.Lock()
-	ld.users--
-	last := ld.users == 0
+	defer ld.of.mu.Unlock()
+	if ld.users <= 0 {
+		panic("BUG: bigfile.Load: used after the last Release")
+	}
+	ld.users += n
+	last = ld.users == 0
 	if last && ld.of.byKey[ld.Key] == ld {
 		delete(ld.of.byKey, ld.Key)
 	}
-	ld.of.mu.Unlock()
-	if last && ld.err == nil {
-		ld.value.Release()
-	}
+	return last
 }
 
 // Len returns how many blocks are in memory.

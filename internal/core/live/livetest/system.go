@@ -112,7 +112,7 @@ func (s *System) Close() {
 	s.Head.Close()
 	s.Loader.Wait()
 	s.Objs.Close()
-	s.DB.Close()
+	_ = s.DB.Close()
 }
 
 // Commit commits random transactions, most often one, and takes them in.

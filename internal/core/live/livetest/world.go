@@ -36,7 +36,8 @@ const (
 
 // World is a database with two files, of one block table, that change at random:
 // data, what blocks show, holes that become data and the other way around, a ZBlk in
-// several blocks, appends and their undoing. Its methods may be called from any goroutine, except Transact.
+// several blocks, appends and their undoing. Its methods may be called from any
+// goroutine, except Transact.
 type World struct {
 	DB      *mem.Storage
 	BlkSize int64
