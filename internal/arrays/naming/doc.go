@@ -5,8 +5,8 @@
 // A directory is an object that leads to others, or a dict, a list or the like inside of an
 // object. An item is one name in a directory: a directory again, an array (NAME.npy and
 // NAME.json), a file without array (NAME.json), or an array that leads to other objects,
-// which is both. A path is the names from the root object on, joined by slashes. What an
-// object is linked by is known to catalog, so the tree has all the paths that wcfs ls prints.
+// which is both. A path is the names from the root object on, joined by slashes. The links of
+// an object are those that catalog finds, so the tree has all the paths that wcfs ls prints.
 //
 // A listing is all that one object links to, with the directories inside of it.
 //

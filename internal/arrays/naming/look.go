@@ -11,7 +11,7 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// What is noted of an entry.
+// Notes on an entry: facts that take a load to find out.
 const (
 	isKnown = 1 << iota
 	isDir

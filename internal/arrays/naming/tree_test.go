@@ -24,68 +24,71 @@ func TestAnEmptyDatabaseHasNothing(t *testing.T) {
 	require.Empty(t, w.all())
 }
 
+// trees are what the root object has, and the tree that becomes of it.
+var trees = map[string]struct {
+	root func(w *world) []any
+	want string
+}{
+	"arrays and files": {
+		func(w *world) []any { return []any{"b", w.array(3), "a", w.file(), "n", 1, "text", "x"} },
+		"a.json b.npy"},
+	"arrays without form": {
+		func(w *world) []any {
+			overlap := "{'names': ['a', 'b'], 'formats': ['<i4', '<i2'], 'offsets': [0, 0]}"
+			return []any{"a", w.arrayOf(overlap, ndarray.RowMajor, 3), "b", w.add(record.ZBigArray, dict{"zfile", w.file()})}
+		},
+		"a.json b.json"},
+	"folders": {
+		func(w *world) []any {
+			return []any{"f", w.items("a", w.array(1), "g", w.items("b", w.file())), "empty", w.items()}
+		},
+		"empty/ f/ f/a.npy f/g/ f/g/b.json"},
+	"values in values": {
+		func(w *world) []any {
+			return []any{"f", tuple{1, dict{"k", w.array(1), 7, w.file()}}, "no", tuple{1, 2}}
+		},
+		"f/ f/1/ f/1/7.json f/1/k.npy"},
+	"objects of an application": {
+		func(w *world) []any {
+			leaf := w.add(appClass, dict{"title", "x"})
+			return []any{"leaf", leaf, "thing", w.add(appClass, dict{"data", w.array(1), "leaf", leaf})}
+		},
+		"thing/ thing/data.npy"},
+	"classes that are not told": {
+		func(w *world) []any {
+			return []any{"a", ref{w.array(1).oid, appClass}, "f", ref{w.file().oid, appClass}, "b", ref{w.add(record.ZBlk0, "x").oid, appClass}}
+		},
+		"a.npy f.json"},
+	"data": {
+		func(w *world) []any { return []any{"b", w.add(record.ZBlk0, "x")} }, ""},
+	"derived arrays, which may lead on": {
+		func(w *world) []any {
+			state := func(more ...any) any {
+				attrs := dict{"_dtype", "?", "_shape", tuple{1}, "zfile", w.file()}
+				return append(attrs, more...)
+			}
+			return []any{"a", w.add(derivedClass, state()), "b", w.add(derivedClass, state("mask", w.array(1)))}
+		},
+		"a.json b/ b/mask.npy b.json"},
+	"BTrees": {
+		func(w *world) []any {
+			last := w.add(bucketClass, tuple{tuple{"d", w.array(1), "e", 1}})
+			first := w.add(bucketClass, tuple{tuple{"a", w.array(1), "b", w.file()}, last})
+			tree := w.add(treeClass, tuple{tuple{first, "d", last}, first})
+			return []any{"t", tree, "m", w.add(mappingClass, dict{"data", tree, "x", w.file()}), "n", w.add(numbersClass, nil)}
+		},
+		"m/ m/a.npy m/b.json m/d.npy m/x.json t/ t/a.npy t/b.json t/d.npy"},
+	"names that no file can have": {
+		func(w *world) []any {
+			return []any{"a/b", w.array(1), "..", w.items("", w.file()), "a.npy", w.items(), "a", w.array(1), "\n", w.file()}
+		},
+		"%0A.json %2E./ %2E./%empty.json a.npy a%2Enpy/ a%2Fb.npy"},
+}
+
 // TestTreeShowsWhatObjectsLeadTo in all the ways in which they can, and nothing else.
 func TestTreeShowsWhatObjectsLeadTo(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		root func(w *world) []any
-		want string
-	}{
-		"arrays and files": {
-			func(w *world) []any { return []any{"b", w.array(3), "a", w.file(), "n", 1, "text", "x"} },
-			"a.json b.npy"},
-		"arrays without form": {
-			func(w *world) []any {
-				overlap := "{'names': ['a', 'b'], 'formats': ['<i4', '<i2'], 'offsets': [0, 0]}"
-				return []any{"a", w.arrayOf(overlap, ndarray.RowMajor, 3), "b", w.add(record.ZBigArray, dict{"zfile", w.file()})}
-			},
-			"a.json b.json"},
-		"folders": {
-			func(w *world) []any {
-				return []any{"f", w.items("a", w.array(1), "g", w.items("b", w.file())), "empty", w.items()}
-			},
-			"empty/ f/ f/a.npy f/g/ f/g/b.json"},
-		"values in values": {
-			func(w *world) []any {
-				return []any{"f", tuple{1, dict{"k", w.array(1), 7, w.file()}}, "no", tuple{1, 2}}
-			},
-			"f/ f/1/ f/1/7.json f/1/k.npy"},
-		"objects of an application": {
-			func(w *world) []any {
-				leaf := w.add(appClass, dict{"title", "x"})
-				return []any{"leaf", leaf, "thing", w.add(appClass, dict{"data", w.array(1), "leaf", leaf})}
-			},
-			"thing/ thing/data.npy"},
-		"classes that are not told": {
-			func(w *world) []any {
-				return []any{"a", ref{w.array(1).oid, appClass}, "f", ref{w.file().oid, appClass}, "b", ref{w.add(record.ZBlk0, "x").oid, appClass}}
-			},
-			"a.npy f.json"},
-		"data": {
-			func(w *world) []any { return []any{"b", w.add(record.ZBlk0, "x")} }, ""},
-		"derived arrays, which may lead on": {
-			func(w *world) []any {
-				state := func(more ...any) any {
-					attrs := dict{"_dtype", "?", "_shape", tuple{1}, "zfile", w.file()}
-					return append(attrs, more...)
-				}
-				return []any{"a", w.add(derivedClass, state()), "b", w.add(derivedClass, state("mask", w.array(1)))}
-			},
-			"a.json b/ b/mask.npy b.json"},
-		"BTrees": {
-			func(w *world) []any {
-				last := w.add(bucketClass, tuple{tuple{"d", w.array(1), "e", 1}})
-				first := w.add(bucketClass, tuple{tuple{"a", w.array(1), "b", w.file()}, last})
-				tree := w.add(treeClass, tuple{tuple{first, "d", last}, first})
-				return []any{"t", tree, "m", w.add(mappingClass, dict{"data", tree, "x", w.file()}), "n", w.add(numbersClass, nil)}
-			},
-			"m/ m/a.npy m/b.json m/d.npy m/x.json t/ t/a.npy t/b.json t/d.npy"},
-		"names that no file can have": {
-			func(w *world) []any {
-				return []any{"a/b", w.array(1), "..", w.items("", w.file()), "a.npy", w.items(), "a", w.array(1), "\n", w.file()}
-			},
-			"%0A.json %2E./ %2E./%empty.json a.npy a%2Enpy/ a%2Fb.npy"},
-	} {
+	for name, test := range trees {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)

@@ -58,7 +58,7 @@ func appendJSONList(b []byte, items []any) (_ []byte, err error) {
 	return append(b, ']'), nil
 }
 
-// jsonText returns a scalar as JSON, in which <f8 stays readable.
+// jsonText returns a scalar as JSON, in which "<f8" stays readable.
 func jsonText(v any) ([]byte, error) {
 	var text bytes.Buffer
 	out := json.NewEncoder(&text)
