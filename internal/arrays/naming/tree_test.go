@@ -261,3 +261,21 @@ func TestOutagesAreNotRemembered(t *testing.T) {
 	require.ErrorIs(t, err, away)
 	w.stor.OnLoad(nil)
 }
+
+// TestDamageThatIsRepairedIsOver at once: a listing without what could not be read is not kept.
+func TestDamageThatIsRepairedIsOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bucket := w.add(bucketClass, tuple{tuple{"k", w.array(1)}})
+	w.root("tree", w.add(treeClass, tuple{tuple{bucket}, bucket}))
+	at := w.commit()
+	bad := &storage.CorruptError{Oid: bucket.oid, Err: errors.New("a bit fell over")}
+	w.failing(bucket.oid, bad)
+	for range 2 {
+		_, err := w.tree.Find(t.Context(), at, "tree/k")
+		require.ErrorIs(t, err, bad)
+	}
+	w.stor.OnLoad(nil)
+	_, err := w.tree.Find(t.Context(), at, "tree/k")
+	require.NoError(t, err)
+}
