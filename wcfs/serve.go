@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/wcfs/wcfs/internal/arrays/database"
+	"github.com/wcfs/wcfs/internal/arrays/naming"
 	"github.com/wcfs/wcfs/internal/serve/control"
 	"github.com/wcfs/wcfs/internal/serve/logging"
 	"github.com/wcfs/wcfs/internal/serve/mount"
@@ -242,6 +243,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		AutoExit:   f.autoExit,
 		Linger:     f.linger,
 		TraceFUSE:  f.traceFUSE,
+		Naming:     func(ctx context.Context, db storage.Loader) server.Naming { return naming.New(ctx, db) },
 	}
 	opt.Storage.Timeout = f.away
 	if f.wait {

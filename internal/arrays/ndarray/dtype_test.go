@@ -1,6 +1,7 @@
 package ndarray
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
@@ -252,6 +253,28 @@ func TestTypesWithThousandsOfFields(t *testing.T) {
 	require.True(t, d.Equal(a.DType))
 	_, err := ParseDType(text(maxFields + 1))
 	require.Error(t, err)
+}
+
+// TestTypesAsJSON: lists stand in the place of tuples, and nothing else is different.
+func TestTypesAsJSON(t *testing.T) {
+	for in, want := range map[string]string{
+		"f8":              `"<f8"`,
+		"M8[25s]":         `"<M8[25s]"`,
+		"('>i4', (2, 3))": `[">i4", [2, 3]]`,
+		"[(('T', 't'), '<f8'), ('', '|V4'), ('v', '>i4', (2, 3))]": `[[["T", "t"], "<f8"], ["", "|V4"], ["v", ">i4", [2, 3]]]`,
+		"[]": `[]`,
+		"{'names': ['a', 'b'], 'formats': ['<i4', '<i2'], 'offsets': [2, 0], 'titles': ['A', None]}": `{"names": ["a", "b"], "formats": ["<i4", "<i2"], "offsets": [2, 0], "titles": ["A", null], "itemsize": 6}`,
+		`[("it's<", '|u1'), ('"\n', '|u1')]`: `[["it's<", "|u1"], ["\"\n", "|u1"]]`,
+	} {
+		got, err := mustParse(t, in).JSON()
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+	}
+	for _, row := range dtypeTable {
+		text, err := mustParse(t, row.in).JSON()
+		require.NoError(t, err)
+		require.True(t, json.Valid(text), "%s", text)
+	}
 }
 
 // TestAnyTypeComesBackFromItsText promises that what String returns is understood

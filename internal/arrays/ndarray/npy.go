@@ -154,7 +154,12 @@ func parseHeader(text string) (*Header, error) {
 // hold it. A sub-array type becomes more dimensions. One dimension or none is in
 // row-major order, as numpy has what is in both. The error is a *LayoutError or
 // a *ShapeError.
-func (h *Header) Encode() ([]byte, error) {
+func (h *Header) Encode() ([]byte, error) { return h.EncodeAligned(npyAlign) }
+
+// EncodeAligned is Encode with as many spaces as it takes for the items to begin at a
+// multiple of align bytes. NumPy loads headers with up to 10000 bytes of text without being
+// told that they are trusted.
+func (h *Header) EncodeAligned(align int) ([]byte, error) {
 	if _, err := arrayBytes(h.DType.size, h.Shape); err != nil {
 		return nil, err
 	}
@@ -167,13 +172,13 @@ func (h *Header) Encode() ([]byte, error) {
 	}
 	text := plain.text()
 	if b, ok := latin1(text); ok {
-		if b, ok := frame(1, b); ok {
+		if b, ok := frame(1, b, align); ok {
 			return b, nil
 		}
-		if b, ok := frame(2, b); ok {
+		if b, ok := frame(2, b, align); ok {
 			return b, nil
 		}
-	} else if b, ok := frame(3, text); ok {
+	} else if b, ok := frame(3, text, align); ok {
 		return b, nil
 	}
 	return nil, &LayoutError{"", fmt.Sprintf("the description of its type takes %d bytes", len(text))}
@@ -246,13 +251,13 @@ func latin1(text []byte) (out []byte, ok bool) {
 // frame puts everything around the text that makes it a header; ok is false if the
 // format has no room for it. Like numpy it adds a whole unit of spaces where none
 // is needed.
-func frame(major byte, text []byte) (out []byte, ok bool) {
+func frame(major byte, text []byte, align int) (out []byte, ok bool) {
 	size, most := 4, maxHeader
 	if major == 1 {
 		size, most = 2, 0xffff
 	}
 	begin := len(npyMagic) + 2 + size
-	pad := npyAlign - (begin+len(text)+1)%npyAlign
+	pad := align - (begin+len(text)+1)%align
 	n := len(text) + pad + 1
 	if n > most {
 		return nil, false

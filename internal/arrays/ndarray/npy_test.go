@@ -104,8 +104,10 @@ func TestAnyHeaderComesBack(t *testing.T) {
 		if _, err := arrayBytes(h.DType.size, h.Shape); err != nil || h.DType.isSub() {
 			t.Skip()
 		}
-		b, err := h.Encode()
+		align := rapid.SampledFrom([]int{64, 4096, 65536}).Draw(t, "align")
+		b, err := h.EncodeAligned(align)
 		require.NoError(t, err, h.DType.String())
+		require.Zero(t, len(b)%align)
 		if len(h.Shape) < 2 {
 			h.Order = RowMajor // which is the same then
 		}

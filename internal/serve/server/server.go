@@ -118,6 +118,10 @@ type Options struct {
 	PProf      *Address    // where profiles of the process can be taken; nil: nowhere
 	Supervisor *Supervisor // nil: there is none
 
+	// Naming returns what finds the arrays of a database by name: head/arrays shows them.
+	// Its loads end with ctx. nil: there is no such directory.
+	Naming func(ctx context.Context, db storage.Loader) Naming
+
 	// OnReady is called with the absolute mount point once the mount answers.
 	// It may be nil.
 	OnReady func(dir string)
@@ -134,6 +138,7 @@ type server struct {
 	loader *bigfile.Loader
 	head   *live.Head
 	links  *isolation.Engine
+	naming Naming // nil: there is none
 	tree   *fusefs.FS
 	device *mount.Device
 
@@ -193,6 +198,7 @@ func Run(ctx context.Context, opt Options) error {
 		{"the newest view", s.head.Close},
 		{"loads and stores of blocks", s.loader.Wait},
 		{"loads of nodes", s.objs.Close},
+		{"loads of names", s.closeNaming},
 		{"the database", func() { _ = store.Close() }},
 	})
 	return s.serve(ctx)
@@ -220,6 +226,9 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 	s.objs = versions.NewObjects(ctx, s.store, at0, nodeCacheBytes)
 	s.loader = bigfile.NewLoader(ctx, parallelLoads)
 	s.loader.OnLoad(s.observer.Loaded)
+	if opt.Naming != nil {
+		s.naming = opt.Naming(ctx, s.store)
+	}
 	s.head = live.New(ctx, at0, s.objs, s.store, s.loader, s.headConfig())
 	s.links = isolation.NewEngine(ctx, s.head, isolation.Config{
 		PinTimeout: opt.PinTimeout,
@@ -236,11 +245,24 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 		Access:     s.access,
 		Reach:      s.reach,
 		View:       s.openView,
+		Naming:     s.naming,
 		OnClient:   s.usage.joined,
 		OnPanic:    s.panicked,
 	})
 	s.observe()
 	return s
+}
+
+// Naming finds arrays by name. Close waits for its loads.
+type Naming interface {
+	fusefs.Naming
+	Close()
+}
+
+func (s *server) closeNaming() {
+	if s.naming != nil {
+		s.naming.Close()
+	}
 }
 
 // maxLinks returns how many links clients may have open. Each takes a descriptor of
@@ -264,6 +286,7 @@ func (s *server) headConfig() live.Config {
 		StuckAfter:    3 * s.opt.PinTimeout,
 		KeepHistory:   keepHistory,
 		KeepFloor:     keepFloor,
+		Forms:         s.naming,
 		Observer:      outside{s.observer, s},
 		Processes:     outside{s.observer, s},
 	}
