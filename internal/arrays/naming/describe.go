@@ -9,8 +9,8 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
-	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -145,7 +145,7 @@ func (d *description) damaged(err error) error {
 	return nil
 }
 
-func isDamage(err error) bool { return versions.IsDamage(err) || storage.IsNoData(err) }
+func isDamage(err error) bool { return bigfile.IsDamage(err) || storage.IsNoData(err) }
 
 func (d *description) text() ([]byte, error) {
 	var out bytes.Buffer

@@ -7,7 +7,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
-	"github.com/wcfs/wcfs/internal/core/versions"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -42,7 +42,7 @@ func (t *Tree) look(ctx context.Context, at zodb.Tid, dir *directory, pos int) (
 	switch missing := err != nil && storage.IsNoData(err); {
 	case err == nil:
 		note = noteOf(o)
-	case !missing && !versions.IsDamage(err):
+	case !missing && !bigfile.IsDamage(err):
 		return 0, fmt.Errorf("look at object %s: %w", e.oid, err)
 	case e.class == arrayKind:
 		note = hasJSON // with the reason
