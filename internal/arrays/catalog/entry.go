@@ -19,6 +19,7 @@ import (
 // Entry tells one array, or one file that is no array's own, as of a view.
 type Entry struct {
 	Path  string   // from the root object, or the oid if the entry was found by that
+	Names []string // that the path consists of; set by Walk
 	Oid   zodb.Oid // of the ZBigArray or ZBigFile
 	Class record.Class
 

@@ -52,13 +52,14 @@ func (p *path) extend(names []string) *path {
 	return p
 }
 
-func (p *path) String() string {
-	var names []string
+func (p *path) String() string { return strings.Join(p.names(), "/") }
+
+func (p *path) names() (names []string) {
 	for ; p != nil; p = p.parent {
 		names = append(names, p.name)
 	}
 	slices.Reverse(names)
-	return strings.Join(names, "/")
+	return names
 }
 
 // step is a link to follow.
@@ -126,13 +127,20 @@ func (w *walk) visit(s step) error {
 	case dataKind:
 		return nil
 	case fileKind:
-		return w.found(newEntry(s.path.String(), o))
+		return w.found(s.entry(o))
 	case arrayKind:
-		if err := w.found(newEntry(s.path.String(), o)); err != nil {
+		if err := w.found(s.entry(o)); err != nil {
 			return err
 		}
 	}
 	return w.links(w.ctx, o, w)
+}
+
+// entry returns the entry of the object at s.
+func (s *step) entry(o *object) *Entry {
+	e := newEntry(s.path.String(), o)
+	e.Names = s.path.names()
+	return e
 }
 
 // unreadable tells about an object that cannot be read.

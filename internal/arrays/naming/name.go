@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
+
+	"github.com/wcfs/wcfs/internal/arrays/catalog"
 )
 
 const (
@@ -31,6 +33,20 @@ func Encode(key string) string {
 	}
 	end := fmt.Sprintf("%s%x", hashMark, sha256.Sum256([]byte(key)))[:len(hashMark)+hashDigits]
 	return clip(name, maxPlain-len(end)) + end
+}
+
+// PathOf returns where a mount shows an entry of catalog.Walk, below head/ or @<tid>/: the
+// .npy file of an array, or else the data of the file. Of several objects with one path it is
+// right for the first.
+func PathOf(e *catalog.Entry) string {
+	if _, err := header(e); err != nil || len(e.Names) == 0 {
+		return "bigfile/" + e.File.String()
+	}
+	path := "arrays"
+	for _, key := range e.Names {
+		path += "/" + Encode(key)
+	}
+	return path + ".npy"
 }
 
 // distinct returns the name of an object that is not the first with that name.

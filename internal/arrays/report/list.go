@@ -10,6 +10,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
+	"github.com/wcfs/wcfs/internal/arrays/naming"
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
 	"github.com/wcfs/wcfs/internal/serve/terminal"
 	"github.com/wcfs/wcfs/internal/zodb/fault"
@@ -34,6 +35,7 @@ type listEntry struct {
 	Order    string  `json:"order,omitempty"`
 	Size     *int64  `json:"size,omitempty"` // bytes of the array, or of the file if there is none
 	File     string  `json:"file,omitempty"`
+	Path     string  `json:"path,omitempty"`      // in a mount, below head/ and @<tid>/
 	FileSize *int64  `json:"file_size,omitempty"` // bytes
 	BlkSize  int64   `json:"blksize,omitempty"`   // bytes
 	Blocks   *int64  `json:"blocks,omitempty"`
@@ -59,6 +61,7 @@ func (l *Listing) Add(e *catalog.Entry) error {
 	}
 	if e.File != 0 {
 		line.File = e.File.String()
+		line.Path = naming.PathOf(e)
 	}
 	if e.Array != nil {
 		line.DType, line.Shape, line.Order = e.Array.DType.String(), append([]int64{}, e.Array.Shape...), string(e.Array.Order)
@@ -84,7 +87,7 @@ func (l *Listing) Print(out io.Writer) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tOID\tFILE\tDTYPE\tSHAPE\tSIZE\tBLOCKS\tCHANGED (UTC)")
+	fmt.Fprintln(w, "NAME\tOID\tFILE\tDTYPE\tSHAPE\tSIZE\tBLOCKS\tCHANGED (UTC)\tPATH")
 	for i := range l.Entries {
 		fmt.Fprintln(w, strings.Join(l.Entries[i].columns(), "\t"))
 	}
@@ -108,7 +111,11 @@ func (e *listEntry) columns() []string {
 		tid, _ := storage.ParseID(e.Rev)
 		changed = catalog.FormatSecond(zodb.Tid(tid))
 	}
-	return []string{terminal.Name(e.Name), e.Oid, cmp.Or(e.File, unknown), dtype, shape, size, blocks, changed}
+	path := unknown
+	if e.Path != "" {
+		path = terminal.Name(e.Path)
+	}
+	return []string{terminal.Name(e.Name), e.Oid, cmp.Or(e.File, unknown), dtype, shape, size, blocks, changed, path}
 }
 
 // shapeCell returns a shape as Python writes it, and the order if that matters.
