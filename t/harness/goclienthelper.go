@@ -58,6 +58,11 @@ func (h *goClient) do(words []string) (answer string, err error) {
 	case "open": // FILE CONN OID
 		oid, _ := client.ParseOid(arg(3))
 		h.files[arg(1)], err = h.conns[arg(2)].Open(ctx, oid)
+	case "openarray": // FILE CONN NAME
+		var a *client.Array
+		if h.files[arg(1)], a, err = h.conns[arg(2)].OpenArray(ctx, arg(3)); err == nil {
+			answer = fmt.Sprintf("%s %s %v %d", a.File, a.DType, a.Shape, a.Bytes)
+		}
 	case "size": // FILE
 		var size int64
 		size, err = h.files[arg(1)].Size(ctx)

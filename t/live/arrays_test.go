@@ -147,3 +147,22 @@ func TestArrayThatIsReplacedIsAnotherFile(t *testing.T) {
 	_, err = os.Create(s.Path("head", "arrays", "mine"))
 	require.ErrorIs(t, err, unix.EROFS)
 }
+
+// A Go program has arrays by name, and each of its views has those of its own.
+func TestGoClientOpensArraysByName(t *testing.T) {
+	database := filepath.Join(t.TempDir(), "data.fs")
+	first := importRaw(t, database, "a", bytes.Repeat([]byte("a"), 8192), "--create", "--blksize", "4096", "--dtype", "S2", "--shape", "2,2048")
+	s := harness.StartOn(t, database)
+	c := harness.StartGoClient(t, s)
+	c.Do("connect old %s", first)
+	s.WaitAt(importRaw(t, database, "a", bytes.Repeat([]byte("b"), 4096), "--append", "--dtype", "S2", "--shape", "1,2048"))
+	c.Do("connect new head")
+	require.Regexp(t, `^[0-9a-f]{16} "\|S2" \[2 2048\] 8192$`, c.Helper.Ask("openarray f old a"))
+	require.Regexp(t, `^[0-9a-f]{16} "\|S2" \[3 2048\] 12288$`, c.Helper.Ask("openarray g new a"))
+	c.Do("mmap m f 1 2")
+	c.Do("mmap n g 1 2")
+	c.Shows("show m", strings.Repeat("a", 4096), "")
+	c.Shows("show n", strings.Repeat("a", 4096), strings.Repeat("b", 4096))
+	c.Fails("no such array", "openarray f old b")
+	c.End()
+}
