@@ -104,7 +104,7 @@ func TestTopLivesOnATerminal(t *testing.T) {
 	t.Parallel()
 	b := MountBackground(t)
 	for name, end := range map[string]func(*harness.Terminal){
-		"q":       func(term *harness.Terminal) { term.Type("q") },
+		"q":       func(term *harness.Terminal) { term.Type("qqq") }, // also what is typed too often
 		"Ctrl-C":  func(term *harness.Terminal) { term.Type("\x03") },
 		"SIGTERM": func(term *harness.Terminal) { require.NoError(t, unix.Kill(term.Pid(), unix.SIGTERM)) },
 	} {

@@ -76,7 +76,7 @@ func (k *looker) round(ctx context.Context) ([]*watched, error) {
 	for i, s := range k.all {
 		id := identity{s.Dir, s.Device(), s.PID}
 		round[i] = k.known[id]
-		if round[i] == nil {
+		if round[i] == nil || known[id] != nil { // a table that changes while it is read may have one twice
 			round[i] = &watched{}
 		}
 		known[id] = round[i]

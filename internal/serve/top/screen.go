@@ -1,6 +1,7 @@
 package top
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -102,8 +103,8 @@ func (s *screen) guarded(f func()) {
 // stopReading ends readKeys.
 func (s *screen) stopReading() { unix.Close(s.wake[1]) }
 
-// readKeys sends what is typed until stopReading.
-func (s *screen) readKeys() {
+// readKeys sends what is typed until stopReading, and the end of ctx.
+func (s *screen) readKeys(ctx context.Context) {
 	defer close(s.keys)
 	fds := []unix.PollFd{{Fd: int32(s.in.Fd()), Events: unix.POLLIN}, {Fd: int32(s.wake[0]), Events: unix.POLLIN}}
 	for {
@@ -120,7 +121,11 @@ func (s *screen) readKeys() {
 		if err != nil || n == 0 {
 			return // the terminal is gone
 		}
-		s.keys <- key[0]
+		select {
+		case s.keys <- key[0]:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

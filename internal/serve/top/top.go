@@ -66,7 +66,7 @@ func Run(ctx context.Context, opt Options, in, out *os.File) error {
 	looks := make(chan *frame)
 	began := make(chan time.Time)
 	s.work.Go(func() { s.guarded(func() { looking(ctx, opt, began, looks) }) })
-	s.work.Go(func() { s.guarded(s.readKeys) })
+	s.work.Go(func() { s.guarded(func() { s.readKeys(ctx) }) })
 	defer s.work.Wait()
 	defer s.stopReading()
 	defer cancel()
