@@ -41,7 +41,7 @@ func (f *logFlags) draw(ctx context.Context, db storage.Storage, args []string, 
 		terminal.Say("no transactions to draw")
 		return nil
 	}
-	if err, at := m.Damage(); err != nil {
+	if at, err := m.Damage(); err != nil {
 		terminal.Say("incomplete, as @%s: %s", at, terminal.Error(err))
 	}
 	write := func(w io.Writer) error {

@@ -37,7 +37,7 @@ func (m *Map) Empty() bool { return m.txns == 0 }
 
 // Damage returns why something is missing, and in which transaction that was first; nil if
 // nothing is.
-func (m *Map) Damage() (err error, at zodb.Tid) { return m.damage, m.damaged }
+func (m *Map) Damage() (at zodb.Tid, err error) { return m.damaged, m.damage }
 
 // Change counts what a transaction changed. They come in ascending order. The error is nil.
 func (m *Map) Change(c *changes.Change) error {
@@ -94,7 +94,7 @@ func (m *Map) mergeRows() {
 	for row := range m.count {
 		var sum [maxColumns]int64
 		if 2*row < maxRows {
-			for column := range sum {
+			for column := range m.columns() {
 				sum[column] = m.count[2*row][column] + m.count[2*row+1][column]
 			}
 		}
@@ -105,7 +105,7 @@ func (m *Map) mergeRows() {
 // mergeColumns makes columns of two each.
 func (m *Map) mergeColumns() {
 	m.perColumn *= 2
-	for row := range m.count {
+	for row := range m.rows() {
 		var sum [maxColumns]int64
 		for column := range maxColumns / 2 {
 			sum[column] = m.count[row][2*column] + m.count[row][2*column+1]
