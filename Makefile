@@ -44,7 +44,7 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh
 
 test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 bin/promtool lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
-	$(TEST) -race -timeout 10m ./internal/... ./client/... ./wcfs/...
+	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
 	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /lint -e /witness)
@@ -58,7 +58,7 @@ soak: testsetup bin/venv ## run the random tests for long: first real clients an
 	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
 	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
-	$(MOUNTED) -timeout 60m ./internal/core/versions -histories 100000
+	$(MOUNTED) -timeout 60m ./internal/core/live -run BruteForce -histories 100000
 	$(MOUNTED) -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000
 
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB

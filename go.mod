@@ -31,6 +31,7 @@ require (
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
 	golang.org/x/time v0.16.0
+	lab.nexedi.com/kirr/go123 v0.0.0-20260421100102-64d13b24fc95
 	lab.nexedi.com/kirr/neo/go v0.0.0-20240924102820-6235fb602308
 	pgregory.net/rapid v1.3.0
 )
@@ -63,7 +64,6 @@ require (
 	golang.org/x/tools v0.52.0 // indirect
 	google.golang.org/protobuf v1.36.8 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
-	lab.nexedi.com/kirr/go123 v0.0.0-20260421100102-64d13b24fc95 // indirect
 )
 
 tool (

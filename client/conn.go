@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/go123/xerr"
 )
 
 // Conn shows files as of one view. It has a link to the server of its own.
@@ -27,8 +28,8 @@ type Conn struct {
 	ended  chan struct{}  // closed when all of the Conn has ended
 	once   sync.Once      // for the end
 
-	// view guards at, and what the files have of it. Whoever uses the view
-	// acquires 1 of it, and who changes it all.
+	// view guards at, and what the files have of it. A user of the view
+	// acquires 1 of it, and who changes the view all.
 	view *semaphore.Weighted
 	at   Tid // changed with mu held as well
 
@@ -50,15 +51,8 @@ const closeWait = 10 * time.Second
 // Connect returns a new Conn at a view, which may be Head. It waits until the
 // server shows that view. Errors: ErrCrashed, ErrClosed after w was closed,
 // that of ctx, and those of the operating system.
-func (w *WCFS) Connect(ctx context.Context, at Tid) (*Conn, error) {
-	c, err := w.connect(ctx, at)
-	if err != nil {
-		return nil, fmt.Errorf("wcfs %s: connect @%s: %w", w.point, at, err)
-	}
-	return c, nil
-}
-
-func (w *WCFS) connect(ctx context.Context, at Tid) (*Conn, error) {
+func (w *WCFS) Connect(ctx context.Context, at Tid) (_ *Conn, err error) {
+	defer xerr.Contextf(&err, "wcfs %s: connect @%s", w.point, at)
 	if at == Head {
 		head, err := w.Head()
 		if err != nil {

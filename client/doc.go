@@ -12,17 +12,18 @@
 // its Files and Mappings to another view. A Snapshot is a view that is read
 // directly; see there when to use it.
 //
-// Blocks are counted from 0. Sizes and offsets are in bytes. Whatever is behind
-// the end of an array reads as zeros.
+// Blocks are counted from 0. Sizes and offsets are in bytes. The bytes behind
+// the end of an array read as zeros.
 //
 // # How memory keeps still
 //
-// Mapped is the newest state of the array. When a block changes, and somebody
-// wants to read the new content, the server first asks every Conn that must not
-// see it to map that block from the past, and waits. This is a pin. A pinner
-// of the Conn answers, while threads that touch the memory wait for the page.
-// A process that does not answer within the pin timeout of the server, normally
-// 30 s, is killed, as everybody else would have to wait.
+// The memory is mapped from the newest state of the array. When a block
+// changes, and somebody wants to read the new content, the server first asks
+// every Conn that must not see it to map that block from the past, and waits.
+// This is a pin. A pinner of the Conn answers, while threads that touch the
+// memory wait for the page. A process that does not answer within the pin
+// timeout of the server, normally 30 s, is killed, as everybody else would have
+// to wait.
 //
 // A Go program has a difficulty here: a thread that waits for a page cannot be
 // stopped, and garbage collection has to stop all threads; so with ordinary
@@ -51,15 +52,15 @@
 //
 // While a thread waits for a page that the server has to load, the Go runtime
 // waits for the thread when it wants to collect garbage, and all goroutines do.
-// That ends when the block is loaded, but may take long if the database is slow.
-// Mapping.Load loads blocks within a system call, which is not in the way of
-// anybody. What was loaded may be taken away again by the kernel when memory is
-// short, or by a commit; so Load makes such waits rare but cannot exclude them.
-// File.ReadAt does exclude them, for the price of a copy, and returns errors
-// where memory faults.
+// The wait ends when the block is loaded, but may take long if the database is
+// slow. Mapping.Load loads blocks within a system call, which is not in the way
+// of anybody. Loaded blocks may be taken away again by the kernel when memory
+// is short, or by a commit; so Load makes such waits rare but cannot exclude
+// them. File.ReadAt does exclude them, for the price of a copy, and returns
+// errors where memory faults.
 //
-// What the server needs to load a block must not be in a process that maps its
-// files: it would wait for itself. This concerns a database server in tests.
+// A server must not need a process that maps its files to load a block: it
+// would wait for itself. This concerns a database server in tests.
 //
 // A process killed with SIGSTOP or a debugger answers no pins, and is killed
 // when that takes too long.

@@ -57,7 +57,7 @@ func Example() {
 	}
 }
 
-// What View does can also be done around code of any kind.
+// The work of View can also be done around code of any kind.
 func ExampleMapping_Data() {
 	var m *client.Mapping // from File.Mmap
 	first := func() (b byte, err error) {

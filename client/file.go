@@ -31,7 +31,7 @@ type handle struct {
 
 	inUse sync.RWMutex // held by who uses the descriptor, for writing by who ends that
 
-	// What follows is guarded by Conn.mu.
+	// The fields below are guarded by Conn.mu.
 	refs    int  // Files
 	closing bool // no more Files come; after ready, if it could not be opened
 }

@@ -32,7 +32,7 @@ type pinner struct {
 	nfiles, nmaps int64 // entries, including unused ones
 	pins          pinTable
 
-	// What follows belongs to serve.
+	// The fields below belong to serve.
 	pin        pinMessage
 	have       int // bytes in buf
 	begin, end int // of the line in buf
@@ -40,7 +40,7 @@ type pinner struct {
 	buf        [4096]byte
 	ack        [32]byte
 
-	// What follows is scratch memory, guarded by the lock.
+	// The fields below are scratch memory, guarded by the lock.
 	area area
 	path [64]byte
 	past uintptr // descriptor of a file of a past view

@@ -9,7 +9,7 @@ import (
 
 // ReadAt copies bytes from offset off of the file, as of the view, without
 // mapping it. It does so in system calls: nothing faults, and failures are plain
-// errors. What is behind the end of the file reads as zeros, so that io.EOF is
+// errors. The bytes behind the end of the file read as zeros, so that io.EOF is
 // never returned; see Size. It implements io.ReaderAt, and panics if off is
 // negative.
 func (f *File) ReadAt(data []byte, off int64) (n int, err error) {

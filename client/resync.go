@@ -86,7 +86,8 @@ func (h *handle) resize() error {
 	if blksize != h.blksize {
 		return fmt.Errorf("%w: blksize changed: %d -> %d", ErrBadFile, h.blksize, blksize)
 	}
-	// What was pinned since the end was missing in head/ is looked at anew.
+	// Blocks that were pinned since the end was missing in head/ are looked
+	// at anew.
 	if err := errnoError("unpin the end", p.unpinOwn(h.index)); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/go123/xerr"
 )
 
 // Snapshot is a past view that is read directly. It needs no cooperation with
@@ -51,15 +52,8 @@ type SnapshotFile struct {
 
 // Open opens a file, which must have existed at the view. Errors: ErrNotBigFile,
 // ErrBadFile, ErrCrashed, and those of the operating system.
-func (s *Snapshot) Open(ctx context.Context, oid Oid) (*SnapshotFile, error) {
-	f, err := s.open(ctx, oid)
-	if err != nil {
-		return nil, fmt.Errorf("wcfs %s: snapshot @%s: open f<%s>: %w", s.w.point, s.at, oid, err)
-	}
-	return f, nil
-}
-
-func (s *Snapshot) open(ctx context.Context, oid Oid) (*SnapshotFile, error) {
+func (s *Snapshot) Open(ctx context.Context, oid Oid) (_ *SnapshotFile, err error) {
+	defer xerr.Contextf(&err, "wcfs %s: snapshot @%s: open f<%s>", s.w.point, s.at, oid)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -84,8 +78,8 @@ func (f *SnapshotFile) Size() int64 { return f.size }
 // BlkSize returns the size of a block in bytes.
 func (f *SnapshotFile) BlkSize() int64 { return f.blksize }
 
-// ReadAt copies bytes from offset off. What is behind the end of the file reads
-// as zeros; io.EOF is never returned. It panics if off is negative.
+// ReadAt copies bytes from offset off. The bytes behind the end of the file
+// read as zeros; io.EOF is never returned. It panics if off is negative.
 func (f *SnapshotFile) ReadAt(data []byte, off int64) (int, error) {
 	if off < 0 {
 		panic(fmt.Sprintf("client: read at offset %d", off))

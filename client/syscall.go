@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What follows lets a goroutine do many system calls as if they were one.
-// Between entersyscall and exitsyscall the runtime takes the thread for one that
-// is in the kernel: stopping the world does not wait for it, and it needs no
-// processor to go on. In exchange nothing may be done there that needs the
-// runtime. Every function that runs there
+// This file lets a goroutine do many system calls as if they were one. Between
+// entersyscall and exitsyscall the runtime takes the thread for one that is in
+// the kernel: stopping the world does not wait for it, and it needs no processor
+// to go on. In exchange nothing may be done there that needs the runtime. Every
+// function that runs there
 //
 //   - is nosplit, since the stack cannot grow,
 //   - writes no pointers to the heap, since there may be no processor to note

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/go123/xerr"
 
 	"github.com/wcfs/wcfs/internal/serve/mount"
 	"github.com/wcfs/wcfs/internal/zodb/fault"
@@ -70,14 +71,11 @@ func joinDatabase(ctx context.Context, point, zurl string) (*WCFS, error) {
 }
 
 // JoinMount uses the server that is mounted on point, whatever database it serves.
-// What is not of wcfs, or of another user, is refused, unless root lets others in.
-// Errors are those of Join.
-func JoinMount(ctx context.Context, point string) (*WCFS, error) {
-	w, err := joinMount(ctx, point)
-	if err != nil {
-		return nil, fmt.Errorf("join %s: %w", point, err)
-	}
-	return w, nil
+// A mount that is not of wcfs, or is of another user, is refused, unless root lets
+// others in. Errors are those of Join.
+func JoinMount(ctx context.Context, point string) (_ *WCFS, err error) {
+	defer xerr.Contextf(&err, "join %s", point)
+	return joinMount(ctx, point)
 }
 
 func joinMount(ctx context.Context, point string) (w *WCFS, err error) {
@@ -247,7 +245,7 @@ func open(dir int, path string, flags int) (fd int, err error) {
 	return fd, err
 }
 
-// pread is pread(2). What is behind the end is not read.
+// pread is pread(2). It reads nothing behind the end.
 func pread(fd int, data []byte, off int64) (n int, err error) {
 	for n < len(data) {
 		var got int

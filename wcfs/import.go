@@ -15,6 +15,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/transfer"
 	"github.com/wcfs/wcfs/internal/serve/mount"
 	"github.com/wcfs/wcfs/internal/serve/terminal"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 func newImport() *cobra.Command {
@@ -42,9 +43,9 @@ still there in earlier views, until the database is packed.
 Nobody else can write to a file while the import runs. Name DATABASE as the
 application does: one with hard links, or bind mounted by itself, is refused. To
 a ZEO server (zeo://host:port) it is a client like others: if one of them changes
-the same meanwhile nothing is written. Exit codes: 13 NAME exists already, 14 disk
-or quota full, 15 nothing of that name to append to, 16 somebody else writes now,
-or was faster, 17 FILE cannot be used; others are those of serve.`,
+the same meanwhile nothing is written.
+
+` + fault.Help(),
 		Example: `  wcfs import temperature.npy data.fs temperature
   wcfs import today.npy data.fs temperature --append
   wcfs import today.npy zeo://server:8100 temperature --append

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// errInterrupted is what a command that a signal ended says. What it was at does
-// not matter.
+// errInterrupted is what a command that a signal ended says. Its work until then
+// does not matter.
 var errInterrupted = errors.New("interrupted")
 
 // orInterrupted returns err, or errInterrupted if the end of ctx is its cause.

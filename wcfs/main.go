@@ -35,8 +35,9 @@ func run(name string, args []string) int {
 	if len(args) == 3 && args[0] == mount.ProbeCommand {
 		return mount.Probe(args[1], args[2], os.Stdout) // a child of ours
 	}
-	// glog keeps its settings in the global flag set. What we adopt of it is
-	// parsed with our own flags; this only tells glog that parsing was done.
+	// glog keeps its settings in the global flag set. The ones that we adopt
+	// are parsed with our own flags; this call only tells glog that parsing
+	// was done.
 	_ = flag.CommandLine.Parse(nil)
 
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)

@@ -44,8 +44,8 @@ func TestMountHelperArguments(t *testing.T) {
 		}
 		require.Equal(t, c.want, text, c.args)
 	}
-	// All that libmount knows is taken or refused for a reason (mount(8), FILESYSTEM-INDEPENDENT
-	// MOUNT OPTIONS).
+	// All that libmount knows is taken or refused for a reason (mount(8),
+	// FILESYSTEM-INDEPENDENT MOUNT OPTIONS).
 	for option := range strings.FieldsSeq(`async atime noatime auto noauto context=x fscontext=x defcontext=x rootcontext=x defaults
 		dev nodev diratime nodiratime dirsync exec noexec group iversion noiversion mand nomand _netdev nofail relatime norelatime
 		strictatime nostrictatime lazytime nolazytime suid nosuid silent loud owner remount ro rw sync user nouser users X-a x-a=b nosymfollow`) {

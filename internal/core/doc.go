@@ -6,11 +6,16 @@
 //
 //	lock       mutexes that are checked in tests
 //	flight     one call per key, detached from its callers
+//	routes     since when nodes of block tables route keys as they do
 //	versions   objects as of any view, their history, and the revisions of blocks
 //	served     what the page cache may have: plain data
 //	live       files at the newest view: READs, commits, pins
 //	past       files as of past views
-//	isolation  links and messages of head/watch; ends bad clients
+//	wire       language of head/watch: lines, and what waits for a client
+//	isolation  links of head/watch, their pins; ends bad clients
+//
+// The core tells the outside of it what happens by one interface, Observer, and asks about
+// processes by another one, Processes.
 //
 // # Nouns
 //
@@ -34,8 +39,8 @@
 // tells the client to map one block from a revision, or from head again. A client that does
 // not acknowledge is ended.
 //
-// Old content of a block is preserved when a commit changes it. A file is fenced when its
-// object has become another file.
+// Old content of a block is preserved in memory when a commit changes the block. A file
+// is fenced when its object has become another file.
 //
 // # The life of a READ
 //
@@ -47,9 +52,10 @@
 //	r4  find out what these watches have to pin, and have it sent
 //	r5  the gate: no client may see the page that must not
 //	r6  in the section that finds r5 true: once more, nothing may have changed; the reply
-//	    goes. What fails a check begins again at r2
+//	    goes. A READ that fails a check begins again at r2
 //
-// It is told in live/read.go, from Read on; r4 in live/pinread.go, r5 in live/gate.go.
+// The code is in live/read.go, from Read on; r4 in live/pinread.go, r5 in
+// live/gate.go.
 //
 // # The life of a commit
 //
@@ -66,7 +72,7 @@
 //	    state of the database passed during an outage
 //	c8  forget history that nobody may ask for
 //
-// It is told in live/commit.go, from Commit on; c1 in live/diff.go, c3 in
+// The code is in live/commit.go, from Commit on; c1 in live/diff.go, c3 in
 // live/preserve.go and live/early.go, the sizes of c4 in live/resize.go, c5 in
 // live/inval.go.
 //
@@ -80,7 +86,8 @@
 //	1  live.Head       which files there are, which view is published
 //	2  live.File       what is served of one file; its READs and watches
 //	3  live.Head.index which objects lead to what is served
-//	4  locks of versions, live.Preserved, and those of isolation for its output
+//	4  locks of versions, routes and live.Preserved, those of the links of isolation, and
+//	   that of wire.Output
 //
 // They are taken in this order, and held for map operations only: never during a load, a
 // call into the kernel, or a wait for a client. core/lock checks it in tests.

@@ -170,18 +170,21 @@ func TestCommandsSeeADatabaseOverAnotherOneAsOneFile(t *testing.T) {
 		refused(13, "which is never replaced", "export", o.ZURL, "new", "--format", "raw", "-o", path, "--force")
 		refused(13, "which is never replaced", "export", o.ZURL, "new", "--format", "raw", "-o", path+".lock", "--force")
 	}
-
-	// At the usual place, where other programs look for the same text.
-	code, out, words := harness.Run(t, "mount", o.ZURL)
-	require.Zero(t, code, words)
-	require.Equal(t, harness.DefaultPoint(o.ZURL)+"\n", out)
-	code, out, words = harness.Run(t, "status", o.ZURL)
-	require.Zero(t, code, words)
-	require.Contains(t, out, o.ZURL)
-	code, _, words = harness.Run(t, "stop", o.ZURL)
-	require.Zero(t, code, words)
+	requireUsualPlace(t, o.ZURL)
 
 	// A base that has gone on is no base of this delta any more.
 	importJSON(t, array, o.Base, "later", "--raw")
 	refused(7, "the base has gone on since", "ls", o.ZURL)
+}
+
+// requireUsualPlace serves a database where other programs look for its url.
+func requireUsualPlace(t *testing.T, zurl string) {
+	code, out, words := harness.Run(t, "mount", zurl)
+	require.Zero(t, code, words)
+	require.Equal(t, harness.DefaultPoint(zurl)+"\n", out)
+	code, out, words = harness.Run(t, "status", zurl)
+	require.Zero(t, code, words)
+	require.Contains(t, out, zurl)
+	code, _, words = harness.Run(t, "stop", zurl)
+	require.Zero(t, code, words)
 }

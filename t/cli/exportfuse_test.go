@@ -15,7 +15,11 @@ import (
 
 // plainNode is a file of a filesystem that renames files and can do nothing more with
 // names, as those of rclone and of other clouds.
-type plainNode struct{ fs.LoopbackNode }
+type plainNode struct{ *fs.LoopbackNode }
+
+func (n *plainNode) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	return &plainNode{child.(*fs.LoopbackNode)}
+}
 
 func (n *plainNode) Rename(ctx context.Context, name string, to fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
 	if flags != 0 {
@@ -33,10 +37,7 @@ func mountPlain(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	root := &fs.LoopbackRoot{Path: t.TempDir()}
-	root.NewNode = func(*fs.LoopbackRoot, *fs.Inode, string, *syscall.Stat_t) fs.InodeEmbedder {
-		return &plainNode{fs.LoopbackNode{RootData: root}}
-	}
-	root.RootNode = root.NewNode(root, nil, "", nil)
+	root.RootNode = &plainNode{&fs.LoopbackNode{RootData: root}}
 	server, err := fs.Mount(dir, root.RootNode, &fs.Options{MountOptions: fuse.MountOptions{Name: "plain"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Unmount()) })

@@ -12,18 +12,21 @@ import (
 	"github.com/wcfs/wcfs/t/harness"
 )
 
+// loss is how a server is lost while it takes a transaction.
+type loss struct {
+	name    string
+	request string // that is cut off when it comes
+	reply   string // whose reply is cut off
+	kill    bool   // and the server killed
+	done    bool   // the transaction is there
+}
+
 // TestLostServersLeaveAllOrNothing, and it is told which.
 func TestLostServersLeaveAllOrNothing(t *testing.T) {
 	t.Parallel()
 	raw, data := rawFile(t, 5<<20)
 	for _, version := range []string{"5", "6"} {
-		for _, c := range []struct {
-			name    string
-			request string // that is cut off when it comes
-			reply   string // whose reply is cut off
-			kill    bool   // and the server killed
-			done    bool   // the transaction is there
-		}{
+		for _, c := range []loss{
 			{"killed while it is sent", "storea", "", true, false},
 			{"lost while it is sent", "storea", "", false, false},
 			{"killed before the vote", "vote", "", true, false},
@@ -33,46 +36,49 @@ func TestLostServersLeaveAllOrNothing(t *testing.T) {
 			{"killed after finish", "", "tpc_finish", true, true},
 			{"lost after finish", "", "tpc_finish", false, true},
 		} {
-			t.Run(version+" "+c.name, func(t *testing.T) {
-				t.Parallel()
-				z := harness.StartZEO(t, version, "", "")
-				zurl := z.URL("")
-				must(t, "import", raw, zurl, "a", "--raw")
-				cut, restarted := breaking(z, c.kill)
-				asked := make(chan struct{})
-				request := once(c.request, cut)
-				if c.reply != "" {
-					request = once(c.reply, func() bool { close(asked); return true })
-				}
-				reply := once(".reply", cut)
-				r := newRelay(z, request, func(method string) bool {
-					select {
-					case <-asked:
-						return reply(method)
-					default:
-						return true
-					}
-				})
-				code, stdout, stderr := harness.Run(t, "import", raw, z.URL(r.socket), "a", "--raw", "--append", "--json")
-				<-restarted
-				got := []byte(must(t, "cat", zurl, "a"))
-				if !c.done {
-					require.Equal(t, 6, code, stdout+stderr)
-					require.Contains(t, stderr, "wcfs: append: ")
-					require.Contains(t, stderr, "the connection to the server was lost: ")
-					require.Contains(t, stderr, "; nothing was written; ")
-					require.True(t, bytes.Equal(data, got))
-					must(t, "import", raw, zurl, "a", "--raw", "--append") // nobody holds a lock
-					return
-				}
-				require.Zero(t, code, stderr)
-				var done imported
-				require.NoError(t, json.Unmarshal([]byte(stdout), &done))
-				require.Contains(t, must(t, "log", zurl), done.Tid+"  ")
-				require.True(t, bytes.Equal(append(data[:len(data):len(data)], data...), got))
-			})
+			t.Run(version+" "+c.name, func(t *testing.T) { appendAndLose(t, version, c, raw, data) })
 		}
 	}
+}
+
+// appendAndLose appends the data of the file raw over a connection that breaks.
+func appendAndLose(t *testing.T, version string, c loss, raw string, data []byte) {
+	t.Parallel()
+	z := harness.StartZEO(t, version, "", "")
+	zurl := z.URL("")
+	must(t, "import", raw, zurl, "a", "--raw")
+	cut, restarted := breaking(z, c.kill)
+	asked := make(chan struct{})
+	request := once(c.request, cut)
+	if c.reply != "" {
+		request = once(c.reply, func() bool { close(asked); return true })
+	}
+	reply := once(".reply", cut)
+	r := newRelay(z, request, func(method string) bool {
+		select {
+		case <-asked:
+			return reply(method)
+		default:
+			return true
+		}
+	})
+	code, stdout, stderr := harness.Run(t, "import", raw, z.URL(r.socket), "a", "--raw", "--append", "--json")
+	<-restarted
+	got := []byte(must(t, "cat", zurl, "a"))
+	if !c.done {
+		require.Equal(t, 6, code, stdout+stderr)
+		require.Contains(t, stderr, "wcfs: append: ")
+		require.Contains(t, stderr, "the connection to the server was lost: ")
+		require.Contains(t, stderr, "; nothing was written; ")
+		require.True(t, bytes.Equal(data, got))
+		must(t, "import", raw, zurl, "a", "--raw", "--append") // nobody holds a lock
+		return
+	}
+	require.Zero(t, code, stderr)
+	var done imported
+	require.NoError(t, json.Unmarshal([]byte(stdout), &done))
+	require.Contains(t, must(t, "log", zurl), done.Tid+"  ")
+	require.True(t, bytes.Equal(append(data[:len(data):len(data)], data...), got))
 }
 
 // breaking returns what breaks a connection and, with kill, starts the server anew;

@@ -19,10 +19,10 @@
 //
 // A Live is a database that the test writes while it is served, with a model of
 // every object at every transaction: what any view must show is computed, not
-// written down. That a commit is there is waited for at .wcfs/debug/zhead, or by
-// asking head/at; nothing sleeps for some time and hopes. What is in the page
-// cache is asked from a helper (Map) that keeps what it has read from being
-// dropped by anybody but the server.
+// written down. A test waits for a commit at .wcfs/debug/zhead, or by asking
+// head/at; nothing sleeps for some time and hopes. A helper (Map) tells what is
+// in the page cache, and keeps what it has read from being dropped by anybody
+// but the server.
 //
 // # What is always checked
 //

@@ -64,8 +64,8 @@ func MountEntry(t testing.TB, dir string) *mountinfo.Info {
 	return entries[0]
 }
 
-// Unmount does what umount(8) does. What uses the mount for a moment, like a
-// RELEASE that is on its way, is waited for.
+// Unmount does what umount(8) does. It waits for a process that uses the
+// mount for a moment, and for a RELEASE that is on its way.
 func (s *Server) Unmount() {
 	s.T.Helper()
 	Until(s.T, "unmount "+s.Dir, func() bool {

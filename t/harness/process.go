@@ -61,8 +61,8 @@ func StartHelperAs(t testing.TB, uid uint32, name string, args ...string) *Helpe
 	return startHelper(t, cmd, name)
 }
 
-// HelperCopy returns a copy of this binary. That itself is where others may not
-// look.
+// HelperCopy returns a copy of this binary. The binary itself is where others
+// may not look.
 func HelperCopy(t testing.TB) string {
 	t.Helper()
 	exe := filepath.Join(t.TempDir(), "helper")

@@ -92,7 +92,7 @@ func (sc *Scene) Map(n int64) {
 	sc.Mapped = Map(sc.T, sc.File.Path(sc.Server, "head"), sc.File.BlkSize, n)
 }
 
-// Read touches a block of head through the mapping. What it reads must be right.
+// Read touches a block of head through the mapping. The data must be right.
 func (sc *Scene) Read(blks ...int64) {
 	sc.T.Helper()
 	for _, blk := range blks {
@@ -100,7 +100,7 @@ func (sc *Scene) Read(blks ...int64) {
 	}
 }
 
-// StartRead touches a block. What is returned waits for what it reads, which
+// StartRead touches a block. The function returned waits for the data, which
 // must be right.
 func (sc *Scene) StartRead(blk int64) (wait func()) {
 	sc.T.Helper()

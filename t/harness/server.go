@@ -220,9 +220,9 @@ func (s *Server) Path(elem ...string) string {
 	return filepath.Join(append([]string{s.Dir}, elem...)...)
 }
 
-// Log returns what the server printed so far. What it logged about a request
-// that has been answered is part of that: lines are in order, so a server that
-// can be asked is asked for a last one.
+// Log returns what the server printed so far. Lines about requests that have
+// been answered are part of that: lines are in order, so a server that can be
+// asked is asked for a last one.
 func (s *Server) Log() string {
 	if !s.asked || !s.Running() {
 		return s.Printed()

@@ -45,7 +45,7 @@ func (w *Watcher) Close() {
 	w.FD = -1
 }
 
-// Watch sets the watch of f up, or moves it. That must succeed.
+// Watch sets the watch of f up, or moves it. It must succeed.
 func (w *Watcher) Watch(f *LiveFile, at zodb.Tid) {
 	w.t.Helper()
 	require.Equal(w.t, "ok", w.Ask(WatchRequest(f.Oid, at)), "watch %s @%s", f.Oid, at)

@@ -4,9 +4,9 @@
 //
 // The layout: DESIGN.rst lists the packages, and a package imports only what stands above
 // it there. The size of files, functions and of the part of the core that must stay small
-// enough to be read as a whole. The words of comments and documents. What documents say of
-// the code, where a program can compare. What staticcheck, errcheck and deadcode find; their
-// versions are those of go.mod.
+// enough to be read as a whole. The words of comments and documents. The claims of
+// documents about the code, where a program can compare. The findings of staticcheck,
+// errcheck and deadcode; their versions are those of go.mod.
 //
 // # Budgets
 //

@@ -102,8 +102,8 @@ func TestGoroutinesHaveTheirRow(t *testing.T) {
 	table, _, _ = strings.Cut(table, "\nLock order")
 	s := theSource(t)
 	for _, dir := range slices.Sorted(maps.Keys(starters(s))) {
-		pkg := regexp.MustCompile("\\b" + filepath.Base(dir) + "\\b")
-		if !pkg.MatchString(table) {
+		name := "``" + filepath.Base(dir)
+		if !strings.Contains(table, name+"``") && !strings.Contains(table, name+".") {
 			t.Errorf("%s starts goroutines, and the table of DESIGN.rst does not say whose they are", starters(s)[dir])
 		}
 	}
@@ -129,6 +129,25 @@ func starters(s *source) map[string]string {
 		})
 	}
 	return all
+}
+
+// TestDesignIsCitedByTitle, and the section is there: numbers of sections move.
+func TestDesignIsCitedByTitle(t *testing.T) {
+	design := document(t, "DESIGN.rst")
+	check := func(path, text string) {
+		require.NotRegexp(t, `DESIGN(\.rst)?\W*(section )?\d`, text, path)
+		for _, title := range regexp.MustCompile(`"([^"]+)" in \W*DESIGN\.rst`).FindAllStringSubmatch(text, -1) {
+			require.Contains(t, design, "\n"+title[1]+"\n"+strings.Repeat("=", len(title[1])), path)
+		}
+	}
+	for path, text := range documents(t) {
+		check(path, strings.Join(strings.Fields(text), " "))
+	}
+	for _, f := range theSource(t).files {
+		for _, group := range f.Comments {
+			check(f.path, strings.Join(strings.Fields(group.Text()), " "))
+		}
+	}
 }
 
 // TestPromisesNameTheirTests: every test that doc/semantics.rst names exists in

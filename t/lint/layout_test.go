@@ -12,15 +12,15 @@ import (
 
 const module = "github.com/wcfs/wcfs/"
 
-// layout is the list of packages in the first section of DESIGN.rst.
+// layout is the list of packages in the section "Layout" of DESIGN.rst.
 type layout []string
 
 // readLayout reads it: names that end with a slash, below each other by indentation.
 func readLayout(t *testing.T) (all layout) {
 	t.Helper()
-	_, text, found := strings.Cut(document(t, "DESIGN.rst"), "\n1. Layout\n")
-	require.True(t, found, "DESIGN.rst has no section 1. Layout")
-	text, _, _ = strings.Cut(text, "\n2. ")
+	_, text, found := strings.Cut(document(t, "DESIGN.rst"), "\nLayout\n======\n")
+	require.True(t, found, "DESIGN.rst has no section Layout")
+	text, _, _ = strings.Cut(text, "\n====")
 	_, text, _ = strings.Cut(text, "::\n")
 	var above []string
 	for line := range strings.Lines(text) {
@@ -51,12 +51,12 @@ func TestImportsFollowTheLayout(t *testing.T) {
 		}
 		at := l.place(f.dir)
 		if at < 0 {
-			t.Errorf("%s: DESIGN.rst, section 1, does not say what the package is for", f.path)
+			t.Errorf("%s: the list of DESIGN.rst does not say what the package is for", f.path)
 			continue
 		}
 		for _, dir := range ours(f) {
 			if l.place(dir) >= at {
-				t.Errorf("%s imports %s, which stands below it in section 1 of DESIGN.rst", f.path, dir)
+				t.Errorf("%s imports %s, which stands below it in the list of DESIGN.rst", f.path, dir)
 			}
 		}
 	}

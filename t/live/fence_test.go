@@ -1,6 +1,7 @@
 package live
 
 import (
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -14,8 +15,8 @@ import (
 )
 
 // TestFileThatBecomesAnotherIsFenced: a commit that changes the size of blocks,
-// or deletes the object, concerns that one file. What is open of it answers EIO
-// from then on, looking it up gives what it is now, all others go on.
+// or deletes the object, concerns that one file. Its open files answer EIO from
+// then on, looking it up gives what it is now, all others go on.
 func TestFileThatBecomesAnotherIsFenced(t *testing.T) {
 	t.Parallel()
 	const size = 64 << 10
@@ -39,55 +40,58 @@ func TestFileThatBecomesAnotherIsFenced(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := harness.NewLive(t)
-			f, other := l.NewFile(size), l.NewFile(size)
-			f.Commit(harness.Blocks{0: "a", 1: "b", 2: "c"})
-			other.Commit(harness.Blocks{0: "o", 1: "p"})
-			s := l.Start()
-			path := f.Path(s, "head")
-			old := harness.StartHelper(t, "hold", path)
-			require.Equal(t, "ready", old.Line())
-			require.Equal(t, "ok", old.Ask("read 0 0"))
-			require.Equal(t, "ok", old.Ask("touch 0 0"))
-			mo := harness.Map(t, other.Path(s, "head"), size, 4)
-			require.Equal(t, []string{"o", "p"}, mo.Blocks(2))
-
-			at := l.Commit(func(tx *harness.LiveTx) { c.change(tx, f) })
-			s.WaitAt(at)
-			for _, command := range []string{"read 0 0", "read 0 65536", "read 0 131072"} {
-				require.Equal(t, "EIO", old.Ask(command), "an open descriptor")
-			}
-			require.Equal(t, "SIGBUS", old.Ask("touch 0 0"), "a mapping")
-			f.Check(s, "head", at)
-			require.Equal(t, "11", mo.Cache(), "another file")
-
-			at = l.Commit(func(tx *harness.LiveTx) { c.back(tx, f); tx.Write(other, 1, "P") })
-			s.WaitAt(at)
-			require.Equal(t, "EIO", old.Ask("read 0 0"), "it stays so")
-			f.Check(s, "head", at)
-			require.Equal(t, "10", mo.Cache())
-			require.Equal(t, []string{"o", "P"}, mo.Blocks(2))
-
-			// The new file follows like any other.
-			m := harness.Map(t, path, size, 4)
-			require.Equal(t, f.Text(1, at), m.Block(1))
-			at = f.Commit(harness.Blocks{1: "new"})
-			s.WaitAt(at)
-			require.Equal(t, "new", m.Block(1))
-			f.Check(s, "head", at)
-			for _, tid := range l.Tids {
-				f.Check(s, "@"+tid.String(), tid)
-				other.Check(s, "@"+tid.String(), tid)
-			}
-			for _, m := range []*harness.Mapped{m, mo} {
-				m.Close()
-			}
-			require.Zero(t, old.Wait())
-			s.Stop()
-		})
+		t.Run(name, func(t *testing.T) { fenceAndBack(t, size, c.change, c.back) })
 	}
+}
+
+// fenceAndBack makes a file another one, and then what it was.
+func fenceAndBack(t *testing.T, size int64, change, back func(tx *harness.LiveTx, f *harness.LiveFile)) {
+	t.Parallel()
+	l := harness.NewLive(t)
+	f, other := l.NewFile(size), l.NewFile(size)
+	f.Commit(harness.Blocks{0: "a", 1: "b", 2: "c"})
+	other.Commit(harness.Blocks{0: "o", 1: "p"})
+	s := l.Start()
+	path := f.Path(s, "head")
+	old := harness.StartHelper(t, "hold", path)
+	require.Equal(t, "ready", old.Line())
+	require.Equal(t, "ok", old.Ask("read 0 0"))
+	require.Equal(t, "ok", old.Ask("touch 0 0"))
+	mo := harness.Map(t, other.Path(s, "head"), size, 4)
+	require.Equal(t, []string{"o", "p"}, mo.Blocks(2))
+
+	at := l.Commit(func(tx *harness.LiveTx) { change(tx, f) })
+	s.WaitAt(at)
+	for _, command := range []string{"read 0 0", "read 0 65536", "read 0 131072"} {
+		require.Equal(t, "EIO", old.Ask(command), "an open descriptor")
+	}
+	require.Equal(t, "SIGBUS", old.Ask("touch 0 0"), "a mapping")
+	f.Check(s, "head", at)
+	require.Equal(t, "11", mo.Cache(), "another file")
+
+	at = l.Commit(func(tx *harness.LiveTx) { back(tx, f); tx.Write(other, 1, "P") })
+	s.WaitAt(at)
+	require.Equal(t, "EIO", old.Ask("read 0 0"), "it stays so")
+	f.Check(s, "head", at)
+	require.Equal(t, "10", mo.Cache())
+	require.Equal(t, []string{"o", "P"}, mo.Blocks(2))
+
+	// The new file follows like any other.
+	m := harness.Map(t, path, size, 4)
+	require.Equal(t, f.Text(1, at), m.Block(1))
+	at = f.Commit(harness.Blocks{1: "new"})
+	s.WaitAt(at)
+	require.Equal(t, "new", m.Block(1))
+	f.Check(s, "head", at)
+	for _, tid := range l.Tids {
+		f.Check(s, "@"+tid.String(), tid)
+		other.Check(s, "@"+tid.String(), tid)
+	}
+	for _, m := range []*harness.Mapped{m, mo} {
+		m.Close()
+	}
+	require.Zero(t, old.Wait())
+	s.Stop()
 }
 
 // TestDatabaseThatLosesDataIsNotServed truncates the data file below what was
@@ -164,8 +168,8 @@ func zodbBytes(tid zodb.Tid) []byte {
 }
 
 // TestDamageInACommitCostsWhatItIsAbout commits records that cannot be
-// understood. What needs them is EIO until a later commit repairs it, nothing
-// else suffers, and nothing old or wrong is ever read.
+// understood. Blocks that need them are EIO until a later commit repairs
+// them, nothing else suffers, and nothing old or wrong is ever read.
 func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 10
@@ -173,9 +177,7 @@ func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 	l := harness.NewLive(t)
 	f, other := l.NewFile(size), l.NewFile(size)
 	l.Commit(func(tx *harness.LiveTx) { // a table of several nodes
-		for blk := range int64(200) {
-			tx.Write(f, blk, "f"+string(rune('a'+blk%26)))
-		}
+		writeMany(tx, f, 200)
 		tx.Write(other, 0, "o")
 	})
 	s := l.Start()
@@ -192,13 +194,7 @@ func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 	}{
 		{"block", func(tx *harness.LiveTx) zodb.Oid { return tx.Blk(f, 7) }},
 		{"table", func(tx *harness.LiveTx) zodb.Oid { return tx.Table(f) }},
-		{"leaf", func(tx *harness.LiveTx) zodb.Oid {
-			data, _, err := tx.Txn.Load(tx.Table(f))
-			require.NoError(t, err)
-			root, err := btree.Decode(data)
-			require.NoError(t, err)
-			return root.Oids()[rnd.IntN(2)]
-		}},
+		{"leaf", func(tx *harness.LiveTx) zodb.Oid { return leafOf(t, tx, f, rnd.IntN(2)) }},
 		{"file", func(tx *harness.LiveTx) zodb.Oid { return f.Oid }},
 	} {
 		var oid zodb.Oid
@@ -207,26 +203,10 @@ func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 			oid = c.oid(tx)
 			good, _, err = tx.Txn.Load(oid)
 			require.NoError(t, err)
-			broken := slices.Clone(good)
-			for i := len(broken) / 2; i < len(broken); i++ {
-				broken[i] = byte(rnd.IntN(256))
-			}
-			tx.Store(oid, append(broken, 0xff))
+			tx.Store(oid, broken(good, rnd))
 		})
 		s.WaitAt(bad)
-		eio := 0
-		data := make([]byte, size)
-		for blk := range int64(200) {
-			n, err := unix.Pread(fd, data, blk*size)
-			if err != nil {
-				require.Equal(t, unix.EIO, err)
-				eio++
-				continue
-			}
-			require.Equal(t, size, n)
-			require.Equal(t, f.Text(blk, bad), strings.TrimRight(string(data), "\x00"), "damaged %s: block %d", c.what, blk)
-		}
-		switch c.what {
+		switch eio := countEIO(t, f, fd, 200, bad, c.what); c.what {
 		case "block":
 			require.Equal(t, 1, eio, "damaged %s", c.what)
 		case "leaf":
@@ -249,4 +229,44 @@ func TestDamageInACommitCostsWhatItIsAbout(t *testing.T) {
 	}
 	require.True(t, s.Running())
 	mo.Close()
+}
+
+func writeMany(tx *harness.LiveTx, f *harness.LiveFile, nblk int64) {
+	for blk := range nblk {
+		tx.Write(f, blk, "f"+string(rune('a'+blk%26)))
+	}
+}
+
+// leafOf returns the oid of a child of the root of the table of f.
+func leafOf(t *testing.T, tx *harness.LiveTx, f *harness.LiveFile, i int) zodb.Oid {
+	data, _, err := tx.Txn.Load(tx.Table(f))
+	require.NoError(t, err)
+	root, err := btree.Decode(data)
+	require.NoError(t, err)
+	return root.Oids()[i]
+}
+
+// broken returns a record that no one can understand.
+func broken(good []byte, rnd *rand.Rand) []byte {
+	data := slices.Clone(good)
+	for i := len(data) / 2; i < len(data); i++ {
+		data[i] = byte(rnd.IntN(256))
+	}
+	return append(data, 0xff)
+}
+
+// countEIO returns how many blocks cannot be read. All others must be right.
+func countEIO(t *testing.T, f *harness.LiveFile, fd int, nblk int64, at zodb.Tid, damaged string) (eio int) {
+	data := make([]byte, f.BlkSize)
+	for blk := range nblk {
+		n, err := unix.Pread(fd, data, blk*f.BlkSize)
+		if err != nil {
+			require.Equal(t, unix.EIO, err)
+			eio++
+			continue
+		}
+		require.EqualValues(t, f.BlkSize, n)
+		require.Equal(t, f.Text(blk, at), strings.TrimRight(string(data), "\x00"), "damaged %s: block %d", damaged, blk)
+	}
+	return eio
 }

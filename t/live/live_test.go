@@ -23,8 +23,7 @@ func TestExactlyWhatChangesLeavesTheCache(t *testing.T) {
 	t.Parallel()
 	l := harness.NewLive(t)
 	f := l.NewFile(harness.BlkSize)
-	at0 := l.Head()
-	s := l.Start()
+	at0, s := l.Head(), l.Start()
 	path := f.Path(s, "head")
 	fd, err := harness.OpenFile(path, unix.O_RDONLY)
 	require.NoError(t, err)
@@ -58,9 +57,7 @@ func TestExactlyWhatChangesLeavesTheCache(t *testing.T) {
 	at3 := f.Commit(harness.Blocks{0: "a3", 2: "c3", 5: "f3"})
 	s.WaitAt(at3)
 	require.Equal(t, "010100", m.Cache())
-	again := harness.Map(t, path, harness.BlkSize, 6)
-	require.Equal(t, "010100", again.Cache(), "opened once more")
-	again.Close()
+	requireCache(t, path, "010100", "opened once more")
 	require.Equal(t, "010100", m.Cache())
 	require.Equal(t, []string{"a3", "", "c3", "d2"}, m.Blocks(4))
 	requireTime(t, fd, at3)
@@ -76,14 +73,27 @@ func TestExactlyWhatChangesLeavesTheCache(t *testing.T) {
 	require.Equal(t, "111100", m.Cache(), "closed and opened")
 	require.Equal(t, []string{"a3", "", "c3", "d2", "", "f3"}, m.Blocks(6))
 	require.Equal(t, "111111", m.Cache())
-	for i, at := range []zodb.Tid{at0, at1, at2, at3} {
-		f.Check(s, "@"+at.String(), at)
-		require.Equal(t, []int64{0, 3, 6, 6}[i]*harness.BlkSize, harness.Stat(t, f.Path(s, "@"+at.String())).Size)
-	}
+	checkViews(t, s, f, []zodb.Tid{at0, at1, at2, at3}, 0, 3, 6, 6)
 	for _, m := range []*harness.Mapped{m, m1, m2} {
 		m.Close()
 	}
 	s.Stop()
+}
+
+// checkViews checks all of a file, which has so many blocks at each view.
+func checkViews(t *testing.T, s *harness.Server, f *harness.LiveFile, views []zodb.Tid, nblk ...int64) {
+	for i, at := range views {
+		f.Check(s, "@"+at.String(), at)
+		require.Equal(t, nblk[i]*harness.BlkSize, harness.Stat(t, f.Path(s, "@"+at.String())).Size)
+	}
+}
+
+// requireCache requires that the page cache has these blocks of a file, by another open.
+func requireCache(t *testing.T, path, want, why string) {
+	t.Helper()
+	m := harness.Map(t, path, harness.BlkSize, int64(len(want)))
+	require.Equal(t, want, m.Cache(), why)
+	m.Close()
 }
 
 func TestHoleThatBecomesDataLeavesTheCache(t *testing.T) {

@@ -191,27 +191,12 @@ func BenchmarkUnrelatedReader(b *testing.B) {
 	fd, err := harness.OpenFile(other.Path(s, "head"), unix.O_RDONLY|unix.O_DIRECT)
 	require.NoError(b, err)
 	defer unix.Close(fd)
-	page := aligned(4096)
-	// while samples until work has ended.
 	while := func(times []time.Duration, work func()) []time.Duration {
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
+		return sampleWhile(b, fd, times, func() {
 			for range rounds {
 				work()
 			}
-		}()
-		for i := 0; ; i++ {
-			start := time.Now()
-			_, err := unix.Pread(fd, page, int64(i%16)*4096)
-			times = append(times, time.Since(start))
-			require.NoError(b, err)
-			select {
-			case <-ended:
-				return times
-			default:
-			}
-		}
+		})
 	}
 	var idle, reading, commits []time.Duration
 	for b.Loop() {
@@ -233,6 +218,26 @@ func BenchmarkUnrelatedReader(b *testing.B) {
 		b.ReportMetric(c.Seconds()/r.Seconds(), "x-"+name+"-reading")
 	}
 	m.Close()
+}
+
+// sampleWhile adds how long single pages take to be read until work has ended.
+func sampleWhile(b *testing.B, fd int, times []time.Duration, work func()) []time.Duration {
+	page, ended := aligned(4096), make(chan struct{})
+	go func() {
+		defer close(ended)
+		work()
+	}()
+	for i := 0; ; i++ {
+		start := time.Now()
+		_, err := unix.Pread(fd, page, int64(i%16)*4096)
+		times = append(times, time.Since(start))
+		require.NoError(b, err)
+		select {
+		case <-ended:
+			return times
+		default:
+		}
+	}
 }
 
 // BenchmarkMemoryOfServedBlocks reads many small blocks and reports what the

@@ -11,6 +11,7 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 	"github.com/wcfs/wcfs/t/harness"
 	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
 // storageSays returns what the server says of that of its database.
@@ -31,13 +32,8 @@ func TestOutageOfAServerEndsNothing(t *testing.T) {
 	past, err := unix.Open(f.Path(s, "@"+at0.String()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
 	defer unix.Close(past)
-	page := make([]byte, 4096)
-	read := func(fd int, blk int64) (string, error) {
-		n, err := unix.Pread(fd, page, blk*4096)
-		return strings.TrimRight(string(page[:max(n, 0)]), "\x00"), err
-	}
 	for _, fd := range []int{fd, past} {
-		text, err := read(fd, 0)
+		text, err := readPage(fd, 0)
 		require.NoError(t, err)
 		require.Equal(t, "a0", text)
 	}
@@ -51,48 +47,66 @@ func TestOutageOfAServerEndsNothing(t *testing.T) {
 		z.Kill()
 		harness.Until(t, "the outage is noticed", func() bool { return strings.HasPrefix(storageSays(s), "disconnected since ") })
 		for _, fd := range []int{fd, past} {
-			text, err := read(fd, 0)
+			text, err := readPage(fd, 0)
 			require.NoError(t, err, "it is cached")
 			require.Equal(t, "a0", text)
 			start := time.Now()
-			_, err = read(fd, 200)
+			_, err = readPage(fd, 200)
 			require.ErrorIs(t, err, unix.EIO)
 			require.Greater(t, time.Since(start), time.Second, "it did not wait")
 		}
 		client.Shows("show m", "a0")
 		require.Equal(t, at0.String(), harness.Content(t, s.Path("head/at")))
-		code, out, words := harness.Run(t, "status", l.ZURL+"&wait_timeout=3")
-		require.Equal(t, 1, code)
-		require.Contains(t, out, "fail - database: disconnected since ")
-		require.Contains(t, words, "the server of the database is away; nothing is to be done here")
-		_, out, _ = harness.Run(t, "list")
-		require.Regexp(t, "(?m)^"+s.Dir+" .*disconnected$", out)
-		require.Contains(t, harness.Content(t, s.Path(".wcfs/metrics")), "\nwcfs_storage_up 0\n")
+		requireOutageIsTold(t, s, l.ZURL+"&wait_timeout=3")
 		z.Start()
 		harness.Until(t, "it is over", func() bool { return storageSays(s) == "connected\n" })
 	}
 	require.Contains(t, harness.Content(t, s.Path(".wcfs/metrics")), "\nwcfs_storage_up 1\n")
-	text, err := read(fd, 100)
+	text, err := readPage(fd, 100)
 	require.NoError(t, err)
 	require.Equal(t, "b0", text)
 	require.Equal(t, 2, strings.Count(s.Log(), "the connection to the server is lost, trying again until it is back"), s.Log())
 	require.Equal(t, 2, strings.Count(s.Log(), "; nothing was missed"), s.Log())
 
-	// What is committed while wcfs is not connected comes, too.
-	z.Kill()
-	db, err := zwrite.Open(t.Context(), z.Path("data.fs"), zwrite.Options{})
-	require.NoError(t, err)
-	l.DB = db
-	missed := f.Commit(harness.Blocks{0: "a1"})
-	last := f.Commit(harness.Blocks{200: "c1"})
-	require.NoError(t, db.Close())
-	z.Start()
+	// Commits while wcfs is not connected come, too.
+	missed, last := commitInAnOutage(z, l, f)
 	s.WaitAt(last)
 	f.CheckFd(fd, last)
 	client.Shows("show m", "a0")
 	client.End()
 	f.Check(s, "@"+missed.String(), missed)
 	require.Contains(t, s.Log(), "; 2 transactions were missed, and are known now")
+}
+
+// commitInAnOutage makes two commits while the server of the database is away.
+func commitInAnOutage(z *harness.ZEO, l *harness.Live, f *harness.LiveFile) (missed, last zodb.Tid) {
+	z.Kill()
+	db, err := zwrite.Open(l.T.Context(), z.Path("data.fs"), zwrite.Options{})
+	require.NoError(l.T, err)
+	l.DB = db
+	missed = f.Commit(harness.Blocks{0: "a1"})
+	last = f.Commit(harness.Blocks{200: "c1"})
+	require.NoError(l.T, db.Close())
+	z.Start()
+	return missed, last
+}
+
+// readPage returns the text of a block of 4096 bytes.
+func readPage(fd int, blk int64) (string, error) {
+	page := make([]byte, 4096)
+	n, err := unix.Pread(fd, page, blk*4096)
+	return strings.TrimRight(string(page[:max(n, 0)]), "\x00"), err
+}
+
+// requireOutageIsTold by commands and metrics.
+func requireOutageIsTold(t *testing.T, s *harness.Server, zurl string) {
+	code, out, words := harness.Run(t, "status", zurl)
+	require.Equal(t, 1, code)
+	require.Contains(t, out, "fail - database: disconnected since ")
+	require.Contains(t, words, "the server of the database is away; nothing is to be done here")
+	_, out, _ = harness.Run(t, "list")
+	require.Regexp(t, "(?m)^"+s.Dir+" .*disconnected$", out)
+	require.Contains(t, harness.Content(t, s.Path(".wcfs/metrics")), "\nwcfs_storage_up 0\n")
 }
 
 // TestServerMayBeStartedBeforeThatOfItsDatabase with --wait.

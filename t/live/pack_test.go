@@ -92,7 +92,7 @@ func (p *packed) read(t *testing.T, s *harness.Server, at zodb.Tid) (broken int)
 }
 
 // TestPackIsNotNoticedByHead packs the database again and again while it is
-// served. What is cached stays, commits are followed, past views either show
+// served. Cached blocks stay, commits are followed, past views either show
 // what they did or are EIO.
 func TestPackIsNotNoticedByHead(t *testing.T) {
 	t.Parallel()

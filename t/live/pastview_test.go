@@ -129,7 +129,8 @@ func TestViewsNobodyUsesAreLetGo(t *testing.T) {
 		forgetUnused(s)
 		harness.Until(t, "the views are forgotten", func() bool { return views(s) == 1 })
 		sizes = append(sizes, s.RSS())
-		// What was forgotten can be had again, and what is open was not touched.
+		// A forgotten directory can be had again, and an open one was not
+		// touched.
 		at := l.Tids[5] + 1 + zodb.Tid(rnd.IntN(lookups))
 		f.Check(s, "@"+at.String(), at)
 		f.CheckFd(int(held.Fd()), l.Tids[20])

@@ -90,7 +90,7 @@ func TestFaultBehindTheEndDoesNotOutliveGrowth(t *testing.T) {
 	require.Equal(t, []string{"a", "B"}, m2.Blocks(2))
 }
 
-// Whoever is told a size can touch all of it, whatever is committed at that moment.
+// A size that is told can be touched, whatever is committed at that moment.
 func TestSizeThatIsToldCanBeTouched(t *testing.T) {
 	t.Parallel()
 	const size, nblk = 4096, 200

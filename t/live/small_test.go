@@ -129,38 +129,11 @@ func TestNothingCanBeWritten(t *testing.T) {
 	s := harness.Start(t, "basic")
 	view, arr := "@"+db.Head.String(), db.Files["arr"].Oid.String()
 	before := sum(t, s.Path("head/bigfile", arr))
-	try := func(err error, what ...any) {
-		t.Helper()
-		require.ErrorIs(t, err, unix.EROFS, what...)
-	}
+	try := func(err error, what ...any) { t.Helper(); requireROFS(t, err, what...) }
 	regular := []string{"head/bigfile/" + arr, view + "/bigfile/" + arr, "head/at", ".wcfs/zurl", ".wcfs/pintimeout", ".wcfs/stats"}
 	dirs := []string{".", ".wcfs", "head", "head/bigfile", view, view + "/bigfile"}
 	for _, name := range regular {
-		path := s.Path(name)
-		for _, flags := range []int{unix.O_RDWR, unix.O_WRONLY, unix.O_RDONLY | unix.O_TRUNC, unix.O_WRONLY | unix.O_TRUNC,
-			unix.O_RDWR | unix.O_APPEND, unix.O_RDWR | unix.O_CREAT, unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, unix.O_RDWR | unix.O_DIRECT} {
-			fd, err := harness.OpenFile(path, flags)
-			if err == nil {
-				unix.Close(fd)
-			}
-			try(err, "open(%s, %#x)", name, flags)
-		}
-		fd, err := harness.OpenFile(path, unix.O_RDONLY)
-		require.NoError(t, err)
-		_, err = unix.Write(fd, []byte("x"))
-		require.ErrorIs(t, err, unix.EBADF) // the kernel's own answer
-		require.ErrorIs(t, unix.Ftruncate(fd, 0), unix.EINVAL)
-		_, err = unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-		require.ErrorIs(t, err, unix.EACCES, "shared writable mapping of %s", name)
-		try(unix.Fchmod(fd, 0o777), "fchmod %s", name)
-		try(unix.Futimes(fd, make([]unix.Timeval, 2)), "futimes %s", name)
-		unix.Close(fd)
-
-		try(unix.Truncate(path, 0), "truncate %s", name)
-		try(unix.Truncate(path, 1<<30), "truncate %s", name)
-		try(unix.Unlink(path), "unlink %s", name)
-		try(unix.Rename(path, s.Path("head/x")), "rename %s", name)
-		try(unix.Link(path, s.Path("head/x")), "link %s", name)
+		requireReadOnly(t, s, name)
 	}
 	for _, name := range append(regular, dirs...) {
 		path := s.Path(name)
@@ -204,4 +177,38 @@ func TestNothingCanBeWritten(t *testing.T) {
 	require.Equal(t, db.Head.String(), harness.Content(t, s.Path("head/at")))
 	require.Equal(t, s.ZURL, harness.Content(t, s.Path(".wcfs/zurl")))
 	require.True(t, s.Running())
+}
+
+func requireROFS(t *testing.T, err error, what ...any) {
+	t.Helper()
+	require.ErrorIs(t, err, unix.EROFS, what...)
+}
+
+// requireReadOnly tries to change a file in all ways.
+func requireReadOnly(t *testing.T, s *harness.Server, name string) {
+	path := s.Path(name)
+	for _, flags := range []int{unix.O_RDWR, unix.O_WRONLY, unix.O_RDONLY | unix.O_TRUNC, unix.O_WRONLY | unix.O_TRUNC,
+		unix.O_RDWR | unix.O_APPEND, unix.O_RDWR | unix.O_CREAT, unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, unix.O_RDWR | unix.O_DIRECT} {
+		fd, err := harness.OpenFile(path, flags)
+		if err == nil {
+			unix.Close(fd)
+		}
+		requireROFS(t, err, "open(%s, %#x)", name, flags)
+	}
+	fd, err := harness.OpenFile(path, unix.O_RDONLY)
+	require.NoError(t, err)
+	_, err = unix.Write(fd, []byte("x"))
+	require.ErrorIs(t, err, unix.EBADF) // the kernel's own answer
+	require.ErrorIs(t, unix.Ftruncate(fd, 0), unix.EINVAL)
+	_, err = unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	require.ErrorIs(t, err, unix.EACCES, "shared writable mapping of %s", name)
+	requireROFS(t, unix.Fchmod(fd, 0o777), "fchmod %s", name)
+	requireROFS(t, unix.Futimes(fd, make([]unix.Timeval, 2)), "futimes %s", name)
+	unix.Close(fd)
+
+	requireROFS(t, unix.Truncate(path, 0), "truncate %s", name)
+	requireROFS(t, unix.Truncate(path, 1<<30), "truncate %s", name)
+	requireROFS(t, unix.Unlink(path), "unlink %s", name)
+	requireROFS(t, unix.Rename(path, s.Path("head/x")), "rename %s", name)
+	requireROFS(t, unix.Link(path, s.Path("head/x")), "link %s", name)
 }

@@ -54,7 +54,8 @@ func TestModesSizesAndOwners(t *testing.T) {
 			require.GreaterOrEqual(t, 512*st.Blocks, c.size, "blocks of %s", c.path)
 		}
 	}
-	// What stats says is longer now than at start or not, but always what it has.
+	// The size of stats may differ from that at start, but is always that of its
+	// content.
 	content, err := os.ReadFile(s.Path(".wcfs/stats"))
 	require.NoError(t, err)
 	require.EqualValues(t, len(content), harness.Stat(t, s.Path(".wcfs/stats")).Size)
@@ -182,12 +183,34 @@ func TestLookupErrors(t *testing.T) {
 	s := harness.Start(t, "basic")
 	first, view := "@"+db.Txns[0].Tid.String(), "@"+db.Head.String()
 	arr := db.Files["arr"].Oid.String()
-	beyond := "@" + (db.Head + 1).String()
-	for _, c := range []struct {
-		path  string
-		errno unix.Errno
-	}{
-		// What can be no name is not there, as anywhere else.
+	for _, c := range noNames(db.Head, first, view, arr) {
+		var st unix.Stat_t
+		for range 2 { // a second try must not be answered from anywhere else
+			err := harness.Uninterrupted(func() error { return unix.Lstat(s.Path(c.path), &st) })
+			require.ErrorIs(t, err, c.errno, c.path)
+		}
+	}
+	_, err := os.Stat(s.Path("head/bigfile", strings.Repeat("0", 256)))
+	require.ErrorIs(t, err, unix.ENOENT)
+
+	log := s.Log()
+	require.NotContains(t, log, "nothing", "that is nobody's fault")
+	require.Contains(t, log, "persistent.mapping.PersistentMapping is not a ZBigFile")
+	require.Equal(t, []string{".wcfs"}, harness.List(t, s.Dir)[:1])
+}
+
+// lookup is a path of a mount and the error of looking it up.
+type lookup struct {
+	path  string
+	errno unix.Errno
+}
+
+// noNames returns paths that are not there: first and view are the directories of the first
+// and the newest view, arr is a file that the first one does not have.
+func noNames(head zodb.Tid, first, view, arr string) []lookup {
+	beyond := "@" + (head + 1).String()
+	return []lookup{
+		// Names that cannot be are not there, as anywhere else.
 		{"nothing", unix.ENOENT},
 		{"@", unix.ENOENT},
 		{"@1", unix.ENOENT},
@@ -195,7 +218,7 @@ func TestLookupErrors(t *testing.T) {
 		{"@040d232b6a99ef111", unix.ENOENT},
 		{"@040d232b6a99ef1g", unix.ENOENT},
 		{"@ 40d232b6a99ef11", unix.ENOENT},
-		{db.Head.String(), unix.ENOENT},
+		{head.String(), unix.ENOENT},
 		{strings.Repeat("@", 255), unix.ENOENT},
 		{"nothing/x", unix.ENOENT},
 		// One name for one thing: no upper case.
@@ -229,20 +252,7 @@ func TestLookupErrors(t *testing.T) {
 		{view + "/nothing", unix.ENOENT},
 		{"head/at/x", unix.ENOTDIR},
 		{"head/bigfile/" + arr + "/x", unix.ENOTDIR},
-	} {
-		var st unix.Stat_t
-		for range 2 { // a second try must not be answered from anywhere else
-			err := harness.Uninterrupted(func() error { return unix.Lstat(s.Path(c.path), &st) })
-			require.ErrorIs(t, err, c.errno, c.path)
-		}
 	}
-	_, err := os.Stat(s.Path("head/bigfile", strings.Repeat("0", 256)))
-	require.ErrorIs(t, err, unix.ENOENT)
-
-	log := s.Log()
-	require.NotContains(t, log, "nothing", "that is nobody's fault")
-	require.Contains(t, log, "persistent.mapping.PersistentMapping is not a ZBigFile")
-	require.Equal(t, []string{".wcfs"}, harness.List(t, s.Dir)[:1])
 }
 
 // TestViewsBetweenTransactionsShowTheOlderOne: any tid up to head is a view.

@@ -34,7 +34,7 @@ func runTool(t *testing.T, want int, args ...string) (dir string) {
 	require.NoError(t, ctx.Err(), "%v does not end", args)
 	require.Equal(t, want, cmd.ProcessState.ExitCode(), "%v: %s", args, out)
 	require.Empty(t, string(out), args)
-	// What was copied has the modes of the mount, and is to be removed.
+	// The copy has the modes of the mount, and is to be removed.
 	t.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+w", cmd.Dir).Run() })
 	return cmd.Dir
 }

@@ -86,8 +86,8 @@ func TestAutoExitLingers(t *testing.T) {
 }
 
 // TestAutoExitTakesTheMountFromNobody: clients come and go all the time, and start
-// a server when there is none. Whoever has opened .wcfs/zurl has the mount until
-// they close it.
+// a server when there is none. A client that has opened .wcfs/zurl has the mount
+// until it closes that.
 func TestAutoExitTakesTheMountFromNobody(t *testing.T) {
 	t.Parallel()
 	const clients, rounds = 4, 60

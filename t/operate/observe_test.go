@@ -30,18 +30,7 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 	last := s.Metrics()
 	step := func(what string, want map[string]float64) {
 		t.Helper()
-		var now, got map[string]float64
-		for deadline := time.Now().Add(10 * time.Second); ; { // some is counted after the answer
-			now, got = s.Metrics(), make(map[string]float64)
-			for series := range want {
-				got[series] = now[series] - last[series]
-			}
-			if maps.Equal(want, got) || time.Now().After(deadline) {
-				break
-			}
-		}
-		require.Equal(t, want, got, what)
-		last = now
+		last = requireChange(t, s, last, what, want)
 	}
 
 	require.EqualValues(t, 0, last["bigfiles"])
@@ -80,6 +69,22 @@ func TestMetricsFollowWhatHappens(t *testing.T) {
 	require.Positive(t, last[fmt.Sprintf(`storage_requests_total{driver=%q,op="load",result="ok"}`, *harness.LiveOn)])
 	require.Positive(t, last["process_open_fds"]+last["go_goroutines"])
 	require.InDelta(t, last["process_start_time_seconds"], last["start_time_seconds"], 60)
+}
+
+// requireChange requires that metrics have changed since last by what is wanted, and
+// returns those of now.
+func requireChange(t *testing.T, s *harness.Server, last map[string]float64, what string, want map[string]float64) map[string]float64 {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; { // some is counted after the answer
+		now, got := s.Metrics(), make(map[string]float64)
+		for series := range want {
+			got[series] = now[series] - last[series]
+		}
+		if maps.Equal(want, got) || time.Now().After(deadline) {
+			require.Equal(t, want, got, what)
+			return now
+		}
+	}
 }
 
 // TestMetricsAreOfOneMoment, however small the pieces they are read in, and there are

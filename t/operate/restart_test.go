@@ -67,49 +67,52 @@ func TestStartRightAfterAnEnd(t *testing.T) {
 	}
 	for _, place := range []string{"given", "usual", "made by the client"} {
 		for name, end := range ends {
-			t.Run(place+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				path := harness.CopyDatabase(t, "topo")
-				zurl := "file://" + path
-				dir, args := harness.DefaultPoint(zurl), []string{"serve", zurl}
-				switch place {
-				case "given":
-					dir = t.TempDir()
-					args = append(args, dir)
-				case "made by the client":
-					args = []string{"-logtostderr", zurl, dir}
-				}
-				require.NoError(t, os.MkdirAll(harness.DefaultRoot, 0o777))
-				var last *oneShot
-				t.Cleanup(func() {
-					if last != nil {
-						_ = last.cmd.Process.Kill()
-						_ = last.cmd.Wait()
-					}
-					_ = unix.Unmount(dir, unix.MNT_DETACH)
-					_ = os.Remove(dir)
-				})
-				for range *restarts {
-					if place == "made by the client" { // as wendelin.core does it
-						if err := os.Mkdir(dir, 0o777); err != nil {
-							require.ErrorIs(t, err, os.ErrExist)
-						}
-					}
-					before := last
-					last = startOneShot(t, dir, args...)
-					if before != nil {
-						_ = before.cmd.Wait()
-					}
-					harness.Until(t, "the mount can be taken away", func() bool {
-						err := end(last, dir)
-						if err != unix.EBUSY { // by a RELEASE that is on its way
-							require.NoError(t, err)
-						}
-						return err == nil
-					})
-				}
-			})
+			t.Run(place+"/"+name, func(t *testing.T) { startAgainAndAgain(t, place, end) })
 		}
+	}
+}
+
+// startAgainAndAgain starts a server at a place as soon as the one before is at its end.
+func startAgainAndAgain(t *testing.T, place string, end func(s *oneShot, dir string) error) {
+	t.Parallel()
+	path := harness.CopyDatabase(t, "topo")
+	zurl := "file://" + path
+	dir, args := harness.DefaultPoint(zurl), []string{"serve", zurl}
+	switch place {
+	case "given":
+		dir = t.TempDir()
+		args = append(args, dir)
+	case "made by the client":
+		args = []string{"-logtostderr", zurl, dir}
+	}
+	require.NoError(t, os.MkdirAll(harness.DefaultRoot, 0o777))
+	var last *oneShot
+	t.Cleanup(func() {
+		if last != nil {
+			_ = last.cmd.Process.Kill()
+			_ = last.cmd.Wait()
+		}
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+		_ = os.Remove(dir)
+	})
+	for range *restarts {
+		if place == "made by the client" { // as wendelin.core does it
+			if err := os.Mkdir(dir, 0o777); err != nil {
+				require.ErrorIs(t, err, os.ErrExist)
+			}
+		}
+		before := last
+		last = startOneShot(t, dir, args...)
+		if before != nil {
+			_ = before.cmd.Wait()
+		}
+		harness.Until(t, "the mount can be taken away", func() bool {
+			err := end(last, dir)
+			if err != unix.EBUSY { // by a RELEASE that is on its way
+				require.NoError(t, err)
+			}
+			return err == nil
+		})
 	}
 }
 

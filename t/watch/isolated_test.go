@@ -110,8 +110,8 @@ func (c *isolatedClient) do(oid zodb.Oid, command, arg string) {
 	}
 }
 
-// remap maps a block of the first mapping as a pin says. What is beyond the end
-// of the file there is zeros.
+// remap maps a block of the first mapping as a pin says. Blocks beyond the end
+// of the file there are zeros.
 func (c *isolatedClient) remap(p harness.WatchPin) error {
 	c.mu.Lock()
 	fstat, hold := c.fstat, c.hold

@@ -54,7 +54,13 @@ func testReadsPinExactlyWhoNeedsIt(t *testing.T, procs int) {
 		w.Expect(sc.File, harness.Pins{6: at[0]}, "g")
 	}
 	require.Equal(t, "1111101", sc.Mapped.Cache(), "f is not read")
+	readAfterAnotherCommit(sc, at, w3, w3b, w2)
+	sc.End()
+}
 
+// readAfterAnotherCommit goes on with the clients w3 at at[3], w3b, which ends its watch,
+// and w2, which closes its link.
+func readAfterAnotherCommit(sc *harness.Scene, at []zodb.Tid, w3, w3b, w2 *harness.Watcher) {
 	at = append(at, sc.Commit(2, 3, 5))
 	w3b.Unwatch(sc.File)
 	w2.Close()
@@ -77,10 +83,9 @@ func testReadsPinExactlyWhoNeedsIt(t *testing.T, procs int) {
 	w3.Expect(sc.File, harness.Pins{2: harness.ToHead, 3: harness.ToHead, 5: harness.ToHead})
 	w3.Pinned(sc.File, harness.Pins{})
 	w3.Sees(sc.File)
-	require.Equal(t, "1111111", sc.Mapped.Cache())
-	require.Equal(t, 1, sc.Server.Stats()["Watch"])
-	require.Equal(t, 2, sc.Server.Stats()["WatchLink"])
-	sc.End()
+	require.Equal(sc.T, "1111111", sc.Mapped.Cache())
+	require.Equal(sc.T, 1, sc.Server.Stats()["Watch"])
+	require.Equal(sc.T, 2, sc.Server.Stats()["WatchLink"])
 }
 
 // TestFaultSeesWhatItIsPinnedTo: a thread that faults in head sees the page that its

@@ -26,27 +26,7 @@ func TestClientsSeeTheirViewsWhateverHappens(t *testing.T) {
 		sc := harness.NewSceneOf(t, procs, 8<<10)
 		file2 := sc.Live.NewFile(8 << 10)
 		files := []*harness.LiveFile{sc.File, file2}
-		commit := func() {
-			at := sc.Live.Commit(func(tx *harness.LiveTx) {
-				for _, f := range files {
-					for range 1 + rnd.IntN(4) {
-						blk := rnd.Int64N(nblk)
-						switch rnd.IntN(6) {
-						case 0:
-							tx.Delete(f, blk)
-						case 1:
-							if z := tx.Blk(f, rnd.Int64N(nblk)); z != 0 {
-								tx.Link(f, blk, z)
-							}
-						default:
-							tx.Write(f, blk, fmt.Sprintf("%s #%d of %d", f.Oid, blk, rnd.Int()))
-						}
-					}
-					tx.Write(f, nblk-1, fmt.Sprint("last ", rnd.Int()))
-				}
-			})
-			sc.Server.WaitAt(at)
-		}
+		commit := func() { commitAtRandom(sc, files, rnd, nblk) }
 		commit()
 		for _, f := range files {
 			harness.Stat(t, f.Path(sc.Server, "head"))
@@ -88,6 +68,29 @@ func TestClientsSeeTheirViewsWhateverHappens(t *testing.T) {
 		}
 		require.Zero(t, sc.Server.Stats()["pinkill"])
 	})
+}
+
+// commitAtRandom changes some blocks of all files, and always the last one.
+func commitAtRandom(sc *harness.Scene, files []*harness.LiveFile, rnd *rand.Rand, nblk int64) {
+	at := sc.Live.Commit(func(tx *harness.LiveTx) {
+		for _, f := range files {
+			for range 1 + rnd.IntN(4) {
+				blk := rnd.Int64N(nblk)
+				switch rnd.IntN(6) {
+				case 0:
+					tx.Delete(f, blk)
+				case 1:
+					if z := tx.Blk(f, rnd.Int64N(nblk)); z != 0 {
+						tx.Link(f, blk, z)
+					}
+				default:
+					tx.Write(f, blk, fmt.Sprintf("%s #%d of %d", f.Oid, blk, rnd.Int()))
+				}
+			}
+			tx.Write(f, nblk-1, fmt.Sprint("last ", rnd.Int()))
+		}
+	})
+	sc.Server.WaitAt(at)
 }
 
 // disturb reads blocks and drops pages until stop is closed.

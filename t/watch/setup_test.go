@@ -91,7 +91,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 	} {
 		require.Equal(t, want, w.Ask(request))
 	}
-	// What does not fit into a message of 246 bytes is cut.
+	// A text that does not fit into a message of 246 bytes is cut.
 	long := w.Ask(strings.Repeat("x", 500))
 	require.Len(t, long, 246)
 	require.True(t, strings.HasPrefix(long, `error bad watch: not a watch request: "xxxxx`), long)
@@ -263,7 +263,7 @@ func TestSetupPinsExactlyWhatChanged(t *testing.T) {
 	}
 	w.Close()
 
-	// Whatever the way, what is pinned depends on where it ends only.
+	// The pins depend only on where the way ends.
 	for set := 1; set < 1<<len(at); set++ {
 		var way []int
 		for i := range at {

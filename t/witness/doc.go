@@ -1,5 +1,5 @@
-// Package witness tests wcfs by those who know nothing of it: a client in C that was
-// written from doc/protocol.rst, by somebody who has not read the server, and a
+// Package witness tests wcfs by programs that know nothing of it: a client in C that
+// was written from doc/protocol.rst, by somebody who has not read the server, and a
 // writer that is ZODB itself.
 //
 // # Who is in a scene
@@ -12,7 +12,7 @@
 // # What must hold
 //
 // No byte is wrong in any view. Nobody waits for ever. Nobody is ended but who has
-// not answered a pin in time. What may be unreadable:
+// not answered a pin in time. Reads may fail of:
 //
 //   - views before the time of a pack;
 //   - an array that became another one (deleted, created again, other block size),
@@ -31,6 +31,7 @@
 // of it, with the database, is kept with -keep DIRECTORY. -without leaves out kinds of
 // transactions (chaos.py), -only all kinds of clients but one (kinds_test.go).
 //
-// The seed decides what the writer does, and which clients come; when they are
-// scheduled it does not. The command that is printed repeats as much as can be.
+// The seed decides what the writer does, and which clients come; it does not
+// decide when they are scheduled. The command that is printed repeats as much
+// as can be.
 package witness

@@ -25,7 +25,8 @@ func TestEveryFormOfAViewIsUnderstood(t *testing.T) {
 		"7fffffffffffffff":  zodb.TidMax,
 		"2024022912000000":  0x2024022912000000,
 
-		// What is shown with that time, by Python, and not with a later one.
+		// The views that Python shows with that time, and not with a later
+		// one.
 		"1979-01-03T21:00:08.800000Z": 0x0285cbac258bf27c,
 		"2024-02-29T23:59:59.999999Z": 0x03f6df7fffffffdc,
 		"2000-01-01T00:00:01.000000":  0x0331620004444468,

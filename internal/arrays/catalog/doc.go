@@ -31,5 +31,6 @@
 // A key of a mapping may itself have slashes in it. Then two objects can have
 // the same path; Find takes the one with the longest first key.
 //
-// What cannot be read does not end a Walk, but hides what only it leads to.
+// An object that cannot be read does not end a Walk, but hides the objects
+// that only it leads to.
 package catalog

@@ -34,8 +34,8 @@ type Entry struct {
 	Blocks  int64    // stored blocks; set by Walk and Measure
 	Rev     zodb.Tid // last change of data or objects; set by Walk and Measure
 
-	// Err says why the file cannot be read, if it cannot. What could be found
-	// out before that is set.
+	// Err says why the file cannot be read, if it cannot. Fields that could
+	// be found out before that are set.
 	Err error
 }
 

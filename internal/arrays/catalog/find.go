@@ -83,7 +83,8 @@ func (r reader) resolve(ctx context.Context, name string) (*object, error) {
 }
 
 // place is where one may be on the way: at an object, and there, or with that
-// much of the name still to go. What is to go may be empty, because keys may.
+// much of the name still to go. The rest of the name may be empty, because
+// keys may.
 type place struct {
 	oid   zodb.Oid
 	rest  string

@@ -21,15 +21,7 @@ func TestHugeRecordsTakeLittleMemory(t *testing.T) {
 	defer db.Close()
 	txn, err := db.Begin(t.Context(), zwrite.Meta{})
 	require.NoError(t, err)
-	put := func(oid zodb.Oid, state func(e *record.Encoder)) {
-		var e record.Encoder
-		e.Reset(mappingClass)
-		e.BeginDict(1)
-		e.Text("data")
-		state(&e)
-		e.EndDict(1)
-		txn.Store(oid, e.Record())
-	}
+	put := func(oid zodb.Oid, state func(e *record.Encoder)) { txn.Store(oid, mappingOf(state)) }
 	put(0, func(e *record.Encoder) {
 		e.BeginDict(2)
 		e.Text("numbers")
@@ -56,19 +48,13 @@ func TestHugeRecordsTakeLittleMemory(t *testing.T) {
 		e.EndDict(3)
 	})
 	for oid := range zodb.Oid(2) {
-		var e record.Encoder
-		e.Reset(appClass)
-		e.BeginDict(1)
-		e.Text("of")
-		e.Ref(100, record.ZBigFile) // is not there
-		e.EndDict(1)
-		txn.Store(3+oid, e.Record())
+		txn.Store(3+oid, referrer())
 	}
 	_, err = txn.Commit()
 	require.NoError(t, err)
 
-	src := openFile(t, db.Path())
 	var before, after runtime.MemStats
+	src := openFile(t, db.Path())
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	var paths []string
@@ -81,4 +67,26 @@ func TestHugeRecordsTakeLittleMemory(t *testing.T) {
 	allocated := after.TotalAlloc - before.TotalAlloc
 	t.Logf("%d MiB allocated for records of %d MiB", allocated>>20, 2*size>>20)
 	require.Less(t, allocated, uint64(size)*2)
+}
+
+// referrer returns the record of an object that refers to a file which is not there.
+func referrer() []byte {
+	var e record.Encoder
+	e.Reset(appClass)
+	e.BeginDict(1)
+	e.Text("of")
+	e.Ref(100, record.ZBigFile)
+	e.EndDict(1)
+	return e.Record()
+}
+
+// mappingOf returns the record of a mapping with these items.
+func mappingOf(state func(e *record.Encoder)) []byte {
+	var e record.Encoder
+	e.Reset(mappingClass)
+	e.BeginDict(1)
+	e.Text("data")
+	state(&e)
+	e.EndDict(1)
+	return e.Record()
 }

@@ -96,8 +96,8 @@ func lastChange(t *testing.T, db *oracle.DB, stor storage.Storage, oid zodb.Oid)
 		defer buf.Release()
 		_, state, err := pickle.Record(buf.Data)
 		require.NoError(t, err)
-		for ref := range pickle.Refs(state) {
-			add(ref.Oid)
+		for _, ref := range refs(state) {
+			add(ref)
 		}
 	}
 	add(oid)
@@ -107,6 +107,27 @@ func lastChange(t *testing.T, db *oracle.DB, stor storage.Storage, oid zodb.Oid)
 		}
 	}
 	return tid
+}
+
+// refs returns the objects that a value of these databases refers to.
+func refs(v any) (oids []zodb.Oid) {
+	switch x := v.(type) {
+	case pickle.Ref:
+		return []zodb.Oid{x.Oid}
+	case pickle.Tuple:
+		for _, item := range x {
+			oids = append(oids, refs(item)...)
+		}
+	case *pickle.List:
+		return refs(pickle.Tuple(x.Items))
+	case *pickle.Dict:
+		for _, item := range x.Items {
+			oids = append(oids, refs(item.Value)...)
+		}
+	case *pickle.Object:
+		return refs(pickle.Tuple{x.Args, x.State})
+	}
+	return oids
 }
 
 // BenchmarkWalk measures how long a big block table takes.

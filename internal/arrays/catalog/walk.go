@@ -18,8 +18,8 @@ import (
 // of equal ones the first, where items of mappings come in the order of their
 // names. A database without root object has nothing.
 //
-// What is damaged or missing does not end the walk: f is told by Entry.Err. That
-// goes for arrays and files, and also for damaged objects of any other class,
+// A damaged or missing object does not end the walk: f is told by Entry.Err. It
+// is told of arrays and files, and also of damaged objects of any other class,
 // since they may have led to some; such an entry has File 0.
 //
 // Errors are those of storage.Loader for the root object, those that concern the

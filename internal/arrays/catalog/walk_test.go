@@ -21,15 +21,16 @@ func TestEmptyDatabasesHaveNothing(t *testing.T) {
 	require.Empty(t, w.paths())
 }
 
-// TestPathsAreHowPythonReachesTheObjects: every way in which one object may refer
-// to another gives the name that one would type in Python, more or less.
-func TestPathsAreHowPythonReachesTheObjects(t *testing.T) {
-	unknown := pyRef{}
-	for name, test := range map[string]struct {
-		state func(w *world) any // of the object "x"
-		class record.Class
-		want  []string
-	}{
+// way is how the object "x" may refer to others.
+type way struct {
+	state func(w *world) any
+	class record.Class
+	want  []string
+}
+
+// waysOfMappings are those of mappings.
+func waysOfMappings() map[string]way {
+	return map[string]way{
 		"PersistentMapping": {class: mappingClass, want: []string{"x/a", "x/b"},
 			state: func(w *world) any { return pyMap{"data": pyMap{"b": w.file(), "a": w.file(), "n": 1}} }},
 		"of Python 2": {class: record.Class{Module: "Persistence.PersistentMapping", Name: "PersistentMapping"}, want: []string{"x/a"},
@@ -47,6 +48,12 @@ func TestPathsAreHowPythonReachesTheObjects(t *testing.T) {
 			state: func(w *world) any { return pyMap{"data": pyDict{"a", w.array(1, w.file()), "a", w.file()}} }},
 		"overwritten by None": {class: mappingClass,
 			state: func(w *world) any { return pyMap{"data": pyDict{"a", w.file(), "a", nil}} }},
+	}
+}
+
+// waysOfObjects are those of lists, attributes and values in them.
+func waysOfObjects() map[string]way {
+	return map[string]way{
 		"PersistentList": {class: listClass, want: []string{"x/1", "x/3"},
 			state: func(w *world) any { return pyMap{"data": pyList{"no", w.file(), nil, w.file()}} }},
 		"attributes": {class: appClass, want: []string{"x/attr"},
@@ -75,6 +82,12 @@ func TestPathsAreHowPythonReachesTheObjects(t *testing.T) {
 			state: func(w *world) any {
 				return pyMap{"attr": pyRaw("(X\x01\x00\x00\x00w(" + string(appendOid(nil, w.file().oid)) + "ttQ")}
 			}},
+	}
+}
+
+// waysOfTrees are those of BTrees, and of classes that nobody knows.
+func waysOfTrees() map[string]way {
+	return map[string]way{
 		"OOBTree, empty":   {class: treeClass, state: func(w *world) any { return nil }},
 		"OOBTree, 1 level": {class: treeClass, want: []string{"x/k"}, state: func(w *world) any { return pyTuple{pyTuple{pyTuple{pyTuple{"k", w.file()}}}} }},
 		"OOBTree": {class: treeClass, want: []string{"x/a", "x/b", "x/c", "x/d"},
@@ -98,8 +111,22 @@ func TestPathsAreHowPythonReachesTheObjects(t *testing.T) {
 				return pyTuple{pyTuple{first, w.file(), last}, first}
 			}},
 		"ghost of an unknown class": {class: record.Class{Module: "no.such", Name: "Thing"}, want: []string{"x/attr"},
-			state: func(w *world) any { return pyMap{"attr": w.file(), "other": unknown} }},
-	} {
+			state: func(w *world) any { return pyMap{"attr": w.file(), "other": pyRef{}} }},
+	}
+}
+
+func merged(tables ...map[string]way) map[string]way {
+	all := map[string]way{}
+	for _, table := range tables {
+		maps.Copy(all, table)
+	}
+	return all
+}
+
+// TestPathsAreHowPythonReachesTheObjects: every way in which one object may refer
+// to another gives the name that one would type in Python, more or less.
+func TestPathsAreHowPythonReachesTheObjects(t *testing.T) {
+	for name, test := range merged(waysOfMappings(), waysOfObjects(), waysOfTrees()) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			oid := w.New()

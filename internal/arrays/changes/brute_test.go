@@ -135,8 +135,8 @@ func compare(a, b *view, oids map[zodb.Oid]bool) *Change {
 	return c
 }
 
-// requireSame compares a change with what brute force found. Which damage it
-// names is not compared.
+// requireSame compares a change with what brute force found. The damage that
+// it names is not compared.
 func requireSame(t testing.TB, want, got *Change, msg ...any) {
 	t.Helper()
 	w, g := *want, *got

@@ -18,27 +18,32 @@
 // # How it is found
 //
 // A table is the nodes of a tree with the interval of block numbers that each
-// is routed, and the ZBlks they lead to, as of one view. What leads to a block
-// can only change if a node changes. So a transaction is compared with the table:
-// of nodes that it stored, what is below is walked in the view before and in the
+// is routed, and the ZBlks they lead to, as of one view. The way to a block can
+// only change if a node changes. So a transaction is compared with the table:
+// the subtrees of nodes that it stored are walked in the view before and in the
 // view after, and both walks stop at nodes that have kept their interval. The
-// cost is that of what changed and does not depend on the size of the file.
-// Before the first transaction the whole table is walked once.
+// cost depends on the size of the change, and not on that of the file. Before
+// the first transaction the whole table is walked once.
+//
+// Function btree.Differences, by which a commit finds what it changed of the served blocks,
+// compares two versions of one node. All keys of a node that was split then count, and
+// everything below it would be loaded. A walk here knows whole tables, and so sees which
+// nodes have only moved to another parent.
 //
 // # Damage
 //
-// A node that cannot be read does not end anything. What it would lead to is
-// unknown: blocks known in one of two views only count as changed, others
-// cannot. As long as a view before or after has such a node, the Change has
-// Damage. A database that was packed looks the same: at views before the pack
-// the table has nodes that do not exist. Its history begins, node by node,
-// with the transactions that are left.
-// A table with nodes that are linked more than once is walked as a whole at each
-// transaction that changes one of its nodes.
+// A node that cannot be read does not end anything. The blocks that it would
+// lead to are unknown: blocks known in one of two views only count as changed,
+// others cannot. As long as a view before or after has such a node, the Change
+// has Damage. A database that was packed looks the same: at views before the
+// pack the table has nodes that do not exist. Its history begins, node by node,
+// with the transactions that are left. A table with nodes that are linked more
+// than once is walked as a whole at each transaction that changes one of its
+// nodes.
 //
 // # Ownership and locking
 //
-// A Change belongs to who gets it. Nothing here has state between calls, or
+// A Change belongs to the caller. Nothing here has state between calls, or
 // starts goroutines.
 //
 // # Caveats

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -57,15 +58,9 @@ func Log(ctx context.Context, db Database, array, file zodb.Oid, lo, hi zodb.Tid
 //
 // A block that got other content in between and its old one back counts as
 // changed if a ZBlk object was stored for that.
-func Diff(ctx context.Context, db Database, array, file zodb.Oid, a, b zodb.Tid) (*Change, error) {
-	c, err := diff(ctx, db, array, file, min(a, b), max(a, b))
-	if err != nil {
-		return nil, fmt.Errorf("difference of %s @%s and @%s: %w", file, a, b, err)
-	}
-	return c, nil
-}
-
-func diff(ctx context.Context, db Database, array, file zodb.Oid, lo, hi zodb.Tid) (*Change, error) {
+func Diff(ctx context.Context, db Database, array, file zodb.Oid, a, b zodb.Tid) (_ *Change, err error) {
+	defer xerr.Contextf(&err, "difference of %s @%s and @%s", file, a, b)
+	lo, hi := min(a, b), max(a, b)
 	s := newState(db, array, file)
 	if err := s.load(ctx, lo); err != nil {
 		return nil, err

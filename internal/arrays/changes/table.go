@@ -3,9 +3,9 @@ package changes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
@@ -59,12 +59,10 @@ func newState(loader storage.Loader, array, file zodb.Oid) *state {
 }
 
 // load makes s, which is new, the file as of view at.
-func (s *state) load(ctx context.Context, at zodb.Tid) error {
-	_, err := s.advance(ctx, at, []zodb.Oid{s.oid})
-	if err != nil {
-		return fmt.Errorf("block table of %s: %w", s.oid, err)
-	}
-	return nil
+func (s *state) load(ctx context.Context, at zodb.Tid) (err error) {
+	defer xerr.Contextf(&err, "block table of %s", s.oid)
+	_, err = s.advance(ctx, at, []zodb.Oid{s.oid})
+	return err
 }
 
 // concerns reports whether s may be another one once the object changed.

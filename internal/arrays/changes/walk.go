@@ -3,7 +3,6 @@ package changes
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -94,7 +93,7 @@ func (w *walk) along(oldRoot, newRoot zodb.Oid, keys Range) error {
 
 // whole walks all of the new tree. Where nodes are linked more than once one
 // cannot go along what changed: a link that does not change may become the only
-// one. What is too deep may come up without a change, too.
+// one. Nodes that were too deep may come up without a change, too.
 func (w *walk) whole(newRoot zodb.Oid, keys Range) error {
 	old := w.table.links.items()
 	*w = walk{
@@ -124,15 +123,10 @@ func (w *walk) mark() {
 	}
 }
 
-var (
-	errTwice   = errors.New("node is linked to its tree more than once")
-	errTooDeep = fmt.Errorf("tree is deeper than %d nodes", btree.MaxDepth)
-)
-
 // visitNew visits a node of the new tree that depth nodes are above of.
 func (w *walk) visitNew(oid zodb.Oid, keys Range, parent zodb.Oid, depth int) error {
 	if w.visited(oid) {
-		w.tangle(parent, oid, errTwice)
+		w.tangle(parent, oid, btree.ErrTwice)
 		return nil
 	}
 	was, known := w.table.nodes[oid]
@@ -147,7 +141,7 @@ func (w *walk) visitNew(oid zodb.Oid, keys Range, parent zodb.Oid, depth int) er
 	}
 	w.fresh[oid] = place{keys, parent}
 	if depth >= btree.MaxDepth {
-		w.tangle(oid, oid, errTooDeep)
+		w.tangle(oid, oid, btree.ErrTooDeep)
 		return nil
 	}
 	n, damaged, err := w.load(oid, w.new)

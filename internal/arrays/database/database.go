@@ -1,6 +1,6 @@
 // Package database opens the databases that a person names, for looking at and for writing:
-// data files, databases behind a server, and one over another. What is wrong with one, and
-// what to do about it, is said in the words of the commands.
+// data files, databases behind a server, and one over another. Errors say what is wrong
+// with one, and what to do about it, in the words of the commands.
 package database
 
 import (
@@ -73,7 +73,7 @@ func (o Opener) OpenHistory(ctx context.Context, arg string) (History, zodb.Tid,
 	}
 	db, ok := store.(History)
 	if !ok {
-		store.Close()
+		_ = store.Close()
 		return nil, 0, fmt.Errorf("%s: databases of this kind do not list past transactions", store.URL())
 	}
 	return db, head, nil
@@ -98,7 +98,7 @@ func (o Opener) OpenEntry(ctx context.Context, arg, view, name string) (*Entry, 
 		db.Entry, err = find(ctx, store, db.At, name)
 	}
 	if err != nil {
-		store.Close()
+		_ = store.Close()
 		return nil, err
 	}
 	return db, nil

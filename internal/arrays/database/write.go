@@ -84,8 +84,8 @@ func (o Opener) File(arg, only string) (u storage.URL, opt storage.FileOptions, 
 	return u, opt, err
 }
 
-// mayCreate decides whether the database is made if it does not exist. What looks like
-// something else than a database is not taken for one.
+// mayCreate decides whether the database is made if it does not exist. A name that
+// looks like something else than a database is not taken for one.
 func (t *Target) mayCreate(arg string, w WriteOptions, asked *bool) {
 	switch {
 	case w.Missing != "":
@@ -229,7 +229,8 @@ func ownerOf(fi fs.FileInfo) string {
 // file is made beside it.
 func checkDataFile(path string) error {
 	bad := &storage.OpenError{Reason: fault.NotADatabase, URL: "file://" + path}
-	// What is no file is not opened: that may block, or have effects.
+	// Anything that is no file is not opened: opening may block, or have
+	// effects.
 	fi, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -268,8 +269,8 @@ func (t *Target) Store() zwrite.Store {
 	return t.db
 }
 
-// Close closes the database and returns the error of what was done with it. If that failed, what
-// was made for it is taken away again.
+// Close closes the database and returns the error of what was done with it. If that
+// failed, what was made for it is taken away again.
 func (t *Target) Close(err error) error {
 	if t.server != nil {
 		return t.server.close(t.verb, err)

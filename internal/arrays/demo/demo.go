@@ -39,8 +39,8 @@ type Options struct {
 // Run shows the demo. It ends by itself, or early with ctx, and leaves nothing
 // but the database if that was asked for.
 //
-// Errors: *WrongError, that of the server, which has the kind that its exit code says, those of zwrite, of Out, of the operating
-// system, and the cause of ctx.
+// Errors: *WrongError, that of the server, which has the kind that its exit code says,
+// those of zwrite, of Out, of the operating system, and the cause of ctx.
 func Run(ctx context.Context, opt Options) error {
 	place, err := makePlace()
 	if err != nil {

@@ -41,7 +41,7 @@ func (p *place) remove(keep bool) error {
 	if point, err := mount.Prepare(context.Background(), p.point, false); err == nil {
 		point.Remove()
 	}
-	// What is mounted must never be emptied: this fails if anything still is.
+	// A mount must never be emptied: this call fails if there still is one.
 	if err := os.Remove(p.point); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("clean up: %w; then remove %s yourself", err, p.dir)
 	}

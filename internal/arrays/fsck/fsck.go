@@ -60,9 +60,9 @@ type check struct {
 	files map[zodb.Oid]string // all ZBigFiles that there ever were, with their names
 }
 
-// Check reads all of the database whose data file is at path. What it finds it tells in
-// the order of the file, then file by file. The error is one of opening or reading, or of
-// opt.Found; what is damaged is none.
+// Check reads all of the database whose data file is at path. It tells its findings in
+// the order of the data file, then ZBigFile by ZBigFile. The error is one of opening or
+// reading, or of opt.Found; what is damaged is none.
 func Check(ctx context.Context, path string, opt Options) (*Summary, error) {
 	c := &check{Options: opt, ctx: ctx, files: make(map[zodb.Oid]string)}
 	checked, err := fs1.Check(ctx, path, fs1.Checking{
@@ -197,8 +197,8 @@ type walk struct {
 	at   zodb.Tid
 }
 
-// node looks at what a node maps of the blocks from lo to hi. What is below another
-// node goes on when one cannot be read.
+// node looks at what a node maps of the blocks from lo to hi. It goes on with the
+// other nodes when one cannot be read.
 func (w *walk) node(oid zodb.Oid, lo, hi int64, depth int) error {
 	if err := w.ctx.Err(); err != nil {
 		return err

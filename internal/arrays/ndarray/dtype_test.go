@@ -2,6 +2,7 @@ package ndarray
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -122,11 +123,9 @@ func TestTypesAreEqualIfTheyPrintTheSame(t *testing.T) {
 	}
 }
 
-// TestTypesThatCannotBe promises an error of the right kind, which says what is
-// wrong.
-func TestTypesThatCannotBe(t *testing.T) {
-	deep := strings.Repeat("[('a', ", 40) + "'f8'" + strings.Repeat(")]", 40)
-	for in, want := range map[string]string{
+// badScalars are types that cannot be, with the error that each gives; "" is none.
+func badScalars() map[string]string {
+	return map[string]string{
 		"":                                    "not a known type",
 		"f":                                   "",
 		"f7":                                  "not a known type",
@@ -164,24 +163,31 @@ func TestTypesThatCannotBe(t *testing.T) {
 		"[('a', 'f8', 'b')]":                  "no tuple of integers",
 		"[('a', 'f8', (-2,))]":                "negative dimension",
 		"[('a', 'S2147483647'), ('b', 'S1')]": "a structure of 2147483648 bytes",
-		"('f8', (1000000, 1000000))":          "has more than 2147483647 bytes",
-		"('f8', (4611686018427387904, 4))":    "63 bits",
+	}
+}
+
+// badTexts are texts that say no type, with the errors that they give.
+func badTexts() map[string]string {
+	deep := strings.Repeat("[('a', ", 40) + "'f8'" + strings.Repeat(")]", 40)
+	return map[string]string{
+		"('f8', (1000000, 1000000))":                 "has more than 2147483647 bytes",
+		"('f8', (4611686018427387904, 4))":           "63 bits",
 		"('f8', (" + strings.Repeat("1,", 65) + "))": "65 dimensions",
-		"('f8', 'x', 2)":                  "expect a string, a list",
-		"[('a', 'f8')":                    "the text ends too early",
-		"[('a', 'f8'":                     "the text ends too early",
-		"[('a', 'f8')] x":                 "more behind the end",
-		"[('a' 'f8')]":                    "expect a comma",
-		"[('a', f8)]":                     `unexpected 'f'`,
-		"('f8":                            "string without end",
-		`('f8\`:                           "string without end",
-		`('f8', 1e3)`:                     "expect a comma",
-		`('\ud800', 3)`:                   "is no character",
-		`('f8', 99999999999999999999)`:    "no integer of 64 bits",
-		deep:                              "nested more than 32 times",
-		strings.Repeat("[", 10000):        "brackets are nested more than",
-		"{'names': ['a'], 'formats': []}": "1 names, but 0 formats",
-		"{'names': ['a']}":                "1 names, but 0 formats",
+		"('f8', 'x', 2)":                             "expect a string, a list",
+		"[('a', 'f8')":                               "the text ends too early",
+		"[('a', 'f8'":                                "the text ends too early",
+		"[('a', 'f8')] x":                            "more behind the end",
+		"[('a' 'f8')]":                               "expect a comma",
+		"[('a', f8)]":                                `unexpected 'f'`,
+		"('f8":                                       "string without end",
+		`('f8\`:                                      "string without end",
+		`('f8', 1e3)`:                                "expect a comma",
+		`('\ud800', 3)`:                              "is no character",
+		`('f8', 99999999999999999999)`:               "no integer of 64 bits",
+		deep:                                         "nested more than 32 times",
+		strings.Repeat("[", 10000):                   "brackets are nested more than",
+		"{'names': ['a'], 'formats': []}":            "1 names, but 0 formats",
+		"{'names': ['a']}":                           "1 names, but 0 formats",
 		"{'names': ['a'], 'formats': ['f8'], 'offsets': [1, 2]}":                "1 names, but 2 offsets",
 		"{'names': ['a'], 'formats': ['f8'], 'offsets': [-1]}":                  "offset of field",
 		"{'names': ['a'], 'formats': ['f8'], 'offsets': [9223372036854775807]}": "offset of field",
@@ -192,7 +198,15 @@ func TestTypesThatCannotBe(t *testing.T) {
 		"{'names': [3], 'formats': ['f8']}":                                     "name of a field",
 		"{'name': ['a']}":                                                       "unknown key",
 		"{1: 2}":                                                                "expect a string and a colon",
-	} {
+	}
+}
+
+// TestTypesThatCannotBe promises an error of the right kind, which says what is
+// wrong.
+func TestTypesThatCannotBe(t *testing.T) {
+	all := badScalars()
+	maps.Copy(all, badTexts())
+	for in, want := range all {
 		_, err := ParseDType(in)
 		if want == "" {
 			require.NoError(t, err, in)

@@ -23,7 +23,7 @@ type (
 // a list, a tuple, and one more tuple if it is a sub-array.
 const maxLiteral = 3*maxNested + 4
 
-// parser parses one literal. What it allocates is proportional to its text.
+// parser parses one literal. Its memory is proportional to the text.
 type parser struct {
 	text  string
 	pos   int

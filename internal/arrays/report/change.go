@@ -24,8 +24,8 @@ type logLine struct {
 	doc    logDoc
 }
 
-// logDoc is what --json prints for one transaction. What changed is nil without a
-// NAME, and objects is with one.
+// logDoc is what --json prints for one transaction. The fields for a NAME are nil
+// without one, and objects is nil with one.
 type logDoc struct {
 	Tid         string `json:"tid"`
 	Time        string `json:"time"`

@@ -23,8 +23,8 @@ type Listing struct {
 	Entries []listEntry `json:"entries"` // never nil
 }
 
-// listEntry is one line. What is not known, or does not apply, is left out of the
-// JSON.
+// listEntry is one line. A field that is not known, or does not apply, is left
+// out of the JSON.
 type listEntry struct {
 	Name     string  `json:"name"`
 	Oid      string  `json:"oid"`

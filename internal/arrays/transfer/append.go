@@ -24,15 +24,9 @@ import (
 // Errors: *catalog.NotFoundError, of kinds fault.Input and fault.Changed, the error of ctx,
 // those of zwrite. After any of them nothing was written, but see
 // zwrite.Txn.Commit.
-func Append(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
-	res, err := appendArray(ctx, db, src, name, opt.withDefaults(appendMessage+"%s to %s", src.Path, name))
-	if err != nil {
-		return Result{}, fmt.Errorf("append: %w", changed(name, err))
-	}
-	return res, nil
-}
-
-func appendArray(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
+func Append(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
+	defer failed(&err, "append", name)
+	opt = opt.withDefaults(appendMessage+"%s to %s", src.Path, name)
 	txn, err := db.Begin(ctx, zwrite.Meta{Description: []byte(opt.Message)})
 	if err != nil {
 		return res, err

@@ -46,12 +46,12 @@ func OpenArchive(path string) (*Archive, error) {
 	}
 	magic := make([]byte, len(zipMagic))
 	if _, err := f.ReadAt(magic, 0); err != nil || !bytes.Equal(magic, []byte(zipMagic)) {
-		f.Close()
+		_ = f.Close()
 		return nil, nil
 	}
 	a := &Archive{Path: path, file: f}
 	if err := a.list(); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return a, nil
@@ -117,7 +117,7 @@ func (m *member) source(archive string) (*Source, error) {
 	size := int64(min(m.file.UncompressedSize64, 1<<62))
 	src, err := NewSource(io.NopCloser(r), path, size, Layout{})
 	if err != nil {
-		r.Close()
+		_ = r.Close()
 		return nil, err
 	}
 	src.close = r.Close
@@ -133,15 +133,9 @@ type Member struct {
 // ImportArchive writes all arrays of an archive in one transaction: as a folder, which
 // is a mapping that the root object refers to by name, of which each array is an item.
 // One is read after another, in pieces. Errors are those of Import.
-func ImportArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) ([]Member, error) {
-	done, err := importArchive(ctx, db, a, name, opt.withDefaults(importMessage+"%s as %s", a.Path, name))
-	if err != nil {
-		return nil, fmt.Errorf("import: %w", changed(name, err))
-	}
-	return done, nil
-}
-
-func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) ([]Member, error) {
+func ImportArchive(ctx context.Context, db zwrite.Store, a *Archive, name string, opt Options) (all []Member, err error) {
+	defer failed(&err, "import", name)
+	opt = opt.withDefaults(importMessage+"%s as %s", a.Path, name)
 	if opt.BlkSize < 1 || opt.BlkSize > MaxBlkSize {
 		return nil, errBlkSize
 	}
@@ -158,7 +152,6 @@ func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string
 		return nil, err
 	}
 	folder := zwrite.NewFolder(txn)
-	var all []Member
 	for i := range a.members {
 		m := &a.members[i]
 		done := Member{Name: name + "/" + m.key}
@@ -182,7 +175,7 @@ func importArchive(ctx context.Context, db zwrite.Store, a *Archive, name string
 }
 
 // checkPaths checks that no other object has one of the paths already: a name may have
-// slashes. What is in a folder that is replaced does not count.
+// slashes. Names in a folder that is replaced do not count.
 func (a *Archive) checkPaths(ctx context.Context, txn *zwrite.Txn, at *place, name string) error {
 	t := newTree(ctx, txn)
 	for _, m := range a.members {

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"golang.org/x/sync/errgroup"
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
@@ -27,13 +28,14 @@ const (
 //
 // Errors are those of storage.Loader, *bigfile.NotBigFileError,
 // *storage.CorruptError, and those of w, all wrapped.
-func Copy(ctx context.Context, src storage.Loader, at zodb.Tid, file zodb.Oid, off, n int64, w io.Writer, progress func(int64)) error {
+func Copy(ctx context.Context, src storage.Loader, at zodb.Tid, file zodb.Oid, off, n int64, w io.Writer, progress func(int64)) (err error) {
 	if off < 0 || n < 0 || off > math.MaxInt64-n {
 		return fmt.Errorf("read %d bytes at %d of file %s: there is no such range", n, off, file)
 	}
+	defer xerr.Contextf(&err, "read file %s", file)
 	f, _, err := bigfile.Direct{Direct: btree.Direct{Loader: src}}.File(ctx, zodb.Xid{At: at, Oid: file})
 	if err != nil {
-		return fmt.Errorf("read file %s: %w", file, err)
+		return err
 	}
 	if progress == nil {
 		progress = func(int64) {}
@@ -44,10 +46,7 @@ func Copy(ctx context.Context, src storage.Loader, at zodb.Tid, file zodb.Oid, o
 	out := &copier{w: w, pos: off, end: off + n, blksize: f.BlkSize, progress: progress}
 	g.Go(func() error { return l.run(ctx, off, n) })
 	g.Go(func() error { return out.run(ctx, l.loads) })
-	if err := g.Wait(); err != nil {
-		return fmt.Errorf("read file %s: %w", file, err)
-	}
-	return nil
+	return g.Wait()
 }
 
 // load is one block on its way into memory.

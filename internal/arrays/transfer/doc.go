@@ -10,12 +10,13 @@
 //
 // # All or nothing
 //
-// What Import and Append write is one transaction, however big, which package
-// zwrite writes behind the end of the data file, or sends to a server. The input is checked as early as
-// possible: the size of a plain file before anything is written, that of a pipe
-// when it ends, before the transaction is committed. The transaction begins before
-// the array is looked up, so that nobody can change it in between; behind a server
-// somebody can, and then it fails with an error of kind fault.Changed.
+// Import and Append write one transaction, however big, which package zwrite
+// writes behind the end of the data file, or sends to a server. The input is
+// checked as early as possible: the size of a plain file before anything is
+// written, that of a pipe when it ends, before the transaction is committed. The
+// transaction begins before the array is looked up, so that nobody can change it
+// in between; behind a server somebody can, and then it fails with an error of
+// kind fault.Changed.
 //
 // # Cost
 //
@@ -25,7 +26,7 @@
 //
 // # Ownership and locking
 //
-// A Source belongs to one goroutine; who opened it closes it. Copy loads blocks
+// A Source belongs to one goroutine; its opener closes it. Copy loads blocks
 // ahead in goroutines, and waits for all of them. Nothing here has locks.
 //
 // # Caveats

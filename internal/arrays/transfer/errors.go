@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"lab.nexedi.com/kirr/go123/xerr"
+
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/zwrite"
 )
@@ -22,15 +24,15 @@ func full(name string, n int) error {
 	return &fault.Error{Msg: fmt.Sprintf("%s is a folder with %d %s in it", name, n, names), Hint: "to remove it with all of them use -r"}
 }
 
-// changed says of a conflict which name it is about, since nobody knows oids. Nothing was
-// written.
-func changed(name string, err error) error {
+// failed puts in front of an error, if there is one, what failed. A conflict, after which
+// nothing was written, tells the name it is about, since nobody knows oids.
+func failed(err *error, what, name string) {
 	var conflict *zwrite.ConflictError
-	if errors.As(err, &conflict) {
-		return &fault.Error{Kind: fault.Changed, Err: err,
+	if errors.As(*err, &conflict) {
+		*err = &fault.Error{Kind: fault.Changed, Err: *err,
 			Msg: fmt.Sprintf("somebody has changed %s, or the folder that it is in, meanwhile", name)}
 	}
-	return err
+	xerr.Context(err, what)
 }
 
 // left says that something is left to the application that made it.

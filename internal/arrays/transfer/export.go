@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/arrays/ndarray"
@@ -16,22 +17,20 @@ import (
 //
 // Errors are those of Copy, *ndarray.ShapeError, and *ndarray.LayoutError for a
 // dtype that .npy files cannot have.
-func Export(ctx context.Context, src storage.Loader, at zodb.Tid, array *ndarray.Array, w io.Writer, npy bool, progress func(int64)) error {
+func Export(ctx context.Context, src storage.Loader, at zodb.Tid, array *ndarray.Array, w io.Writer, npy bool, progress func(int64)) (err error) {
+	defer xerr.Context(&err, "export")
 	size, err := array.Bytes()
 	if err != nil {
-		return fmt.Errorf("export: %w", err)
+		return err
 	}
 	if npy {
 		header, err := (&ndarray.Header{DType: array.DType, Shape: array.Shape, Order: array.Order}).Encode()
 		if err != nil {
-			return fmt.Errorf("export: %w", err)
+			return err
 		}
 		if _, err := w.Write(header); err != nil {
-			return fmt.Errorf("export: write: %w", err)
+			return fmt.Errorf("write: %w", err)
 		}
 	}
-	if err := Copy(ctx, src, at, array.File, 0, size, w, progress); err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	return nil
+	return Copy(ctx, src, at, array.File, 0, size, w, progress)
 }

@@ -60,8 +60,7 @@ func TestInputThatCannotBeUsed(t *testing.T) {
 		for _, pipe := range []bool{false, true} {
 			label := fmt.Sprintf("%s, pipe %t", c.name, pipe)
 			src, err := trySource(c.input, pipe, c.layout)
-			write := Import
-			name := "new"
+			write, name := Import, "new"
 			if c.append {
 				write, name = Append, "arr"
 			}

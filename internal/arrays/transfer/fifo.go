@@ -25,7 +25,7 @@ func openFile(ctx context.Context, path string) (*os.File, error) {
 		return nil, err
 	}
 	if err := waitWriter(ctx, f); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return f, nil

@@ -29,8 +29,8 @@ type Options struct {
 	Progress func(int64) // told how many more bytes were taken; may be nil
 }
 
-// Beginnings of what a transaction is described as by default. What they say of an
-// unfinished one can be done again.
+// Beginnings of what a transaction is described as by default. A transaction that
+// begins so and is unfinished can be done again.
 const (
 	importMessage = "wcfs import "
 	appendMessage = "wcfs append "
@@ -67,28 +67,9 @@ var errBlkSize = fmt.Errorf("size of blocks must be from 1 to %d bytes", MaxBlkS
 //
 // Errors: of kinds fault.Exists, fault.Input and fault.Changed, that of CheckName, the error of ctx,
 // those of zwrite. After any of them nothing was written, but see zwrite.Txn.Commit.
-func Import(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (Result, error) {
-	res, err := importArray(ctx, db, src, name, opt.withDefaults(importMessage+"%s as %s", src.Path, name))
-	if err != nil {
-		return Result{}, fmt.Errorf("import: %w", changed(name, err))
-	}
-	return res, nil
-}
-
-func (o Options) withDefaults(message string, path, name string) Options {
-	if o.BlkSize == 0 {
-		o.BlkSize = DefaultBlkSize
-	}
-	if o.Progress == nil {
-		o.Progress = func(int64) {}
-	}
-	if o.Message == "" {
-		o.Message = fmt.Sprintf(message, path, name)
-	}
-	return o
-}
-
-func importArray(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
+func Import(ctx context.Context, db zwrite.Store, src *Source, name string, opt Options) (res Result, err error) {
+	defer failed(&err, "import", name)
+	opt = opt.withDefaults(importMessage+"%s as %s", src.Path, name)
 	if opt.BlkSize < 1 || opt.BlkSize > MaxBlkSize {
 		return res, errBlkSize
 	}
@@ -112,6 +93,19 @@ func importArray(ctx context.Context, db zwrite.Store, src *Source, name string,
 	}
 	res.Tid, err = txn.Commit()
 	return res, err
+}
+
+func (o Options) withDefaults(message string, path, name string) Options {
+	if o.BlkSize == 0 {
+		o.BlkSize = DefaultBlkSize
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64) {}
+	}
+	if o.Message == "" {
+		o.Message = fmt.Sprintf(message, path, name)
+	}
+	return o
 }
 
 // flatBytes is what plain data is taken for of which nothing else is said.

@@ -19,11 +19,12 @@ import (
 //
 // Errors: *catalog.NotFoundError, *fault.Error and *zwrite.FolderError for
 // what is not given up, of kind fault.Changed, the error of ctx, those of zwrite.
-func Remove(ctx context.Context, db zwrite.Store, name string, recursive bool, message string) (zodb.Tid, error) {
+func Remove(ctx context.Context, db zwrite.Store, name string, recursive bool, message string) (_ zodb.Tid, err error) {
+	defer failed(&err, "rm", name)
 	if message == "" {
 		message = removeMessage + name
 	}
-	tid, err := change(ctx, db, message, func(t *tree) error {
+	return change(ctx, db, message, func(t *tree) error {
 		p, err := t.locate(name)
 		if err != nil {
 			return err
@@ -33,24 +34,17 @@ func Remove(ctx context.Context, db zwrite.Store, name string, recursive bool, m
 		}
 		return p.unset()
 	})
-	if err != nil {
-		return 0, fmt.Errorf("rm: %w", changed(name, err))
-	}
-	return tid, nil
 }
 
 // Move gives what has one name another one, in one transaction with that description.
 // Errors are those of Remove, of kind fault.Exists, and that of CheckName for the last part of
 // the new name.
-func Move(ctx context.Context, db zwrite.Store, from, to, message string) (zodb.Tid, error) {
+func Move(ctx context.Context, db zwrite.Store, from, to, message string) (_ zodb.Tid, err error) {
+	defer failed(&err, "mv", from+" or "+to)
 	if message == "" {
 		message = moveMessage + from + " " + to
 	}
-	tid, err := change(ctx, db, message, func(t *tree) error { return t.move(from, to) })
-	if err != nil {
-		return 0, fmt.Errorf("mv: %w", changed(from+" or "+to, err))
-	}
-	return tid, nil
+	return change(ctx, db, message, func(t *tree) error { return t.move(from, to) })
 }
 
 // change makes one transaction of what do does.

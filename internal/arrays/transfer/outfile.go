@@ -50,7 +50,7 @@ func (o *OutFile) Write(ctx context.Context, write func(io.Writer) error) error 
 		return err
 	}
 	beside := filepath.Join(filepath.Dir(o.path), fmt.Sprintf(".%s.%08x", filepath.Base(o.path), rand.Uint32()))
-	defer os.Remove(beside) // in vain if it was renamed
+	defer func() { _ = os.Remove(beside) }() // in vain if it was renamed
 	err := writeNew(beside, write)
 	if err == nil {
 		if err := o.allowed(); err != nil { // it may have come into being meanwhile
@@ -151,7 +151,7 @@ func (n namer) reserve(from, to string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	// Whoever writes into it, or replaces it, has taken it.
+	// Another process that writes into it, or replaces it, has taken it.
 	ours := func() bool {
 		fi, err := os.Lstat(to)
 		return err == nil && fi.Mode().IsRegular() && fi.Size() == 0
@@ -161,7 +161,7 @@ func (n namer) reserve(from, to string) error {
 	}
 	if err := n.rename(from, to); err != nil {
 		if ours() {
-			os.Remove(to)
+			_ = os.Remove(to)
 		}
 		return err
 	}

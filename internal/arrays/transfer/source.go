@@ -19,8 +19,8 @@ import (
 const npyMagic = "\x93NUMPY"
 
 // Layout says what bytes mean that do not say it themselves. A .npy file does, so
-// that nothing may be given for it. What is left out is that of the array that is
-// appended to; for a new one it is given here.
+// that nothing may be given for it. Fields that are left out are those of the
+// array that is appended to; for a new one they are given here.
 type Layout struct {
 	DType *ndarray.DType // nil: uint8
 	Shape []int64        // nil: one axis, as long as there is data
@@ -61,7 +61,7 @@ func OpenSource(ctx context.Context, path string, layout Layout) (*Source, error
 	s, err := fileSource(f, layout)
 	if err != nil {
 		stop()
-		f.Close()
+		_ = f.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -54,63 +53,6 @@ type client struct {
 
 // zeros is what a block is mapped from that is behind the end of head/.
 const zeros zodb.Tid = 1 << 62
-
-// fakeProcess ends some time after a signal, when none of its threads is in a
-// page fault: one that is cannot be killed.
-type fakeProcess struct {
-	c      *client
-	cancel context.CancelFunc
-	once   sync.Once
-	faults sync.WaitGroup
-	ended  chan struct{}
-	killed bool
-}
-
-func (p *fakeProcess) Pid() int              { return p.c.thread }
-func (p *fakeProcess) HasThread(id int) bool { return id == p.c.thread }
-func (p *fakeProcess) Doomed() bool          { return false }
-func (p *fakeProcess) Close()                {}
-
-func (p *fakeProcess) Signal(sig syscall.Signal) error {
-	p.c.s.mu.Lock()
-	p.killed = true
-	p.c.s.mu.Unlock()
-	if sig == syscall.SIGBUS && p.c.s.Intn(2) == 0 {
-		return nil // it is ignored
-	}
-	p.end()
-	return nil
-}
-
-// end ends the process.
-func (p *fakeProcess) end() {
-	p.once.Do(func() {
-		p.c.mu.Lock() // no fault begins after this
-		p.cancel()
-		p.c.mu.Unlock()
-		p.c.s.ends.Go(func() {
-			p.faults.Wait()
-			p.c.s.Nap(20 * time.Millisecond)
-			p.c.link.Release() // files are closed before the process counts as ended
-			p.c.s.Nap(pinTimeout / 10)
-			close(p.ended)
-		})
-	})
-}
-
-func (p *fakeProcess) Wait(ctx context.Context) error {
-	select {
-	case <-p.ended:
-		return nil
-	default:
-	}
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 func (s *schedule) newClient(thread int, b behaviour) *client {
 	ctx, cancel := context.WithCancel(s.Ctx)
@@ -220,7 +162,7 @@ func (c *client) request() {
 	}
 }
 
-// unmap is what a client does when it has left the file. Requires: c.mu.
+// unmap is what a client does when it has left the file. It is called with c.mu held.
 func (c *client) unmap() {
 	c.watched = false
 	for i := range c.mapping {
@@ -229,8 +171,8 @@ func (c *client) unmap() {
 }
 
 // mapEnd maps zeros behind the end that the file has at the view that was asked for
-// last, and head/ before it. What is behind the end of head/ and not behind that one
-// is pinned. Requires: c.mu.
+// last, and head/ before it. Blocks behind the end of head/ and not behind that one
+// are pinned. It is called with c.mu held.
 func (c *client) mapEnd() {
 	for blk, from := range c.mapping {
 		switch beyond := blk >= c.s.EndAt(c.asked); {
@@ -287,7 +229,7 @@ func (c *client) pinner() {
 		}
 		c.slow(500 * time.Millisecond)
 		if !c.pin(id, msg) {
-			// What it does not do any more is not promised to it.
+			// A client that breaks the protocol is promised nothing more.
 			_, _ = io.Copy(io.Discard, c)
 			return
 		}

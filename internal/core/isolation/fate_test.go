@@ -1,10 +1,7 @@
 package isolation
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,62 +9,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
+
+	"github.com/wcfs/wcfs/internal/core"
+	"github.com/wcfs/wcfs/internal/core/wire"
 )
-
-// stuck is a client that has not acknowledged a pin, for which a READ waits.
-type stuck struct {
-	*scene
-	proc     *actor
-	link     *Link
-	answered func() int // 1 when the READ is
-	start    time.Time  // of its waiting
-}
-
-// inStuck has p not acknowledge the pin of block 0.
-func inStuck(t *testing.T, p func() *actor, test func(s *stuck)) {
-	inScene(t, 1, func(s *scene) {
-		c := &stuck{scene: s, proc: p()}
-		c.link = s.open(c.proc)
-		s.say(c.link, "1 watch %s @%s", s.file.Oid, s.tid)
-		require.Equal(t, []string{"1 ok"}, s.hear(c.link))
-		s.commit(0)
-		c.answered, c.start = s.read(0, 1), time.Now()
-		require.Len(t, s.pins(s.hear(c.link), 0, 1), 1)
-		require.Zero(t, c.answered())
-		test(c)
-	})
-}
-
-// until lets time pass until a moment after the READ began to wait.
-func (c *stuck) until(d time.Duration) {
-	time.Sleep(time.Until(c.start.Add(d)))
-	synctest.Wait()
-}
-
-// requireEnd requires that the client has seen the end of the link, or that it waits.
-func (c *stuck) requireEnd(ended bool) {
-	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), time.Millisecond)
-	defer cancel()
-	_, err := c.link.Read(ctx, make([]byte, 1))
-	if ended {
-		require.ErrorIs(c, err, io.EOF)
-	} else {
-		require.Error(c, err)
-		require.NotErrorIs(c, err, io.EOF)
-	}
-}
-
-// signals returns what the process was sent, with the time from when the READ waited.
-func (c *stuck) signals() (got []string) {
-	c.proc.mu.Lock()
-	defer c.proc.mu.Unlock()
-	for i, sig := range c.proc.got {
-		got = append(got, fmt.Sprintf("%s after %s", unix.SignalName(sig), c.proc.at[i].Sub(c.start).Round(10*time.Millisecond)))
-	}
-	return got
-}
 
 // TestClientThatIsSlowIsEnded by the signal of memory that cannot be had, and if that
 // is not enough for good, within a third of the time for a pin. The READ goes on when
@@ -123,7 +68,7 @@ func TestClientThatIsSlowIsEnded(t *testing.T) {
 				require.Equal(c, 1, c.answered())
 				require.Empty(c, c.fatal)
 				require.Len(c, c.killed, 1)
-				require.Equal(c, TimedOut, c.killed[0].Reason)
+				require.Equal(c, core.TimedOut, c.killed[0].Reason)
 				require.EqualValues(c, 1, c.engine.Stats().PinKill)
 				require.NoError(c, c.kernel.ReadPages(c.Context(), nil, 7, 1, 2), "its number may be another process by now")
 			})
@@ -155,12 +100,12 @@ func TestTimeThatAClientHasToEndByItself(t *testing.T) {
 	for _, test := range []struct {
 		does          func(c *stuck)
 		when, patient time.Duration
-		reason        Reason
+		reason        core.Reason
 	}{
-		{refuse, time.Second, 0, Refused},
-		{breaks, time.Second, dyingPatience, Broke},
-		{closes, time.Second, dyingPatience, Closed},
-		{closes, T - dyingPatience/2, dyingPatience / 2, Closed},
+		{refuse, time.Second, 0, core.Refused},
+		{breaks, time.Second, dyingPatience, core.Broke},
+		{closes, time.Second, dyingPatience, core.Closed},
+		{closes, T - dyingPatience/2, dyingPatience / 2, core.Closed},
 	} {
 		process := func() *actor { return newActor(7, syscall.SIGBUS) }
 		inStuck(t, process, func(c *stuck) {
@@ -237,7 +182,7 @@ func TestClientThatMayGoIsLeftAlone(t *testing.T) {
 			require.Empty(c, c.signals())
 			c.engine.Close()
 		},
-		"the server ends": func(c *stuck) { c.engine.list()[0].shutdown(downStopped, "", nil) },
+		"the server ends": func(c *stuck) { c.engine.list()[0].shutdown(downStopped, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inStuck(t, func() *actor { return newActor(7) }, func(c *stuck) {
@@ -306,9 +251,9 @@ func TestTimeForAPinRunsFromWhenAREADWaits(t *testing.T) {
 		c := &stuck{scene: s, proc: proc, link: s.open(proc)}
 		s.say(c.link, "1 watch %s @%s", s.file.Oid, s.tid)
 		require.Equal(t, []string{"1 ok"}, s.hear(c.link))
-		line := strings.Repeat("x", maxOutput/2-1) + "\n"
-		require.True(t, c.link.out.tryPut(line))
-		require.True(t, c.link.out.tryPut(line)) // there is no room for a pin
+		line := strings.Repeat("x", wire.MaxOutput/2-1) + "\n"
+		require.True(t, c.link.out.TryPut(line))
+		require.True(t, c.link.out.TryPut(line)) // there is no room for a pin
 		s.commit(0)
 		c.answered, c.start = s.read(0, 1), time.Now()
 		c.until(sceneTimeout - time.Second)
@@ -321,57 +266,9 @@ func TestTimeForAPinRunsFromWhenAREADWaits(t *testing.T) {
 	})
 }
 
-// TestLinksAreBounded, those of one process to a quarter, and what was refused or has
-// ended takes none.
-func TestLinksAreBounded(t *testing.T) {
-	inScene(t, 1, func(s *scene) {
-		refused := func(pid int) {
-			s.Helper()
-			p := newActor(pid)
-			_, err := s.engine.Open(func() (Process, error) { return p, nil })
-			require.ErrorIs(s, err, ErrTooManyLinks)
-		}
-		for round := range 3 {
-			var links []*Link
-			var procs []*actor
-			for i := range 6 {
-				procs = append(procs, newActor(i/2))
-				links = append(links, s.open(procs[i]))
-			}
-			for range 10 {
-				over := newActor(0)
-				_, err := s.engine.Open(func() (Process, error) { return over, nil })
-				require.ErrorIs(s, err, ErrTooManyLinks)
-				require.Equal(s, 1, over.closed)
-				gone := errors.New("it is gone")
-				_, err = s.engine.Open(func() (Process, error) { return nil, gone })
-				require.ErrorIs(s, err, gone)
-			}
-			for i := range 2 {
-				procs = append(procs, newActor(3))
-				links = append(links, s.open(procs[6+i]))
-			}
-			refused(4)
-			require.Equal(s, 8, s.engine.Stats().WatchLink)
-			for i, l := range links {
-				if (i+round)%2 == 0 {
-					close(procs[i].dead)
-				} else {
-					l.Release()
-				}
-			}
-			synctest.Wait()
-			require.Zero(s, s.engine.Stats().WatchLink)
-			for i := range procs {
-				require.Equal(s, 1, procs[i].closed)
-			}
-		}
-	})
-}
-
 // TestSetupThatFailsLeavesNoWatch: a file that is deleted while pins of a setup are under
-// way ends it with an error. What the client says to these pins after that, or that it
-// says nothing, is no fault of it.
+// way ends it with an error. An answer of the client to these pins after that, or its
+// silence, is no fault.
 func TestSetupThatFailsLeavesNoWatch(t *testing.T) {
 	for _, answer := range []string{"%d ack", "%d nak: it is gone", ""} {
 		t.Run(answer, func(t *testing.T) {

@@ -1,21 +1,20 @@
 // Package isolation speaks the protocol of head/watch with clients: it tells
 // them, block by block, what to map from past views, so that memory mapped from
-// head/ shows an unchanging snapshot. What has to be pinned is decided by
-// package live; here are the links, the messages and the clients.
+// head/ shows an unchanging snapshot. Package live decides what has to be pinned, and
+// package wire says it; here are the links and the clients.
 //
 // # Nouns
 //
 // A Link is one open of head/watch, by one process. On it the client sets up,
 // moves and removes watches, and is sent pins, which it has to acknowledge within
-// a time. A frame is one line: a stream number, a space, a message. Requests of
-// the client have odd numbers, pins even ones, and a reply that of its request.
+// a time.
 //
 // # Protection against bad clients
 //
 // Data is held back until all clients that must not see it are known not to. So
 // a client that does not acknowledge a pin in time is ended: its process, which
 // was found out when the link was opened and is held by a handle, so that nobody
-// else can be hit. One that hangs in the kernel, but will run nothing of its own
+// else can be hit. A client that hangs in the kernel, but will run nothing of its own
 // any more, counts as ended. If a client may run again the whole filesystem is ended,
 // rather than serve anybody while it may see wrong data. A client that says bye, or
 // that is dying by itself, is left alone.
@@ -40,6 +39,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/live"
 )
 
@@ -57,17 +57,7 @@ type Process interface {
 type Config struct {
 	PinTimeout time.Duration // to acknowledge a pin, from its sending or from when a READ waits for it
 	MaxLinks   int           // each takes a descriptor; 0: no bound
-
-	// Fatal is called when a client that may see wrong data cannot be ended:
-	// the filesystem must go.
-	Fatal func(err error)
-
-	// Pinned is called for every pin whose fate is known, and Killed for every
-	// client that was ended. They must not block, and may be nil.
-	Pinned func(p Pinned)
-	Killed func(k Killed)
-
-	Infof, Warnf, Errorf func(format string, args ...any)
+	Observer   core.Observer
 }
 
 // Engine is all links of a server.
@@ -112,7 +102,7 @@ func NewEngine(ctx context.Context, h *live.Head, cfg Config) *Engine {
 // Close waits until all links have ended. The context of NewEngine must have.
 func (e *Engine) Close() {
 	for _, l := range e.list() {
-		l.shutdown(downStopped, "", nil)
+		l.shutdown(downStopped, nil)
 	}
 	e.wg.Wait()
 }
@@ -173,23 +163,4 @@ func (e *Engine) list() (links []*Link) {
 		links = append(links, l)
 	}
 	return links
-}
-
-// Stats is what .wcfs/stats tells of clients.
-type Stats struct {
-	WatchLink, Watch, PinnedBlk int
-	Pin, PinKill                uint64
-}
-
-// Stats returns current figures. It takes the locks of all links and files.
-func (e *Engine) Stats() Stats {
-	s := Stats{Pin: e.pins.Load(), PinKill: e.kills.Load()}
-	for _, l := range e.list() {
-		s.WatchLink++
-		for _, w := range l.watchList() {
-			s.Watch++
-			s.PinnedBlk += w.Pinned()
-		}
-	}
-	return s
 }

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // dyingPatience is how long a client whose link broke may take to end by itself.
-// The kernel closes files of a process before it counts as ended.
+// The kernel closes files of a process before it counts as ended (do_exit in
+// kernel/exit.c of Linux).
 const dyingPatience = 3 * time.Second
 
 // endClient makes sure that the client of l does not see wrong data: it returns
@@ -18,23 +21,23 @@ func (e *Engine) endClient(l *Link) bool {
 	if l.isDying() {
 		return true
 	}
-	pid, t := l.proc.Pid(), e.cfg.PinTimeout
+	pid, t, errorf := l.proc.Pid(), e.cfg.PinTimeout, e.cfg.Observer.Errorf
 	if l.reason == downLost {
-		e.cfg.Errorf("pid%d: client has seen a view that is gone: %s", pid, l.failure.cause)
+		errorf("pid%d: client has seen a view that is gone: %s", pid, l.failure.cause)
 	} else {
-		e.cfg.Errorf("pid%d: client failed to handle pin notification correctly and timely in %s: %s", pid, t, l.failure)
+		errorf("pid%d: client failed to handle pin notification correctly and timely in %s: %s", pid, t, l.failure)
 	}
-	e.cfg.Errorf("pid%d: -> killing it because else 1) all other clients will remain stuck, and 2) it itself may see wrong data", pid)
-	e.cfg.Errorf(`pid%d:    (see "Protection against slow or faulty clients" in the documentation)`, pid)
+	errorf("pid%d: -> killing it because else 1) all other clients will remain stuck, and 2) it itself may see wrong data", pid)
+	errorf(`pid%d:    (see "Protection against slow or faulty clients" in the documentation)`, pid)
 	condemned := e.head.Condemn(l.proc.HasThread)
 	if err := l.kill(t / 3); err != nil {
-		e.cfg.Errorf("pid%d: failed to kill it: %s", pid, err)
-		e.cfg.Errorf("pid%d: this is major unexpected event.", pid)
-		e.cfg.Fatal(fmt.Errorf("client pid%d may see wrong data and cannot be killed: %w", pid, err))
+		errorf("pid%d: failed to kill it: %s", pid, err)
+		errorf("pid%d: this is major unexpected event.", pid)
+		e.cfg.Observer.Failed(fmt.Errorf("client pid%d may see wrong data and cannot be killed: %w", pid, err))
 		return false
 	}
 	condemned.Absolve()
-	e.cfg.Errorf("pid%d: terminated", pid)
+	errorf("pid%d: terminated", pid)
 	l.killed()
 	return true
 }
@@ -67,24 +70,22 @@ func (l *Link) endsWithin(d time.Duration) bool {
 // cannot be had, and if that is not enough, for good. It takes up to limit, and half
 // of that for the signal that a process can catch.
 func (l *Link) kill(limit time.Duration) error {
-	e, pid := l.engine, l.proc.Pid()
-	e.cfg.Errorf("pid%d: <- SIGBUS", pid)
-	if err := l.proc.Signal(syscall.SIGBUS); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("SIGBUS: %w", err)
-	}
-	if l.endsWithin(limit / 2) {
-		return nil
-	}
-	e.cfg.Errorf("pid%d:    is still alive after SIGBUS", pid)
-	e.cfg.Errorf("pid%d: <- SIGKILL", pid)
-	if err := l.proc.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("SIGKILL: %w", err)
-	}
-	if l.endsWithin(limit / 2) {
-		return nil
+	pid, errorf := l.proc.Pid(), l.engine.cfg.Observer.Errorf
+	for _, sig := range []syscall.Signal{syscall.SIGBUS, syscall.SIGKILL} {
+		name := unix.SignalName(sig)
+		errorf("pid%d: <- %s", pid, name)
+		if err := l.proc.Signal(sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if l.endsWithin(limit / 2) {
+			return nil
+		}
+		if sig == syscall.SIGBUS {
+			errorf("pid%d:    is still alive after SIGBUS", pid)
+		}
 	}
 	if l.proc.Doomed() {
-		e.cfg.Errorf("pid%d:    cannot end, since it waits for another filesystem or device; it will not run again, and counts as ended", pid)
+		errorf("pid%d:    cannot end, since it waits for another filesystem or device; it will not run again, and counts as ended", pid)
 		return nil
 	}
 	return errors.New("is still alive after SIGKILL")

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/live"
 	"github.com/wcfs/wcfs/internal/serve/proc"
 )
@@ -25,8 +26,7 @@ func TestKillOfAReapedProcessIsNoFailure(t *testing.T) {
 	require.NoError(t, err)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	nop := func(string, ...any) {}
-	l := &Link{proc: h, dead: make(chan struct{}), engine: &Engine{cfg: Config{Infof: nop, Warnf: nop, Errorf: nop}}}
+	l := &Link{proc: h, dead: make(chan struct{}), engine: &Engine{cfg: Config{Observer: core.Alone{}}}}
 	close(l.dead)
 	require.NoError(t, l.kill(time.Second))
 }
@@ -59,7 +59,7 @@ func TestClientThatMayRunAgainAfterSIGKILLIsFatal(t *testing.T) {
 			b := newBusy(t)
 			defer b.close()
 			var fatal error
-			b.engine.cfg.Fatal = func(err error) { fatal = err }
+			b.engine.cfg.Observer = failing(func(err error) { fatal = err })
 			p := &stuckProcess{doomed: doomed}
 			l, err := b.engine.Open(func() (Process, error) { return p, nil })
 			require.NoError(t, err)

@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"context"
 	"io"
 	"strings"
 	"testing"
@@ -8,12 +9,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/core/wire"
 )
 
 // TestLinesOfAnyLengthAreTakenUpToABound, in whatever pieces, and what is kept of one
 // that is longer is bounded.
 func TestLinesOfAnyLengthAreTakenUpToABound(t *testing.T) {
 	inScene(t, 1, func(s *scene) {
+		const maxLine = wire.MaxLine
 		line := func(n int) string { return "1 " + strings.Repeat("x", n-3) + "\n" }
 		for i, test := range []struct {
 			pieces []string
@@ -65,7 +69,7 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 				c.say(l, "1 watch %s @%s", c.file.Oid, c.tid)
 				require.Equal(c, []string{"1 ok"}, c.hear(l))
 			}
-			for l.out.tryPut(strings.Repeat("x", 1023) + "\n") {
+			for l.out.TryPut(strings.Repeat("x", 1023) + "\n") {
 			}
 			c.say(c.link, "9 bye")
 			if pin {
@@ -83,7 +87,9 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 			text := strings.Join(c.hear(l), "\n")
 			if !pin {
 				require.Contains(c, text, "0 error: client does not read")
-				_, err := l.Read(shortly(c.T), make([]byte, 1))
+				ctx, cancel := context.WithTimeout(c.Context(), time.Second)
+				defer cancel()
+				_, err := l.Read(ctx, make([]byte, 1))
 				require.ErrorIs(c, err, io.EOF)
 				return
 			}

@@ -1,7 +1,6 @@
 package isolation
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core/lock"
+	"github.com/wcfs/wcfs/internal/core/wire"
 )
 
 const (
@@ -48,7 +49,7 @@ type Link struct {
 	ctx    context.Context // ends when the link is down
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // request workers and senders of pins
-	out    *output
+	out    *wire.Output
 	dead   chan struct{} // closed when the client has ended
 
 	room chan struct{} // holds a token for each pin under way that a READ waits for
@@ -57,8 +58,8 @@ type Link struct {
 	attended context.Context // ends when nothing of the link is left
 	leave    context.CancelFunc
 
-	mu       sync.Mutex
-	input    []byte                   // of a line that is not complete
+	mu       lock.Mutex
+	input    wire.Input
 	watches  map[zodb.Oid]*live.Watch // set up, or being set up
 	removed  map[zodb.Oid]*live.Watch // removed; messages of them may be under way
 	requests map[zodb.Oid][]request   // waiting for their turn, by file; an entry means that a worker runs
@@ -67,10 +68,8 @@ type Link struct {
 	messages map[uint64]*message      // pins waiting for their acknowledgement, by stream
 	stream   uint64                   // of the last pin
 	forgiven uint64                   // answers to pins up to here may come and mean nothing
-	urgent   []wanted                 // not taken by a sender yet, in order; READs wait for them
-	hurrying bool                     // urgent has its sender
-	wanted   []wanted                 // the others
-	senders  int                      // of wanted, at most maxPins
+	urgent   queue                    // READs wait for these; they have one sender
+	wanted   queue                    // the others, with maxPins senders at most
 	down     bool
 	reason   downReason
 	failure  *pinError // of the first pin that failed
@@ -79,7 +78,7 @@ type Link struct {
 // request is a watch request with its stream.
 type request struct {
 	stream uint64
-	watchRequest
+	wire.WatchRequest
 }
 
 // ErrTooManyLinks refuses a link more than the server has descriptors for.
@@ -103,7 +102,7 @@ func (e *Engine) Open(find func() (Process, error)) (*Link, error) {
 		proc:     proc,
 		ctx:      ctx,
 		cancel:   cancel,
-		out:      newOutput(),
+		out:      wire.NewOutput(),
 		dead:     make(chan struct{}),
 		watches:  make(map[zodb.Oid]*live.Watch),
 		removed:  make(map[zodb.Oid]*live.Watch),
@@ -127,7 +126,7 @@ func (e *Engine) Open(find func() (Process, error)) (*Link, error) {
 func (l *Link) attend() {
 	if l.proc.Wait(l.attended) == nil {
 		close(l.dead)
-		l.shutdown(downDied, "", nil)
+		l.shutdown(downDied, nil)
 		<-l.attended.Done()
 	}
 	l.proc.Close()
@@ -143,18 +142,7 @@ func (l *Link) Write(data []byte) error {
 		}
 		return ErrDown
 	}
-	rest := append(l.input, data...)
-	var lines []string
-	for {
-		n := bytes.IndexByte(rest, '\n') + 1
-		if n == 0 || n > maxLine {
-			break
-		}
-		lines = append(lines, string(rest[:n]))
-		rest = rest[n:]
-	}
-	tooLong := len(rest) > maxLine
-	l.input = append(l.input[:0:0], rest[:min(len(rest), maxLine)]...)
+	lines, err := l.input.Take(data)
 	l.mu.Unlock()
 	for _, line := range lines {
 		if l.ctx.Err() != nil {
@@ -162,8 +150,8 @@ func (l *Link) Write(data []byte) error {
 		}
 		l.handle(line)
 	}
-	if tooLong && l.ctx.Err() == nil {
-		l.protocolError(fmt.Errorf("invalid frame: the line is longer than %d bytes", maxLine))
+	if err != nil && l.ctx.Err() == nil {
+		l.protocolError(err)
 	}
 	return nil
 }
@@ -171,7 +159,7 @@ func (l *Link) Write(data []byte) error {
 // Read returns bytes for the client, and io.EOF when the link is down and all
 // was read. It waits for some.
 func (l *Link) Read(ctx context.Context, dest []byte) (int, error) {
-	n, err := l.out.take(ctx, dest)
+	n, err := l.out.Take(ctx, dest)
 	if n == 0 && err == nil && len(dest) > 0 {
 		return 0, io.EOF
 	}
@@ -179,18 +167,18 @@ func (l *Link) Read(ctx context.Context, dest []byte) (int, error) {
 }
 
 // Release notes that nobody has the link open any more.
-func (l *Link) Release() { l.shutdown(downEOF, "", nil) }
+func (l *Link) Release() { l.shutdown(downEOF, nil) }
 
 // handle does what one line says.
 func (l *Link) handle(line string) {
-	f, err := parseFrame(line)
+	f, err := wire.ParseFrame(line)
 	switch {
 	case err != nil:
 		l.protocolError(err)
-	case f.stream%2 == 0:
+	case f.Stream%2 == 0:
 		l.acknowledge(f)
-	case f.msg == "bye":
-		l.shutdown(downBye, "", nil)
+	case f.Msg == "bye":
+		l.shutdown(downBye, nil)
 	default:
 		l.request(f)
 	}
@@ -198,64 +186,70 @@ func (l *Link) handle(line string) {
 
 // acknowledge hands the reply to a pin to who sent it. A pin that is refused stays
 // open: whatever the client does next, it has not done what the pin says.
-func (l *Link) acknowledge(f frame) {
+func (l *Link) acknowledge(f wire.Frame) {
 	l.mu.Lock()
-	m := l.messages[f.stream]
+	m := l.messages[f.Stream]
 	open := m != nil && !m.refused
 	switch {
-	case open && f.msg == "ack":
-		delete(l.messages, f.stream)
+	case open && f.Msg == "ack":
+		delete(l.messages, f.Stream)
 	case open:
-		m.refuse(f.msg)
+		m.refused, m.failed.malformed = true, true
+		m.failed.cause = fmt.Errorf("expect %q; got %q", "ack", f.Msg)
 	}
-	forgiven := m == nil && 0 < f.stream && f.stream <= l.forgiven
+	forgiven := m == nil && 0 < f.Stream && f.Stream <= l.forgiven
 	l.mu.Unlock()
 	switch {
 	case open:
-		m.reply <- f.msg
+		m.reply <- f.Msg
 	case !forgiven:
-		l.protocolError(fmt.Errorf("%d: reply on unexpected stream", f.stream))
+		l.protocolError(fmt.Errorf("%d: reply on unexpected stream", f.Stream))
 	}
 }
 
 // protocolError shuts the link down because of what the client said.
 func (l *Link) protocolError(err error) {
-	l.engine.tell(l.engine.cfg.Warnf, "wlink %d: pid%d: %s", l.id, l.proc.Pid(), err)
-	l.shutdown(downProtocol, "error: "+err.Error(), nil)
+	l.engine.tell(l.engine.cfg.Observer.Warnf, "wlink %d: pid%d: %s", l.id, l.proc.Pid(), err)
+	l.shutdown(downProtocol, err)
 }
 
 // send sends a reply or a control message. A client that does not read for too
 // long is cut off.
-func (l *Link) send(f frame) {
+func (l *Link) send(f wire.Frame) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.engine.cfg.PinTimeout)
 	defer cancel()
-	if err := l.out.put(ctx, f.line()); err != nil && l.ctx.Err() == nil {
+	if err := l.out.Put(ctx, f.Line()); err != nil && l.ctx.Err() == nil {
 		l.protocolError(fmt.Errorf("client does not read: %w", err))
 	}
 }
 
 // shutdown takes the link down, for the first reason that is given, and starts
-// what has to follow. control is the last message to the client, if not empty.
-// Nobody waits for the client to read it. The client sees the end of the link once
-// it is known whether it has to be ended, and then only after that.
-func (l *Link) shutdown(reason downReason, control string, failure *pinError) {
+// what has to follow. The last message to the client is why, if that is not nil; it is
+// a *pinError if a pin has failed. Nobody waits for the client to read it. The client
+// sees the end of the link once it is known whether it has to be ended, and then only
+// after that.
+func (l *Link) shutdown(reason downReason, why error) {
 	l.mu.Lock()
 	if l.down {
 		l.mu.Unlock()
 		return
 	}
+	failure, fatal := why.(*pinError)
+	if !fatal {
+		failure = l.oldestMessage()
+	}
 	l.down, l.reason, l.failure = true, reason, failure
-	if failure == nil {
-		l.failure = l.oldestMessage()
-	}
 	l.mu.Unlock()
-	last := ""
-	if control != "" {
-		last = frame{0, control}.line()
+	switch {
+	case why == nil:
+		l.out.Say("")
+	case fatal:
+		l.out.Say(wire.Frame{Msg: "fatal: " + why.Error()}.Line())
+	default:
+		l.out.Say(wire.Frame{Msg: "error: " + why.Error()}.Line())
 	}
-	l.out.say(last)
 	if !l.mustEndClient() {
-		l.out.end()
+		l.out.End()
 	}
 	l.cancel()
 	l.engine.wg.Go(l.end)
@@ -273,14 +267,14 @@ func (l *Link) end() {
 	defer l.leave()
 	l.wg.Wait()
 	if l.reason == downEOF {
-		l.engine.tell(l.engine.cfg.Infof, "wlink %d: pid%d: closed without bye", l.id, l.proc.Pid())
+		l.engine.tell(l.engine.cfg.Observer.Infof, "wlink %d: pid%d: closed without bye", l.id, l.proc.Pid())
 	}
 	if !l.mustEndClient() || l.engine.endClient(l) {
 		for _, w := range l.watchList() {
 			w.Drop()
 		}
 	} // else data stays held back until the server has ended
-	l.out.end()
+	l.out.End()
 	l.engine.leave(l)
 }
 

@@ -111,9 +111,7 @@ func runSchedule(ctx context.Context, seed uint64, l limits) error {
 	}
 	defer sys.Close()
 	s := &schedule{System: sys, limits: l, done: make(chan struct{})}
-	quiet := func(string, ...any) {}
-	s.engine = NewEngine(s.Ctx, s.Head, Config{PinTimeout: pinTimeout, Infof: quiet, Warnf: quiet, Errorf: quiet,
-		Fatal: func(err error) { s.Fail("fatal: %w", err) }})
+	s.engine = NewEngine(s.Ctx, s.Head, Config{PinTimeout: pinTimeout, Observer: failing(func(err error) { s.Fail("fatal: %w", err) })})
 	defer s.engine.Close()
 	defer s.Cancel()
 	s.IsDying = s.isDying

@@ -9,6 +9,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core/wire"
 )
 
 // pinError says why a pin failed.
@@ -43,26 +44,44 @@ type wanted struct {
 	blk   int64
 }
 
-// Send implements head.Client: it leaves block blk of w to a sender. What a READ waits
-// for has one of its own, and so does not wait for anything else.
+// queue is blocks that wait for a sender, in order.
+type queue struct {
+	blocks  []wanted
+	senders int
+}
+
+// Send implements live.Client: it leaves block blk of w to a sender. A pin that a READ
+// waits for has a sender of its own, and so does not wait for anything else.
 func (l *Link) Send(w *live.Watch, blk int64, urgent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.down:
-	case urgent:
-		l.urgent = append(l.urgent, wanted{w, blk})
-		if !l.hurrying {
-			l.hurrying = true
-			l.wg.Go(l.sendUrgent)
-		}
-	default:
-		l.wanted = append(l.wanted, wanted{w, blk})
-		if l.senders < maxPins {
-			l.senders++
-			l.wg.Go(l.sendPins)
-		}
+	q, most, send := &l.wanted, maxPins, l.sendPins
+	if urgent {
+		q, most, send = &l.urgent, 1, l.sendUrgent
 	}
+	if l.down {
+		return
+	}
+	q.blocks = append(q.blocks, wanted{w, blk})
+	if q.senders < most {
+		q.senders++
+		l.wg.Go(send)
+	}
+}
+
+// next returns the next block of a queue. Without one the sender who asks ends.
+func (l *Link) next(q *queue) (next wanted, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		q.blocks = nil
+	}
+	if len(q.blocks) == 0 {
+		q.senders--
+		return wanted{}, false
+	}
+	next, q.blocks = q.blocks[0], q.blocks[1:]
+	return next, true
 }
 
 // turnTime is how long a pin that a READ waits for has the attention of the client to
@@ -76,7 +95,7 @@ const turnTime = 200 * time.Millisecond
 // slow is sent all, so that nobody waits for it longer than for one pin.
 func (l *Link) sendUrgent() {
 	for {
-		next, ok := l.nextUrgent()
+		next, ok := l.next(&l.urgent)
 		if !ok {
 			return
 		}
@@ -105,51 +124,21 @@ func (l *Link) awaitTurn(answered <-chan struct{}) {
 	}
 }
 
-// nextUrgent returns the next block that a READ waits for. Without one the sender ends.
-func (l *Link) nextUrgent() (next wanted, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.down {
-		l.urgent = nil
-	}
-	if len(l.urgent) == 0 {
-		l.hurrying = false
-		return wanted{}, false
-	}
-	next, l.urgent = l.urgent[0], l.urgent[1:]
-	return next, true
-}
-
-// Pid implements head.Process.
+// Pid implements live.Process.
 func (l *Link) Pid() int { return l.proc.Pid() }
 
-// Lost implements head.Loser: the client has to go, since nothing can be pinned for
+// Lost implements live.Loser: the client has to go, since nothing can be pinned for
 // w any more. It is told why before.
 func (l *Link) Lost(w *live.Watch, err error) {
 	cause := fmt.Errorf("watch f<%s>: %w", w.File().Oid, err)
-	l.engine.cfg.Errorf("wlink %d: pid%d: %s", l.id, l.proc.Pid(), cause)
-	l.shutdown(downLost, "fatal: "+cause.Error(), &pinError{cause: cause, deadline: time.Now().Add(l.engine.cfg.PinTimeout)})
-}
-
-// nextWanted returns the next block for a sender. Without one the sender ends.
-func (l *Link) nextWanted() (next wanted, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.down {
-		l.wanted = nil
-	}
-	if len(l.wanted) == 0 {
-		l.senders--
-		return wanted{}, false
-	}
-	next, l.wanted = l.wanted[0], l.wanted[1:]
-	return next, true
+	l.engine.cfg.Observer.Errorf("wlink %d: pid%d: %s", l.id, l.proc.Pid(), cause)
+	l.shutdown(downLost, &pinError{cause: cause, deadline: time.Now().Add(l.engine.cfg.PinTimeout)})
 }
 
 // sendPins sends pins until nothing is wanted.
 func (l *Link) sendPins() {
 	for {
-		next, ok := l.nextWanted()
+		next, ok := l.next(&l.wanted)
 		if !ok {
 			return
 		}
@@ -177,7 +166,7 @@ func (l *Link) sendPinsOf(w *live.Watch, blk int64) {
 			}
 			w.Acked(blk)
 		case l.ctx.Err() == nil: // else the link is down already, or the server stops
-			l.shutdown(downPin, "fatal: "+failure.Error(), failure)
+			l.shutdown(downPin, failure)
 		}
 	}
 }
@@ -190,17 +179,9 @@ type message struct {
 	reply  chan string // of capacity 1
 	failed *pinError   // what the pin is if no answer comes
 
-	// What follows is guarded by Link.mu.
+	// The fields below are guarded by Link.mu.
 	gone    bool // the watch was removed meanwhile
 	refused bool // the client has answered, but not that it is done
-}
-
-// refuse notes that the client has said something else than that it is done.
-// Requires: Link.mu.
-func (m *message) refuse(msg string) {
-	m.refused = true
-	m.failed.malformed = true
-	m.failed.cause = fmt.Errorf("expect %q; got %q", "ack", msg)
 }
 
 // put sends what block blk of w has to be pinned to. It returns nil if there is
@@ -212,7 +193,7 @@ func (l *Link) put(w *live.Watch, blk int64) (m *message) {
 	ctx, cancel := context.WithDeadline(l.ctx, deadline)
 	defer cancel()
 	for {
-		room := l.out.nextRoom()
+		room := l.out.NextRoom()
 		var refused zodb.Tid
 		taking := w.Take(blk, func(rev zodb.Tid, since time.Time) bool {
 			refused = rev
@@ -238,7 +219,7 @@ func (l *Link) unread(failure *pinError) {
 	l.mu.Lock()
 	failure.cause = fmt.Errorf("sendReq: send .%d: %w", l.stream+2, failure.cause)
 	l.mu.Unlock()
-	l.shutdown(downPin, "fatal: "+failure.Error(), failure)
+	l.shutdown(downPin, failure)
 }
 
 // message puts a pin into the output, and returns nil if there is no room. It is
@@ -251,8 +232,8 @@ func (l *Link) message(w *live.Watch, blk int64, rev zodb.Tid, since, turn time.
 	if stream == 0 {
 		stream = 2 // 0 is for control messages
 	}
-	line := frame{stream, fmt.Sprintf("pin %s #%d @%s", w.File().Oid, blk, revText(rev))}.line()
-	if l.down || !l.out.tryPut(line) {
+	f := wire.Frame{Stream: stream, Msg: wire.Pin(w.File().Oid, blk, revText(rev))}
+	if l.down || !l.out.TryPut(f.Line()) {
 		return nil
 	}
 	l.stream = stream
@@ -301,7 +282,7 @@ func (l *Link) answerTo(m *message) *pinError {
 }
 
 // forgive reports whether it does not matter how m has failed, since its watch is
-// gone. What is said to m later does not matter either.
+// gone. Later answers to m do not matter either.
 func (l *Link) forgive(m *message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -327,8 +308,9 @@ func (l *Link) forget(w *live.Watch) {
 }
 
 // oldestMessage returns how the message that waits for longest has failed now
-// that nobody can answer it. Requires: l.mu.
+// that nobody can answer it.
 func (l *Link) oldestMessage() (oldest *pinError) {
+	l.mu.MustHold()
 	for _, m := range l.messages {
 		p := m.failed
 		if m.refused && !m.gone {

@@ -9,7 +9,7 @@ import (
 
 // TestPinsThatREADsWaitForHaveRoomOfTheirOwn has a client with more blocks than may be
 // pinned at a time: it is sent as many pins as may be under way, and the next ones as
-// it acknowledges those. What READs wait for does not wait behind them.
+// it acknowledges those. Pins that READs wait for do not wait behind them.
 func TestPinsThatREADsWaitForHaveRoomOfTheirOwn(t *testing.T) {
 	const n = maxPins + 200
 	inScene(t, n, func(s *scene) {
@@ -48,8 +48,8 @@ func TestPinsThatREADsWaitForHaveRoomOfTheirOwn(t *testing.T) {
 		s.ack(l, last)
 		require.Equal(t, []string{"3 ok"}, s.hear(l))
 		l.mu.Lock()
-		require.Zero(t, l.senders)
-		require.False(t, l.hurrying)
+		require.Zero(t, l.wanted.senders)
+		require.Zero(t, l.urgent.senders)
 		require.Empty(t, l.messages)
 		l.mu.Unlock()
 		s.say(l, "5 bye")

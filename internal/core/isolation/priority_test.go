@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/live"
 	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
@@ -45,15 +46,13 @@ func newBusy(t *testing.T) *busy {
 	objs := versions.NewObjects(ctx, b.db, 1, 64<<20)
 	loader := bigfile.NewLoader(ctx, 4)
 	b.head = live.New(ctx, 1, objs, b.db, loader, live.Config{MaxServed: 4 * busyBlocks, ParkedBytes: 1 << 30, Retry: time.Second,
-		StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: func(string, ...any) {}})
+		StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Observer: core.Alone{}, Processes: core.Alone{}})
 	var err error
 	b.file, err = b.head.Open(ctx, 1)
 	require.NoError(t, err)
 	_, err = b.db.NextEvent(ctx)
 	require.NoError(t, err)
-	quiet := func(string, ...any) {}
-	b.engine = NewEngine(ctx, b.head, Config{PinTimeout: pinTimeout, Infof: quiet, Warnf: quiet, Errorf: quiet,
-		Fatal: func(err error) { t.Errorf("fatal: %s", err) }})
+	b.engine = NewEngine(ctx, b.head, Config{PinTimeout: pinTimeout, Observer: failing(func(err error) { t.Errorf("fatal: %s", err) })})
 	b.close = func() {
 		cancel()
 		b.engine.Close()

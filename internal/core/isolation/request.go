@@ -9,6 +9,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core/wire"
 )
 
 var errTooMany = fmt.Errorf("more than %d requests in progress", maxRequests)
@@ -16,50 +17,35 @@ var errTooMany = fmt.Errorf("more than %d requests in progress", maxRequests)
 var errUnknownFile = errors.New("file not yet known to wcfs or is not a ZBigFile")
 
 // request begins a request. Those of one file run one after another.
-func (l *Link) request(f frame) {
-	r, err := parseWatch(f.msg)
-	if err != nil {
-		l.goSend(frame{f.stream, "error " + err.Error()})
-		return
-	}
-	l.mu.Lock()
-	if l.down {
-		l.mu.Unlock()
-		return
-	}
-	if l.nreq == maxRequests {
-		l.mu.Unlock()
-		l.protocolError(errTooMany)
-		return
-	}
-	l.nreq++
-	if cancel := l.waiting[r.oid]; cancel != nil && r.remove {
-		cancel()
-	}
-	queue, running := l.requests[r.oid]
-	l.requests[r.oid] = append(queue, request{f.stream, r})
-	if !running {
-		l.wg.Go(func() { l.work(r.oid) })
-	}
-	l.mu.Unlock()
-}
-
-// goSend sends f from a goroutine of the link: who calls must not block.
-func (l *Link) goSend(f frame) {
+func (l *Link) request(f wire.Frame) {
+	r, err := wire.ParseWatch(f.Msg)
 	l.mu.Lock()
 	tooMany := !l.down && l.nreq == maxRequests
-	if !l.down && !tooMany {
+	switch {
+	case l.down || tooMany:
+	case err != nil: // it is answered elsewhere: who calls must not block
 		l.nreq++
-		l.wg.Go(func() {
-			l.send(f)
-			l.mu.Lock()
-			l.nreq--
-			l.mu.Unlock()
-		})
+		l.wg.Go(func() { l.reply(f.Stream, "error "+err.Error()) })
+	default:
+		l.nreq++
+		l.enqueue(request{f.Stream, r})
 	}
 	l.mu.Unlock()
 	if tooMany {
 		l.protocolError(errTooMany)
+	}
+}
+
+// enqueue leaves a request to the worker of its file.
+func (l *Link) enqueue(r request) {
+	l.mu.MustHold()
+	if cancel := l.waiting[r.Oid]; cancel != nil && r.Remove {
+		cancel()
+	}
+	queue, running := l.requests[r.Oid]
+	l.requests[r.Oid] = append(queue, r)
+	if !running {
+		l.wg.Go(func() { l.work(r.Oid) })
 	}
 }
 
@@ -76,14 +62,18 @@ func (l *Link) work(oid zodb.Oid) {
 		r := queue[0]
 		l.requests[oid] = queue[1:]
 		l.mu.Unlock()
-		err := l.watch(r)
-		if l.ctx.Err() == nil { // else nobody reads it
-			l.send(frame{r.stream, answer(r, err)})
-		}
-		l.mu.Lock()
-		l.nreq--
-		l.mu.Unlock()
+		l.reply(r.stream, answer(r, l.watch(r)))
 	}
+}
+
+// reply sends the answer to a request, which is done with that.
+func (l *Link) reply(stream uint64, msg string) {
+	if l.ctx.Err() == nil { // else nobody reads it
+		l.send(wire.Frame{Stream: stream, Msg: msg})
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nreq--
 }
 
 // answer returns the reply to a request.
@@ -91,43 +81,43 @@ func answer(r request, err error) string {
 	if err == nil {
 		return "ok"
 	}
-	return fmt.Sprintf("error setup watch f<%s> @%s: %s", r.oid, r.at, err)
+	return fmt.Sprintf("error setup watch f<%s> @%s: %s", r.Oid, r.At, err)
 }
 
 // watch sets up, moves or removes the watch of one file.
 func (l *Link) watch(r request) error {
 	h := l.engine.head
 	l.mu.Lock()
-	w := l.watches[r.oid]
+	w := l.watches[r.Oid]
 	l.mu.Unlock()
-	if r.remove {
-		return l.unwatch(r.oid, w)
+	if r.Remove {
+		return l.unwatch(r.Oid, w)
 	}
 	if err := l.waitAt(r); err != nil {
 		return err
 	}
-	if err := h.Reaches(r.at); err != nil {
+	if err := h.Reaches(r.At); err != nil {
 		return err
 	}
 	if w != nil {
-		return w.Move(l.ctx, r.at)
+		return w.Move(l.ctx, r.At)
 	}
-	unsure, err := l.drain(r.oid)
+	unsure, err := l.drain(r.Oid)
 	if err != nil {
 		return err
 	}
-	f := h.Known(r.oid)
+	f := h.Known(r.Oid)
 	if f == nil {
 		return errUnknownFile
 	}
-	err = f.Watch(l.ctx, l, r.at, unsure, func(watch *live.Watch) {
+	err = f.Watch(l.ctx, l, r.At, unsure, func(watch *live.Watch) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		w, l.watches[r.oid] = watch, watch
-		delete(l.removed, r.oid)
+		w, l.watches[r.Oid] = watch, watch
+		delete(l.removed, r.Oid)
 	})
 	if err != nil && w != nil && l.ctx.Err() == nil {
-		_ = l.unwatch(r.oid, w) // the file has ended: for the client there is no watch
+		_ = l.unwatch(r.Oid, w) // the file has ended: for the client there is no watch
 	}
 	return err
 }
@@ -138,16 +128,16 @@ func (l *Link) waitAt(r request) error {
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()
 	l.mu.Lock()
-	queue := l.requests[r.oid]
-	if slices.ContainsFunc(queue, func(later request) bool { return later.remove }) {
+	queue := l.requests[r.Oid]
+	if slices.ContainsFunc(queue, func(later request) bool { return later.Remove }) {
 		cancel()
 	}
-	l.waiting[r.oid] = cancel
+	l.waiting[r.Oid] = cancel
 	l.mu.Unlock()
-	err := l.engine.head.WaitAt(ctx, r.at)
+	err := l.engine.head.WaitAt(ctx, r.At)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.waiting, r.oid)
+	delete(l.waiting, r.Oid)
 	return err
 }
 

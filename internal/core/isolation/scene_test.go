@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/live"
 	"github.com/wcfs/wcfs/internal/core/live/livetest"
 	"github.com/wcfs/wcfs/internal/core/versions"
@@ -90,7 +91,7 @@ type scene struct {
 
 	mu      sync.Mutex
 	fatal   []error
-	killed  []Killed
+	killed  []core.Kill
 	warned  []string
 	onError func(line string) // called with what is told of clients; may be nil
 	onPin   func()            // called when the fate of a pin is known; may be nil
@@ -108,9 +109,8 @@ func inScene(t *testing.T, n int64, test func(s *scene)) {
 		s.commit(0, 1)
 		objs := versions.NewObjects(ctx, s.db, s.tid, 1<<20)
 		loader := bigfile.NewLoader(ctx, 4)
-		quiet := func(string, ...any) {}
 		s.head = live.New(ctx, s.tid, objs, s.db, loader, live.Config{MaxServed: 1 << 20, ParkedBytes: 1 << 20, Retry: time.Second,
-			StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: quiet})
+			StuckAfter: time.Hour, KeepHistory: time.Minute, KeepFloor: time.Hour, Observer: core.Alone{}, Processes: core.Alone{}})
 		var err error
 		s.file, err = s.head.Open(ctx, 1)
 		require.NoError(t, err)
@@ -133,34 +133,43 @@ func inScene(t *testing.T, n int64, test func(s *scene)) {
 
 func (s *scene) startEngine(ctx context.Context) {
 	ctx, s.cancel = context.WithCancel(ctx)
-	quiet := func(string, ...any) {}
-	warn := func(format string, args ...any) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.warned = append(s.warned, fmt.Sprintf(format, args...))
-	}
-	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: sceneTimeout, MaxLinks: 8, Infof: quiet, Warnf: warn, Errorf: s.errorf,
-		Fatal: func(err error) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.fatal = append(s.fatal, err)
-		},
-		Killed: func(k Killed) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.killed = append(s.killed, k)
-		},
-		Pinned: func(Pinned) {
-			s.mu.Lock()
-			on := s.onPin
-			s.mu.Unlock()
-			if on != nil {
-				on()
-			}
-		}})
+	s.engine = NewEngine(ctx, s.head, Config{PinTimeout: sceneTimeout, MaxLinks: 8, Observer: observer{scene: s}})
 }
 
-func (s *scene) errorf(format string, args ...any) {
+// observer notes in a scene what is told.
+type observer struct {
+	core.Alone
+	*scene
+}
+
+func (s observer) Failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fatal = append(s.fatal, err)
+}
+
+func (s observer) Killed(k core.Kill) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.killed = append(s.killed, k)
+}
+
+func (s observer) Pinned(core.Pin) {
+	s.mu.Lock()
+	on := s.onPin
+	s.mu.Unlock()
+	if on != nil {
+		on()
+	}
+}
+
+func (s observer) Warnf(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.warned = append(s.warned, fmt.Sprintf(format, args...))
+}
+
+func (s observer) Errorf(format string, args ...any) {
 	s.mu.Lock()
 	on := s.onError
 	s.mu.Unlock()
@@ -252,7 +261,12 @@ func (s *scene) say(l *Link, format string, args ...any) {
 func (s *scene) hear(l *Link) (lines []string) {
 	s.Helper()
 	synctest.Wait()
-	text := takeAll(s.T, l.out, 1<<16)
+	ctx, cancel := context.WithCancel(s.Context())
+	cancel()
+	text, dest := "", make([]byte, 1<<16)
+	for n, err := l.Read(ctx, dest); err == nil; n, err = l.Read(ctx, dest) {
+		text += string(dest[:n])
+	}
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
 }
 

@@ -13,9 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/live"
 	"github.com/wcfs/wcfs/internal/core/live/livetest"
 	"github.com/wcfs/wcfs/internal/core/versions"
+	"github.com/wcfs/wcfs/internal/core/wire"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -64,7 +66,7 @@ func newWorldHead(t testing.TB) (h *live.Head, at zodb.Tid) {
 	objs := versions.NewObjects(ctx, w.DB, at, 1<<20)
 	loader := bigfile.NewLoader(ctx, 4)
 	h = live.New(ctx, at, objs, w.DB, loader, live.Config{MaxServed: 1000, Retry: time.Second, StuckAfter: time.Hour,
-		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: func(string, ...any) {}})
+		KeepHistory: time.Minute, KeepFloor: time.Hour, Observer: core.Alone{}, Processes: core.Alone{}})
 	t.Cleanup(func() {
 		cancel()
 		h.Close()
@@ -77,13 +79,21 @@ func newWorldHead(t testing.TB) (h *live.Head, at zodb.Tid) {
 	return h, at
 }
 
+// failing is an Observer that is told of failures only.
+func failing(failed func(err error)) core.Observer { return failure{failed: failed} }
+
+type failure struct {
+	core.Alone
+	failed func(err error)
+}
+
+func (f failure) Failed(err error) { f.failed(err) }
+
 // engineOf returns an engine on h. close ends it, and must.
 func engineOf(t testing.TB, h *live.Head) (e *Engine, close func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	quiet := func(string, ...any) {}
-	e = NewEngine(ctx, h, Config{PinTimeout: time.Second, Infof: quiet, Warnf: quiet, Errorf: quiet,
-		Fatal: func(err error) { t.Errorf("fatal: %s", err) }})
+	e = NewEngine(ctx, h, Config{PinTimeout: time.Second, Observer: failing(func(err error) { t.Errorf("fatal: %s", err) })})
 	return e, func() {
 		t.Helper()
 		cancel()
@@ -112,11 +122,9 @@ func (l *Link) requireBounded(t testing.TB) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.out.mu.Lock()
-	defer l.out.mu.Unlock()
-	require.LessOrEqual(t, len(l.out.data), maxOutput)
+	require.LessOrEqual(t, l.out.Len(), wire.MaxOutput)
 	if !l.down {
-		require.LessOrEqual(t, cap(l.input), 64*maxLine)
+		require.LessOrEqual(t, cap(l.input), 64*wire.MaxLine)
 	}
 	require.LessOrEqual(t, l.nreq, maxRequests)
 	queued := 0

@@ -52,7 +52,8 @@ func newClock(t *testing.T, blks int64, cfg live.Config) *clock {
 	objs := versions.NewObjects(ctx, c.db, first, 1<<20)
 	c.loader = bigfile.NewLoader(ctx, 4)
 	cfg.MaxServed = cmp.Or(cfg.MaxServed, 1000)
-	cfg.Retry, cfg.StuckAfter, cfg.KeepHistory, cfg.KeepFloor, cfg.Warnf = time.Second, time.Hour, time.Minute, time.Hour, t.Logf
+	cfg.Retry, cfg.StuckAfter, cfg.KeepHistory, cfg.KeepFloor = time.Second, time.Hour, time.Minute, time.Hour
+	complete(&cfg, outside{t: t})
 	c.head = live.New(ctx, first, objs, c.db, c.loader, cfg)
 	t.Cleanup(func() { cancel(); c.head.Close(); c.loader.Wait(); objs.Close(); c.db.Close() })
 	var err error

@@ -49,6 +49,8 @@ type transaction struct {
 type change struct {
 	tx       *transaction
 	file     *File
+	kernel   Kernel  // nil: the kernel did not know the file
+	blksize  int64   // of the file
 	delta    *delta  // nil: nothing that is served or registered
 	late     []int64 // blocks that have to be settled; until then they count as changed
 	newTable bool    // the file got another block table: all of these changed
@@ -138,7 +140,7 @@ func (t *transaction) retry(ctx context.Context, load func() error) error {
 		case err == nil || time.Now().Add(wait).After(deadline):
 			return err
 		default:
-			t.head.cfg.Warnf("transaction @%s: %s; trying again", t.tid, err)
+			t.head.cfg.Observer.Warnf("transaction @%s: %s; trying again", t.tid, err)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -232,6 +234,7 @@ func (t *transaction) switchFile(c *change) {
 	f.mu.Lock()
 	was := f.served().Size
 	c.switchServed()
+	c.noteKernel()
 	c.end = -1
 	if size := f.served().Size; size != was {
 		c.end = min(size, was)
@@ -255,14 +258,21 @@ func (t *transaction) switchFile(c *change) {
 	}
 	f.mu.Unlock()
 	if fence {
-		t.head.cfg.Warnf("%s; what is open of it answers EIO from now on, others are not touched", d.fence)
+		t.head.cfg.Observer.Warnf("%s; what is open of it answers EIO from now on, others are not touched", d.fence)
 		t.head.mu.Lock()
 		delete(t.head.files, f.Oid)
 		t.head.mu.Unlock()
 	}
 	if d != nil && d.broken != nil {
-		t.head.cfg.Warnf("file %s @%s: %s; its cache is dropped", f.Oid, t.tid, d.broken)
+		t.head.cfg.Observer.Warnf("file %s @%s: %s; its cache is dropped", f.Oid, t.tid, d.broken)
 	}
+}
+
+// noteKernel notes how to reach the kernel about the file. It has no pages from before the
+// switch of a file that it did not know then.
+func (c *change) noteKernel() {
+	c.file.mu.MustHold()
+	c.kernel, c.blksize = c.file.kernel, c.file.served().Obj.BlkSize
 }
 
 // switchServed makes what is served of the file that of the new view.

@@ -22,8 +22,8 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage/mem"
 )
 
-// hookedKernel is a page cache with something to do before some of its calls. What is
-// nil is nothing.
+// hookedKernel is a page cache with something to do before some of its calls. A call
+// without such a thing just goes through.
 type hookedKernel struct {
 	*livetest.Kernel
 	onStore, onInvalidate, onGone func() error
@@ -207,7 +207,7 @@ func TestFileIsAsOldAsItsLastChange(t *testing.T) {
 }
 
 // TestREADThatComesInTheMiddleOfAnInvalidation waits for a client, and the commit waits
-// for neither. What else is old is gone.
+// for neither. All other old pages are gone.
 func TestREADThatComesInTheMiddleOfAnInvalidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newHooked(t)

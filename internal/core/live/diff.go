@@ -10,13 +10,12 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/served"
-	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// What a block shows can only change together with a node of its path, or with its
+// The data of a block can only change together with a node of its path, or with its
 // ZBlk. So a commit compares the old and the new version of the registered nodes that
 // the transaction has changed, looks the served blocks up again that they route
 // differently, and registers the new paths. Nothing else is looked at.
@@ -114,7 +113,7 @@ func (c *change) compare(ctx context.Context, hits []served.Hit) error {
 			blks, err = c.compareNode(ctx, hit)
 		}
 		switch {
-		case versions.IsDamage(err):
+		case bigfile.IsDamage(err):
 			d.broken = err
 			return nil
 		case err != nil:
@@ -158,7 +157,7 @@ func (c *change) compareNode(ctx context.Context, hit served.Hit) (blks []int64,
 	objs := c.file.head.objs
 	ranges := []btree.Keys{hit.Keys}
 	was, _, err := objs.Node(ctx, zodb.Xid{At: c.tx.old, Oid: hit.Node})
-	damaged := versions.IsDamage(err)
+	damaged := bigfile.IsDamage(err)
 	if err != nil && !damaged {
 		return nil, err
 	}
@@ -182,7 +181,7 @@ func (c *change) lookAgain(ctx context.Context, candidates []int64) error {
 	f, d := c.file, c.delta
 	for _, blk := range candidates {
 		w, err := f.head.revs.Walk(ctx, f.Oid, blk, c.tx.tid)
-		if versions.IsDamage(err) {
+		if bigfile.IsDamage(err) {
 			d.broken = err
 			return nil
 		}
@@ -203,14 +202,15 @@ func (c *change) lookAgain(ctx context.Context, candidates []int64) error {
 }
 
 // lookAtBroken finds out whether the size of a file, which could not be found, can be
-// found now. What it depends on is not registered: nobody has seen all of it.
+// found now. The nodes that the size depends on are not registered: nobody has seen
+// all of them.
 func (c *change) lookAtBroken(ctx context.Context) error {
 	_, _, err := bigfile.Size(ctx, c.file.head.objs, c.file.object(), c.tx.tid)
 	switch {
 	case err == nil:
 		d := c.deltaOf()
 		d.resize, d.hit = true, true
-	case !versions.IsDamage(err):
+	case !bigfile.IsDamage(err):
 		return err
 	}
 	return nil
@@ -227,6 +227,7 @@ func (c *change) finishDelta(ctx context.Context) error {
 		d.Obj = f.served().Obj
 	}
 	d.Size = f.served().Size
+	c.noteKernel()
 	f.mu.Unlock()
 	slices.Sort(d.Changed)
 	d.Changed = slices.Compact(d.Changed)
@@ -235,7 +236,7 @@ func (c *change) finishDelta(ctx context.Context) error {
 	}
 	size, path, err := bigfile.Size(ctx, f.head.objs, d.Obj, c.tx.tid)
 	switch {
-	case versions.IsDamage(err):
+	case bigfile.IsDamage(err):
 		d.broken = err
 	case err != nil:
 		return err
@@ -252,7 +253,7 @@ func (c *change) settle(ctx context.Context) error {
 	f := c.file
 	for _, blk := range c.late {
 		w, err := f.head.revs.Walk(ctx, f.Oid, blk, c.tx.tid)
-		if versions.IsDamage(err) {
+		if bigfile.IsDamage(err) {
 			f.mu.Lock()
 			f.drop(blk) // reading it tells what is wrong
 			f.mu.Unlock()

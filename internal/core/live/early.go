@@ -172,12 +172,12 @@ func (f *File) reopen() {
 // From here until the switch no watch is set up if the file becomes shorter, and no READ
 // of what changes is answered if there are watches.
 func (c *change) early() (lost, fresh []early) {
-	f := c.file
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if c.delta == nil || c.delta.fence != nil {
 		return nil, nil
 	}
+	f := c.file
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	shorter := !c.delta.whole() && c.delta.Size < f.served().Size
 	f.cutting = f.cutting || shorter
 	if len(f.watches) == 0 {
@@ -230,14 +230,14 @@ func pidOf(w *Watch) int {
 // faulting returns which of the processes that have fresh blocks may be in a page fault,
 // after having watched their threads for a moment.
 func (h *Head) faulting(ctx context.Context, fresh map[*File][]early) map[int]bool {
-	if h.cfg.Faulting == nil || len(fresh) == 0 {
+	if len(fresh) == 0 {
 		return nil
 	}
 	threads := make(map[int]map[int]uint64)
 	for _, list := range fresh {
 		for _, e := range list {
 			if pid := pidOf(e.watch); pid != 0 && threads[pid] == nil {
-				threads[pid] = h.cfg.Faulting(pid)
+				threads[pid] = h.cfg.Processes.Faulting(pid)
 			}
 		}
 	}
@@ -252,7 +252,7 @@ func (h *Head) faulting(ctx context.Context, fresh map[*File][]early) map[int]bo
 			return left
 		}
 		for pid := range left {
-			now := h.cfg.Faulting(pid)
+			now := h.cfg.Processes.Faulting(pid)
 			for tid, mark := range threads[pid] {
 				if m, ok := now[tid]; !ok || m != mark {
 					delete(threads[pid], tid)
@@ -278,7 +278,7 @@ func (t *transaction) pin(ctx context.Context, f *File, list []early) (unknown e
 		case errors.As(err, &packed):
 			e.watch.lose(e.blk, e.at, err)
 		case err != nil:
-			t.head.cfg.Warnf("transaction @%s: pin block #%d of %s before it changes: %s", t.tid, e.blk, f.Oid, err)
+			t.head.cfg.Observer.Warnf("transaction @%s: pin block #%d of %s before it changes: %s", t.tid, e.blk, f.Oid, err)
 		default:
 			e.want(rev)
 		}

@@ -53,7 +53,7 @@ func (c *faulter) faulting(pid int) map[int]uint64 {
 func newFaulter(t *testing.T, marks []uint64, blks ...int64) *faulter {
 	c := &faulter{T: t, parkedClient: parkedClient{make(chan int64, 10)}, marks: marks}
 	all := []int64{0, 1, 2}
-	c.kernel, c.head, c.db, c.next = resizeWorldOf(t, live.Config{Faulting: c.faulting}, int64(os.Getpagesize()), all, all, all, all, all)
+	c.kernel, c.head, c.db, c.next = resizeWorldOf(t, live.Config{Processes: outside{faulting: c.faulting}}, int64(os.Getpagesize()), all, all, all, all, all)
 	c.file = c.head.Known(1)
 	require.NoError(t, c.file.Watch(t.Context(), c, 1, nil, func(x *live.Watch) { c.watch = x }))
 	c.read(blks...)

@@ -73,7 +73,7 @@ func (e *evictor) sweep() {
 			continue
 		}
 		if _, err := f.sweep(e.head.ctx); err != nil && e.head.ctx.Err() == nil {
-			e.head.cfg.Warnf("%s", err) // it only takes memory
+			e.head.cfg.Observer.Warnf("%s", err) // it only takes memory
 		}
 	}
 }
@@ -141,8 +141,8 @@ func (e *evictor) sample() (f *File, blks []int64, used uint32) {
 
 // evict drops a block from the page cache and then from what is served, unless
 // it is being read or stored, or a READ of it arrives meanwhile: it would be
-// served without being known to be. That READ stays noted when another call drops
-// the block again.
+// served without being known to be. Such a READ stays noted when another call
+// drops the block again.
 func (f *File) evict(blk int64) bool {
 	f.mu.Lock()
 	kernel, blksize := f.kernel, f.served().Obj.BlkSize

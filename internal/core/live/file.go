@@ -51,7 +51,7 @@ type File struct {
 
 	mu lock.Mutex
 
-	// What follows is guarded by mu.
+	// The fields below are guarded by mu.
 	blocks  *served.File            // see served
 	kernel  Kernel                  // nil: the kernel does not know the file yet
 	rev     zodb.Tid                // last transaction that was seen to touch the file
@@ -203,8 +203,6 @@ func (f *File) Attr(ctx context.Context) (a Attr) {
 	}
 	return a
 }
-
-func (f *File) blkSize() int64 { return f.object().BlkSize }
 
 var errAnotherFile = errors.New("the object is another file now; look it up again")
 

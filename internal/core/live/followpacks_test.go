@@ -176,7 +176,7 @@ func (r *run) incomplete(view zodb.Tid) bool {
 // mayBeGone reports whether err may be what is said of a view.
 func (r *run) mayBeGone(err error, view zodb.Tid) bool {
 	var packed *storage.PackedError
-	return r.incomplete(view) && (errors.As(err, &packed) || r.packs.mute && versions.IsDamage(err))
+	return r.incomplete(view) && (errors.As(err, &packed) || r.packs.mute && bigfile.IsDamage(err))
 }
 
 // packSome packs in the middle of something.
@@ -215,7 +215,8 @@ func (r *run) checkPacked(f *File) error {
 }
 
 // checkOpens requires that rev, a revision of the block as of view at, can be opened and
-// read without any help of a cache. Who is not told of packs cannot know that.
+// read without any help of a cache. A client that is not told of packs cannot know which
+// revisions do.
 func (r *run) checkOpens(oid zodb.Oid, blk int64, rev, at zodb.Tid) error {
 	if r.packs.mute {
 		return nil

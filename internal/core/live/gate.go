@@ -67,8 +67,9 @@ func (a *attempt) letGo() {
 	a.planFills()
 }
 
-// park waits for a change of the state of a watch. What was loaded stays in memory
-// only as far as there is room: a client can be slow with any number of blocks.
+// park waits for a change of the state of a watch. The blocks of the READ stay in
+// memory only as far as there is room: a client can be slow with any number of
+// blocks.
 func (a *attempt) park(ctx context.Context, wake <-chan struct{}) error {
 	h := a.file.head
 	h.counts.waiting.Add(1)
@@ -135,5 +136,5 @@ func (a *attempt) await(ctx context.Context, event <-chan struct{}) error {
 
 // isDying reports whether a thread that has got a signal is to die of it.
 func (h *Head) isDying(thread int) bool {
-	return thread != 0 && h.cfg.IsDying != nil && h.cfg.IsDying(thread)
+	return thread != 0 && h.cfg.Processes.IsDying(thread)
 }

@@ -33,8 +33,8 @@ func heldWorld(t *testing.T, blksize int64) (f *live.File, drop func()) {
 }
 
 // TestReadAheadDoesNotWaitForClients: it is refused, so that the kernel asks for the
-// page that is wanted. What may be one page fault waits, and so does who reads past the
-// page cache.
+// page that is wanted. A READ that may be one page fault waits, and so does one that
+// goes past the page cache.
 func TestReadAheadDoesNotWaitForClients(t *testing.T) {
 	page := int64(os.Getpagesize())
 	for _, test := range []struct {
@@ -83,7 +83,7 @@ func TestReadAheadDoesNotWaitForClients(t *testing.T) {
 func TestThreadThatIsKilledAfterASignalThatItHandles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dying := atomic.Bool{}
-		f := newFixture(t, live.Config{IsDying: func(id int) bool { return id == 7 && dying.Load() }})
+		f := newFixture(t, live.Config{Processes: outside{dying: func(id int) bool { return id == 7 && dying.Load() }}})
 		c := &parkedClient{make(chan int64, 100)}
 		var w *live.Watch
 		require.NoError(t, f.file.Watch(t.Context(), c, f.head.At(), nil, func(x *live.Watch) { w = x }))

@@ -31,9 +31,12 @@ const (
 	gridLeaf  zodb.Oid = 1 << 20
 	gridZBlk  zodb.Oid = 1 << 32
 
-	gridStart    zodb.Tid = 1000
-	keysPerLeaf           = 64
-	leavesPerOne          = 128 // inner node
+	gridStart zodb.Tid = 1000
+)
+
+const (
+	keysPerLeaf  = 64
+	leavesPerOne = 128 // inner node
 )
 
 func (g *grid) load(xid zodb.Xid) ([]byte, zodb.Tid) {

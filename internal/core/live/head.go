@@ -13,8 +13,8 @@
 //
 // Once At tells T, no page of any file holds content older than T, and
 // attributes are those of T. A READ waits for a commit only while that waits for
-// clients to pin what the READ is of (early.go), or makes the file long enough for it;
-// and a commit waits for no READ except one whose reply is being written.
+// clients to pin the blocks of the READ (early.go), or makes the file long enough for
+// it; and a commit waits for no READ except one whose reply is being written.
 //
 // The life of a READ and that of a commit are told in the comment of package core.
 //
@@ -34,6 +34,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/lock"
 	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
@@ -44,28 +45,18 @@ import (
 
 // Config bounds what a Head keeps and how long it waits.
 type Config struct {
-	MaxServed     int                              // blocks that the page cache may have; beyond, the coldest are dropped from it
-	PreserveBytes int64                            // old content kept for @rev files
-	PreserveTime  time.Duration                    // how long it is kept at most; 0: as long as the history of its views
-	ParkedBytes   int64                            // of blocks that READs keep in memory while they wait for clients
-	Retry         time.Duration                    // how long a commit that cannot be understood is tried again
-	StuckAfter    time.Duration                    // an invalidation that takes longer means that the mount hangs
-	KeepHistory   time.Duration                    // history is kept at least this long
-	MaxHistory    int                              // and not longer for watches when it has so many changes of objects; 0: no bound
-	KeepFloor     time.Duration                    // revisions are told exactly at least this far back; moves in steps of it
-	Preserved     func(oid zodb.Oid, rev zodb.Tid) // called when old content of blocks with that revision came up; may be nil
-	Committed     func(c Committed)                // called after a commit was published; must not block; may be nil
-	Warnf         func(format string, args ...any)
+	MaxServed     int           // blocks that the page cache may have; beyond, the coldest are dropped from it
+	PreserveBytes int64         // old content kept for @rev files
+	PreserveTime  time.Duration // how long it is kept at most; 0: as long as the history of its views
+	ParkedBytes   int64         // of blocks that READs keep in memory while they wait for clients
+	Retry         time.Duration // how long a commit that cannot be understood is tried again
+	StuckAfter    time.Duration // an invalidation that takes longer means that the mount hangs
+	KeepHistory   time.Duration // history is kept at least this long
+	MaxHistory    int           // and not longer for watches when it has so many changes of objects; 0: no bound
+	KeepFloor     time.Duration // revisions are told exactly at least this far back; moves in steps of it
 
-	// IsDying reports whether a thread that has got a signal will not return to
-	// its program. It is called without locks, and may be nil: then none is known
-	// to.
-	IsDying func(thread int) bool
-
-	// Faulting returns the threads of a process that may be in a page fault, each with
-	// a mark that is another one when that fault is over. It may be nil: then nobody is
-	// looked at.
-	Faulting func(pid int) map[int]uint64
+	Observer  core.Observer
+	Processes core.Processes
 }
 
 // Ranks of the locks, in the order in which they are taken.
@@ -89,7 +80,7 @@ type Head struct {
 	condemned atomic.Pointer[[]*Condemned] // changed under mu
 	counts    counts
 
-	// What follows belongs to Commit.
+	// The fields below belong to Commit.
 	passed []zodb.Tid         // taken in, to be published together
 	broken map[*File]struct{} // their block table cannot be read
 

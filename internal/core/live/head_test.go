@@ -37,7 +37,7 @@ func newFixture(t *testing.T, cfg live.Config) *fixture {
 		cfg.MaxServed = 1000
 	}
 	cfg.Retry, cfg.StuckAfter, cfg.KeepHistory, cfg.KeepFloor = 5*time.Second, time.Hour, time.Minute, time.Hour
-	cfg.Warnf = func(string, ...any) {}
+	complete(&cfg, outside{})
 	f.head = live.New(ctx, first, objs, f.DB, loader, cfg)
 	t.Cleanup(func() {
 		cancel()

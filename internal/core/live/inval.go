@@ -29,26 +29,25 @@ func (t *transaction) invalidate(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	slots := make(chan struct{}, invalWorkers)
 	for _, c := range t.all() {
-		kernel := c.file.kernelOf()
-		if kernel == nil {
+		if c.kernel == nil {
 			continue
 		}
 		for _, s := range c.invalid() {
 			c.dropped++
 			slots <- struct{}{} // an invalidation gives it back, latest when it turns out to be blocked
-			group.Go(func() error { return c.file.invalidate(ctx, kernel, s, func() { <-slots }) })
+			group.Go(func() error { return c.file.invalidate(ctx, c.kernel, s, func() { <-slots }) })
 		}
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("invalidate: %w", err)
 	}
 	for _, c := range t.all() {
-		if kernel := c.file.kernelOf(); kernel != nil && c.delta != nil {
-			if err := kernel.InvalidateAttr(); err != nil {
+		if c.kernel != nil && c.delta != nil {
+			if err := c.kernel.InvalidateAttr(); err != nil {
 				return fmt.Errorf("invalidate attributes: %w", err)
 			}
 			if c.delta.fence != nil {
-				t.head.gone(kernel)
+				t.head.gone(c.kernel)
 			}
 		}
 	}
@@ -62,7 +61,7 @@ func (h *Head) gone(kernel Kernel) {
 	h.loader.Go(func() {
 		defer close(done)
 		if err := kernel.Gone(); err != nil {
-			h.cfg.Warnf("%s", err)
+			h.cfg.Observer.Warnf("%s", err)
 		}
 	})
 	select {
@@ -81,10 +80,9 @@ func (c *change) invalid() []span {
 		blks = append(blks, c.delta.Changed...)
 	}
 	slices.Sort(blks)
-	blksize := c.file.blkSize()
 	var invalid []span
 	for _, blk := range slices.Compact(blks) {
-		invalid = append(invalid, pages(blk*blksize, (blk+1)*blksize))
+		invalid = append(invalid, pages(blk*c.blksize, (blk+1)*c.blksize))
 	}
 	if c.end >= 0 {
 		// Also of the page that the end is in: what is behind it there were zeros.
@@ -99,8 +97,9 @@ func (c *change) invalid() []span {
 // The kernel works through a range in order and blocks at a page that is being
 // read. The READ may have arrived only after the invalidation was issued, and
 // be parked for long. So an invalidation that takes long is left behind, and a
-// new one issued for what is not locked by parked READs by now. What was left
-// behind ends when those READs do, and does no harm.
+// new one issued for what is not locked by parked READs by now. The
+// invalidation that was left behind ends when those READs do, and does no
+// harm.
 //
 // ran is called once: when s is done or turns out to be blocked.
 func (f *File) invalidate(ctx context.Context, kernel Kernel, s span, ran func()) error {
@@ -111,28 +110,26 @@ func (f *File) invalidate(ctx context.Context, kernel Kernel, s span, ran func()
 		}
 	}()
 	pending := spans{s}
-	done := make(chan error, 1) // of any one: pending only shrinks, so all of them cover it
-	issued := 0
-	defer func() {
-		if issued > 0 {
-			f.head.loader.Go(func() { drainErrors(done, issued) })
-		}
-	}()
+	done := make(chan error, 1) // the first result: pending only shrinks, so each covers it
+	issued := false
 	for {
 		left := f.withoutParked(pending)
 		if len(left) == 0 {
 			return nil
 		}
-		if issued == 0 || len(left) != len(pending) || !slices.Equal(left, pending) {
-			pending = left
-			issued++
-			f.head.loader.Go(func() { done <- invalidateAll(kernel, left) })
+		if !issued || len(left) != len(pending) || !slices.Equal(left, pending) {
+			pending, issued = left, true
+			f.head.loader.Go(func() {
+				select {
+				case done <- invalidateAll(kernel, left):
+				default:
+				}
+			})
 		}
 		timer := time.NewTimer(invalPatience)
 		select {
 		case err := <-done:
 			timer.Stop()
-			issued--
 			return err
 		case <-timer.C:
 			if patient {
@@ -143,13 +140,6 @@ func (f *File) invalidate(ctx context.Context, kernel Kernel, s span, ran func()
 			timer.Stop()
 			return fmt.Errorf("file %s [%d, %d): blocked by the kernel: %w", f.Oid, s.lo, s.hi, ctx.Err())
 		}
-	}
-}
-
-// drainErrors takes what n invalidations that were left behind have to say.
-func drainErrors(done <-chan error, n int) {
-	for range n {
-		<-done
 	}
 }
 

@@ -1,6 +1,12 @@
+//go:build invariants
+
 package live
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/wcfs/wcfs/internal/core/served"
+)
 
 // checkedFully is up to how many blocks, READs or pins all of them are looked at each time.
 const checkedFully = 64
@@ -36,4 +42,11 @@ func (f *File) check() {
 			must(p.want != ToHead || !p.settled() || p.sending, "a pin of block #%d that says nothing", blk)
 		}
 	}
+}
+
+// checkIndex returns an error if the Index does not agree with itself. It looks at all of
+// it, and no sweep may be under way.
+func (h *Head) checkIndex() (err error) {
+	h.indexed(func(x *served.Index) { err = x.Check() })
+	return err
 }

@@ -83,8 +83,8 @@ func (k *keeper) tell() bool {
 		}
 	}
 	for revs := range told {
-		if k.head.cfg.Preserved != nil && k.head.ctx.Err() == nil {
-			k.head.cfg.Preserved(revs.oid, revs.rev)
+		if k.head.ctx.Err() == nil {
+			k.head.cfg.Observer.Preserved(revs.oid, revs.rev)
 		}
 	}
 	return n > 0

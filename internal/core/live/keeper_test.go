@@ -47,7 +47,7 @@ func (f *fixture) revOf(blk int64, at zodb.Tid) zodb.Tid {
 func TestEachCommitTellsTheRevisionsThatItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h told
-		f := newFixture(t, live.Config{PreserveBytes: 1 << 20, Preserved: h.tell})
+		f := newFixture(t, live.Config{PreserveBytes: 1 << 20, Observer: outside{preserved: h.tell}})
 		old := f.head.At()
 		require.NoError(t, f.head.Preserved().Settle(t.Context(), livetest.File, 0)) // whatever the view
 		ended := 0
@@ -77,10 +77,10 @@ func TestEachCommitTellsTheRevisionsThatItEnds(t *testing.T) {
 func TestKeeperEndsInTheMiddleOfItsWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate, calls := make(chan struct{}), 0
-		f := newFixture(t, live.Config{PreserveBytes: 1 << 20, Preserved: func(zodb.Oid, zodb.Tid) {
+		f := newFixture(t, live.Config{PreserveBytes: 1 << 20, Observer: outside{preserved: func(zodb.Oid, zodb.Tid) {
 			calls++
 			<-gate
-		}})
+		}}})
 		require.NoError(t, f.head.Preserved().Settle(t.Context(), livetest.File, 0))
 		for range 100 {
 			f.readAll()
@@ -121,7 +121,7 @@ func TestOldContentIsLetGoWithoutACommit(t *testing.T) {
 		time.Sleep(30*time.Second - 1)
 		synctest.Wait()
 		require.Greater(t, f.head.Preserved().Bytes(), second)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, second, f.head.Preserved().Bytes())
 		time.Sleep(30 * time.Second)

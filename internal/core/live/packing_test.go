@@ -51,12 +51,12 @@ func (s *story) packing(t *testing.T, at int) (*reader, *packingRecords) {
 func TestRevisionIsLookedForAnewWhenAPackComesInBetween(t *testing.T) {
 	s := told(t, "T/B1:a,2:b", "T/B1:a,2:c", "T/B1:a,2:d")
 	last, packed := s.steps[3].tid, s.steps[2].tid
-	r, db := s.packing(t, 3)
+	r, _ := s.packing(t, 3)
 	rev, err := r.f.BlkRevAt(t.Context(), 1, last)
 	require.NoError(t, err)
 	require.Equal(t, versions.Rev{Tid: s.steps[1].tid, Exact: true}, rev)
 
-	r, db = s.packing(t, 3)
+	r, db := s.packing(t, 3)
 	db.onLoad = func(xid zodb.Xid) {
 		if xid.At < last {
 			db.complete = packed

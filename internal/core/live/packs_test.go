@@ -86,7 +86,7 @@ func newPackedWorldOf(t *testing.T, maxHistory int) *packedWorld {
 	objs := versions.NewObjects(ctx, w.db, w.tid, 0)
 	loader := bigfile.NewLoader(ctx, 4)
 	w.head = live.New(ctx, w.tid, objs, w.db, loader, live.Config{MaxServed: 1000, Retry: time.Second, StuckAfter: time.Hour,
-		KeepHistory: time.Minute, MaxHistory: maxHistory, KeepFloor: time.Hour, Warnf: t.Logf})
+		KeepHistory: time.Minute, MaxHistory: maxHistory, KeepFloor: time.Hour, Observer: outside{t: t}, Processes: outside{}})
 	t.Cleanup(func() { cancel(); w.head.Close(); loader.Wait(); objs.Close(); w.db.Close() })
 	var err error
 	w.file, err = w.head.Open(ctx, 1)

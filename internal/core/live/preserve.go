@@ -11,24 +11,22 @@ const preserveWorkers = 4
 
 // preserve is c3: what changed is copied out of the page cache, which still is
 // all old, as far as the budget goes. All copies are made when it returns: the
-// kernel only takes references of the pages, and new content written to them
-// meanwhile would show in the copy.
+// kernel only takes references of the pages (fuse_retrieve in fs/fuse/dev.c of
+// Linux), and new content written to them meanwhile would show in the copy.
 func (t *transaction) preserve() {
 	left := t.head.preserved.budget
 	var group errgroup.Group
 	group.SetLimit(preserveWorkers)
 	for _, c := range t.files {
-		kernel := c.file.kernelOf()
-		if kernel == nil || c.delta == nil || c.delta.whole() {
+		if c.kernel == nil || c.delta == nil || c.delta.whole() {
 			continue
 		}
-		blksize := c.file.blkSize()
 		for _, blk := range c.delta.Changed {
-			if left -= blksize; left < 0 {
+			if left -= c.blksize; left < 0 {
 				break
 			}
 			group.Go(func() error {
-				t.preserveBlock(c.file, kernel, blk, blksize)
+				t.preserveBlock(c, blk)
 				return nil
 			})
 		}
@@ -38,9 +36,9 @@ func (t *transaction) preserve() {
 
 // preserveBlock keeps a block if all of it is cached. If it is not, reading it
 // at an old view is only slower.
-func (t *transaction) preserveBlock(f *File, kernel Kernel, blk, blksize int64) {
-	buf := storage.NewBuf(int(blksize))
-	n, err := kernel.Retrieve(blk*blksize, buf.Data)
+func (t *transaction) preserveBlock(c *change, blk int64) {
+	f, buf := c.file, storage.NewBuf(int(c.blksize))
+	n, err := c.kernel.Retrieve(blk*c.blksize, buf.Data)
 	if err != nil || n < len(buf.Data) {
 		buf.Release()
 		return

@@ -181,7 +181,7 @@ func (p *Preserved) Block(ctx context.Context, oid zodb.Oid, blk int64, at zodb.
 }
 
 // settle looks up the revision of old, holding nothing, and enters old under it.
-// What cannot be found is not looked for again.
+// A revision that cannot be found is not looked for again.
 func (p *Preserved) settle(ctx context.Context, old *Old) error {
 	bounded, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
@@ -23,7 +24,7 @@ func newHead(ctx context.Context, objs *versions.Objects, store storage.Loader, 
 	loader := bigfile.NewLoader(ctx, 1)
 	h = New(ctx, objs.Head(), objs, store, loader, Config{
 		MaxServed: math.MaxInt, StuckAfter: time.Minute, KeepHistory: time.Hour, KeepFloor: time.Hour,
-		Warnf: func(string, ...any) {},
+		Observer: core.Alone{}, Processes: core.Alone{},
 	})
 	h.revs.SetFloor(floor)
 	return h, func() {
@@ -32,6 +33,14 @@ func newHead(ctx context.Context, objs *versions.Objects, store storage.Loader, 
 		loader.Wait()
 	}
 }
+
+// tellings counts of how much the keeper tells.
+type tellings struct {
+	core.Alone
+	n int
+}
+
+func (o *tellings) Preserved(zodb.Oid, zodb.Tid) { o.n++ }
 
 // headOf is newHead for a test.
 func headOf(t testing.TB, objs *versions.Objects, store storage.Loader, floor zodb.Tid) *Head {

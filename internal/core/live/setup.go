@@ -89,8 +89,8 @@ func (w *Watch) setup(ctx context.Context, at zodb.Tid, register func() error) e
 		return err
 	}
 	for {
-		// What a commit under way takes off the end is pinned by it for the watches
-		// that there are.
+		// A commit under way pins the blocks that it takes off the end, for the
+		// watches that there are.
 		if err := f.await(ctx, func() bool { return !f.cutting }); err != nil {
 			return err
 		}

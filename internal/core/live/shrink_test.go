@@ -11,6 +11,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core/live/livetest"
 )
 
 // TestWhatNobodyHasReadOfALargePartIsNotPinned when a file loses it.
@@ -151,4 +152,60 @@ func TestWatchOfAViewWithMuchMoreIsRefused(t *testing.T) {
 		require.ErrorAs(t, h.Known(1).Watch(t.Context(), &sends{}, 1, nil, func(w *live.Watch) { w.Drop() }), &long)
 		require.EqualValues(t, 1<<16+1, long.Lost)
 	})
+}
+
+// TestFileOpenedDuringACommitThatMakesItShorter is watched before the commit gets to
+// its switch: the client is told to pin what is lost.
+func TestFileOpenedDuringACommitThatMakesItShorter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, live.Config{})
+		for f.EndAt(f.head.At()) < 3 {
+			_, err := f.commit()
+			require.NoError(t, err)
+		}
+		f.readAll()
+		at, end := f.head.At(), int64(0)
+		for end = int64(f.EndAt(at)); ; at, end = f.head.At(), int64(f.EndAt(f.head.At())) {
+			f.readAll()
+			f.Transact()
+			event, err := f.DB.NextEvent(t.Context())
+			require.NoError(t, err)
+			if int64(f.EndAt(event.Tid)) < end {
+				f.commitWith(event.Tid, func() { require.NoError(t, f.head.Commit(t.Context(), event)) }, at, end)
+				return
+			}
+			require.NoError(t, f.head.Commit(t.Context(), event))
+		}
+	})
+}
+
+// commitWith opens and watches the twin in the middle of a commit that makes it shorter.
+func (f *fixture) commitWith(tid zodb.Tid, commit func(), at zodb.Tid, end int64) {
+	gate, begun := make(chan struct{}), false
+	f.DB.OnLoad(func(_ context.Context, xid zodb.Xid) error {
+		if xid.At >= tid {
+			begun = true
+			<-gate
+		}
+		return nil
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); commit() }()
+	synctest.Wait()
+	require.True(f.t, begun)
+	twin, err := f.head.Open(f.t.Context(), livetest.Twin)
+	require.NoError(f.t, err)
+	livetest.NewKernel(twin, func() {})
+	c := &parkedClient{make(chan int64, 100)}
+	require.NoError(f.t, twin.Watch(f.t.Context(), c, at, nil, func(*live.Watch) {}))
+	require.Empty(f.t, c.sent)
+	close(gate)
+	<-done
+	lost := make(map[int64]bool)
+	for len(c.sent) > 0 {
+		lost[<-c.sent] = true
+	}
+	for blk := int64(f.EndAt(tid)); blk < end; blk++ {
+		require.True(f.t, lost[blk], "block %d was lost, pins were sent of %v", blk, lost)
+	}
 }

@@ -6,31 +6,21 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/served"
 	"github.com/wcfs/wcfs/internal/core/versions"
 )
 
-// Committed is one transaction that was taken in.
-type Committed struct {
-	Tid    zodb.Tid
-	Files  int // files of which something changed
-	Blocks int // blocks that were invalidated; a file from somewhere to its end counts as one
-	Took   time.Duration
-}
-
 // report tells about the transaction.
 func (t *transaction) report() {
-	if t.head.cfg.Committed == nil {
-		return
-	}
-	c := Committed{Tid: t.tid, Took: time.Since(t.start)}
+	c := core.Commit{Tid: t.tid, Took: time.Since(t.start)}
 	for _, change := range t.all() {
 		if change.dropped > 0 || change.delta != nil {
 			c.Files++
 		}
 		c.Blocks += change.dropped
 	}
-	t.head.cfg.Committed(c)
+	t.head.cfg.Observer.Committed(c)
 }
 
 // counts is what is counted as it happens.

@@ -25,7 +25,7 @@ func (f *File) registrations() (now, left int) {
 // sweep lets go of registered nodes that no served block and not the size depends on any
 // more. It looks at all leaves with served blocks and holds no lock meanwhile. It gives
 // up, and returns false, when the file switches to another view meanwhile, or when it is
-// swept already: it can be tried again later. What an error leaves is right too.
+// swept already: it can be tried again later. The state is right after an error, too.
 func (f *File) sweep(ctx context.Context) (done bool, err error) {
 	var s *served.Sweep
 	var view zodb.Tid

@@ -43,14 +43,7 @@ func (r *run) checkRegistry(f *File, exact bool) error {
 			return fmt.Errorf("file %d: node %d is needed for %v; registered %v", f.Oid, oid, keys, got)
 		}
 	}
-	return r.checkIndex()
-}
-
-// checkIndex requires that nodes lead to those files, and only to those, that they are
-// registered for.
-func (r *run) checkIndex() (err error) {
-	r.h.indexed(func(x *served.Index) { err = x.Check() })
-	return err
+	return r.h.checkIndex()
 }
 
 // sweep sweeps all files while nothing else happens.
@@ -71,7 +64,7 @@ func (r *run) sweep() error {
 }
 
 // sweepMeanwhile sweeps all files while other things happen, until the returned
-// function is called. What cannot be read others will tell.
+// function is called. Errors of reading are left to other steps of the run.
 func (r *run) sweepMeanwhile() (wait func()) {
 	var sweeps sync.WaitGroup
 	for _, f := range r.files {

@@ -1,7 +1,6 @@
 package live_test
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/live"
-	"github.com/wcfs/wcfs/internal/core/live/livetest"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 )
 
@@ -41,6 +39,13 @@ func (w *waiting) take(rev zodb.Tid, since time.Time) {
 		require.True(w, since.Equal(s), "since %s, not %s", s, since)
 		return true
 	}))
+}
+
+// ack takes a message as take does, and acknowledges it.
+func (w *waiting) ack(rev zodb.Tid, since time.Time) {
+	w.Helper()
+	w.take(rev, since)
+	w.watch.Acked(0)
 }
 
 // readDirect begins a READ past the page cache, and returns what is closed when it is
@@ -109,8 +114,7 @@ func TestAREADIsNotWaitedForBehindOthers(t *testing.T) {
 		answered, _ := w.readDirect()
 		require.Empty(t, w.client.told(), "the client maps nothing before the setup is done")
 		<-answered
-		w.take(first, none)
-		w.watch.Acked(0)
+		w.ack(first, none)
 		w.idle()
 		<-done
 
@@ -128,8 +132,7 @@ func TestAREADIsNotWaitedForBehindOthers(t *testing.T) {
 		time.Sleep(time.Second)
 		require.False(t, time.Now().Equal(start))
 		w.watch.Acked(0)
-		w.take(second, time.Now())
-		w.watch.Acked(0)
+		w.ack(second, time.Now())
 		w.idle()
 		<-answered
 		<-again
@@ -137,8 +140,7 @@ func TestAREADIsNotWaitedForBehindOthers(t *testing.T) {
 
 		done = w.move(third)
 		require.Equal(t, []bool{false}, w.client.told(), "what is urgent was done")
-		w.take(live.ToHead, none)
-		w.watch.Acked(0)
+		w.ack(live.ToHead, none)
 		w.idle()
 		<-done
 		w.next()
@@ -149,8 +151,7 @@ func TestAREADIsNotWaitedForBehindOthers(t *testing.T) {
 		again, _ = w.readDirect()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		w.take(third, start)
-		w.watch.Acked(0)
+		w.ack(third, start)
 		w.idle()
 		<-answered
 		<-again
@@ -348,60 +349,4 @@ func TestFileThatBecomesAnotherIsWaitedForByNobody(t *testing.T) {
 		require.Error(t, w.file.Fenced())
 		require.Error(t, w.read())
 	})
-}
-
-// TestFileOpenedDuringACommitThatMakesItShorter is watched before the commit gets to
-// its switch: the client is told to pin what is lost.
-func TestFileOpenedDuringACommitThatMakesItShorter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, live.Config{})
-		for f.EndAt(f.head.At()) < 3 {
-			_, err := f.commit()
-			require.NoError(t, err)
-		}
-		f.readAll()
-		at, end := f.head.At(), int64(0)
-		for end = int64(f.EndAt(at)); ; at, end = f.head.At(), int64(f.EndAt(f.head.At())) {
-			f.readAll()
-			f.Transact()
-			event, err := f.DB.NextEvent(t.Context())
-			require.NoError(t, err)
-			if int64(f.EndAt(event.Tid)) < end {
-				f.commitWith(event.Tid, func() { require.NoError(t, f.head.Commit(t.Context(), event)) }, at, end)
-				return
-			}
-			require.NoError(t, f.head.Commit(t.Context(), event))
-		}
-	})
-}
-
-// commitWith opens and watches the twin in the middle of a commit that makes it shorter.
-func (f *fixture) commitWith(tid zodb.Tid, commit func(), at zodb.Tid, end int64) {
-	gate, begun := make(chan struct{}), false
-	f.DB.OnLoad(func(_ context.Context, xid zodb.Xid) error {
-		if xid.At >= tid {
-			begun = true
-			<-gate
-		}
-		return nil
-	})
-	done := make(chan struct{})
-	go func() { defer close(done); commit() }()
-	synctest.Wait()
-	require.True(f.t, begun)
-	twin, err := f.head.Open(f.t.Context(), livetest.Twin)
-	require.NoError(f.t, err)
-	livetest.NewKernel(twin, func() {})
-	c := &parkedClient{make(chan int64, 100)}
-	require.NoError(f.t, twin.Watch(f.t.Context(), c, at, nil, func(*live.Watch) {}))
-	require.Empty(f.t, c.sent)
-	close(gate)
-	<-done
-	lost := make(map[int64]bool)
-	for len(c.sent) > 0 {
-		lost[<-c.sent] = true
-	}
-	for blk := int64(f.EndAt(tid)); blk < end; blk++ {
-		require.True(f.t, lost[blk], "block %d was lost, pins were sent of %v", blk, lost)
-	}
 }

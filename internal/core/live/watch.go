@@ -33,9 +33,10 @@ type Loser interface {
 	Lost(w *Watch, err error)
 }
 
-// Watch says that a client wants to see a file as of At. What the client has to
-// map instead of head is told to it block by block, and only what the page cache
-// has: a block is pinned when somebody reads it, or when the watch is set up.
+// Watch says that a client wants to see a file as of At. The client is told
+// block by block what to map instead of head, and only for blocks that the page
+// cache has: a block is pinned when somebody reads it, or when the watch is set
+// up.
 //
 // There is one wanted state per block, decided under the lock of the file, and
 // one message of a block under way at a time. So a pin that was overtaken is
@@ -44,7 +45,7 @@ type Watch struct {
 	file   *File
 	client Client
 
-	// What follows is guarded by the lock of the file.
+	// The fields below are guarded by the lock of the file.
 	at          zodb.Tid
 	established bool // the client was told so once: before that it maps nothing
 	removed     bool // by the client, or with it

@@ -33,7 +33,7 @@ func (h *Head) tell(s *Subscription, tids []zodb.Tid) {
 		select {
 		case s.queue <- tid:
 		default:
-			h.cfg.Warnf("a reader of zhead does not read: dropped after %d transactions", subscriptionQueue)
+			h.cfg.Observer.Warnf("a reader of zhead does not read: dropped after %d transactions", subscriptionQueue)
 			delete(h.zhead, s)
 			close(s.queue)
 			return

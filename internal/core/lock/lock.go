@@ -7,7 +7,7 @@
 //   - when a goroutine takes two mutexes of one Order against their ranks;
 //   - when what a mutex guards is not as it must be at the moment it is unlocked.
 //
-// Whoever owns a Mutex says by Init what is to be checked. Without the tag nothing is
+// The owner of a Mutex says by Init what is to be checked. Without the tag nothing is
 // kept, and nothing costs anything.
 package lock
 

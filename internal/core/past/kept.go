@@ -68,8 +68,8 @@ func (s *keptStore) goOn(ctx context.Context) bool {
 	return false
 }
 
-// storeAllKept stores block by block. What is not stored is read from memory, or
-// from the database.
+// storeAllKept stores block by block. A block that is not stored is read from
+// memory, or from the database.
 func (f *File) storeAllKept(ctx context.Context, cache bigfile.PageCache) {
 	blksize := f.obj.BlkSize
 	if blksize%int64(os.Getpagesize()) != 0 {

@@ -45,9 +45,9 @@ type Delta struct {
 	Size int64
 }
 
-// Switch makes f show view tid. What changed up to tail is let go, but for the newest
-// change of a block. It returns the late blocks, which have to be settled, and calls
-// relink for blocks that showed something else before. d is nil if nothing changed.
+// Switch makes f show view tid. Changes up to tail are let go, but for the newest one
+// of a block. It returns the late blocks, which have to be settled, and calls relink
+// for blocks that showed something else before. d is nil if nothing changed.
 func (f *File) Switch(tid, tail zodb.Tid, d *Delta, relink func(was, is Link)) (late []int64) {
 	late, f.late = f.late, nil
 	f.committing = false

@@ -25,6 +25,6 @@
 // # Caveats
 //
 // A node stays registered when the last block that needed it is dropped or has moved.
-// That costs memory and some comparing, but gives no wrong answer; a sweep finds out
-// what is still needed.
+// Such a node costs memory and some comparing, but gives no wrong answer; a sweep
+// finds out which nodes are still needed.
 package served

@@ -1,7 +1,6 @@
 package served
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -218,32 +217,6 @@ func (x *Index) Sizes() Sizes { return Sizes{Nodes: len(x.nodes), ZBlks: len(x.z
 func (x *Index) Registered(file zodb.Oid) map[zodb.Oid]btree.Keys {
 	if r := x.files[file]; r != nil {
 		return maps.Clone(map[zodb.Oid]btree.Keys(r.nodes))
-	}
-	return nil
-}
-
-// Check returns an error if what x keeps does not agree with itself: nodes lead to those
-// files, and only to those, that they are registered for. It must not be called while the
-// nodes of a sweep are detached.
-func (x *Index) Check() error {
-	leads := 0
-	for oid, d := range x.nodes {
-		for _, file := range append([]zodb.Oid{d.first}, d.more...) {
-			r := x.files[file]
-			if r == nil {
-				return fmt.Errorf("node %s leads to file %s, which is not known", oid, file)
-			}
-			if _, ok := r.nodes[oid]; !ok {
-				return fmt.Errorf("node %s leads to file %s without need", oid, file)
-			}
-			leads++
-		}
-	}
-	for _, r := range x.files {
-		leads -= len(r.nodes)
-	}
-	if leads != 0 {
-		return fmt.Errorf("%d more leads from nodes to files than registrations", leads)
 	}
 	return nil
 }

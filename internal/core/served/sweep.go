@@ -3,8 +3,8 @@ package served
 import "lab.nexedi.com/kirr/neo/go/zodb"
 
 // Sweep finds out which registered nodes of a file are still needed. Its owner calls
-// Register for all that served blocks and the size depend on, then EndSweep. What is
-// registered meanwhile for other reasons counts as well.
+// Register for all that served blocks and the size depend on, then EndSweep. Nodes
+// that are registered meanwhile for other reasons count as well.
 type Sweep struct {
 	file  zodb.Oid
 	found nodeSet

@@ -19,8 +19,8 @@
 //
 // A revision is found by walking back from a view, at most to the floor: the newest
 // transaction at which a node of the path began to route the block differently is where
-// the block has to be looked up anew. These transactions are found by comparing versions of
-// a node, and are remembered for all blocks that share it (routes).
+// the block has to be looked up anew. Package routes finds these transactions, and remembers
+// them for all blocks that share a node.
 //
 // # Views below the tail
 //
@@ -29,19 +29,18 @@
 //
 // # Packs
 //
-// A pack removes what nobody sees from there on. So a revision of before a pack may lead to
-// a view that cannot be opened any more, though the block still shows the same. The storage
-// tells from where on views are complete. That is a floor for all views after it. A block
-// as of a view before it has no other revision than this view, if all that it needs there
-// is left, and else a storage.PackedError. A node that is missing at such a view is not
-// taken for an empty one.
+// A pack removes records that nobody sees from its time on. So a revision of before a pack
+// may lead to a view that cannot be opened any more, though the block still shows the same.
+// The storage tells from where on views are complete. This view is a floor for all views
+// after it. A block as of a view before it has no other revision than this view, if all
+// that it needs there is left, and else a storage.PackedError. A node that is missing at
+// such a view is not taken for an empty one.
 //
 // # Ownership and locking
 //
-// Objects and Revisions have locks of their own, held for map operations only: never
-// during a load. The one of Revisions is taken first. Loads run in goroutines that Objects
-// owns; Close waits for them. Cached objects are immutable and stay usable after they left
-// the cache.
+// Objects has a lock of its own, held for map operations only: never during a load. Loads
+// run in goroutines that Objects owns; Close waits for them. Cached objects are immutable
+// and stay usable after they left the cache.
 package versions
 
 import (
@@ -55,13 +54,6 @@ import (
 
 // Objects serves block tables and files to the packages that walk them.
 var _ bigfile.Source = (*Objects)(nil)
-
-// IsDamage reports whether err concerns one file only: what it refers to cannot
-// be right, or was packed away. Anything else concerns the database.
-func IsDamage(err error) bool {
-	var corrupt *storage.CorruptError
-	return errors.As(err, &corrupt) || errors.Is(err, bigfile.ErrTooBig) || asPacked(err) != nil
-}
 
 // asNoData returns the zodb.NoDataError in err, or nil.
 func asNoData(err error) *zodb.NoDataError {

@@ -54,8 +54,9 @@ func (o *Objects) Forget(cut zodb.Tid) {
 	o.log = append([]change(nil), o.log[n:]...)
 }
 
-// forgetObject cuts the history of one object. Requires: o.mu.
+// forgetObject cuts the history of one object.
 func (o *Objects) forgetObject(oid zodb.Oid, cut zodb.Tid) {
+	o.mu.MustHold()
 	tids := o.changes[oid]
 	i := sort.Search(len(tids), func(i int) bool { return tids[i] > cut })
 	if i == len(tids) {

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math"
 	"sort"
-	"sync"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/flight"
+	"github.com/wcfs/wcfs/internal/core/lock"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -52,7 +52,7 @@ type Objects struct {
 	packs  *packs
 	budget int64 // bytes
 
-	mu      sync.Mutex // map operations only
+	mu      lock.Mutex // map operations only
 	tail    zodb.Tid
 	head    zodb.Tid
 	log     []change                 // ascending; covers (tail, head]
@@ -118,7 +118,7 @@ func (o *Objects) File(ctx context.Context, xid zodb.Xid) (*bigfile.File, zodb.T
 func decodeNode(data []byte) (object, error) { return btree.Decode(data) }
 func decodeFile(data []byte) (object, error) { return bigfile.DecodeFile(data) }
 
-// loadKey tells loads apart. What is not a file may be a node.
+// loadKey tells loads apart. An object that is not a file may be a node.
 type loadKey struct {
 	xid  zodb.Xid
 	file bool
@@ -229,8 +229,8 @@ func (o *Objects) insert(rev *revision, at zodb.Tid) *revision {
 
 // validUntil returns the last view at which what was loaded at view at is
 // still right. Below the tail nothing is known about later changes.
-// Requires: o.mu.
 func (o *Objects) validUntil(oid zodb.Oid, at zodb.Tid) zodb.Tid {
+	o.mu.MustHold()
 	if at < o.tail {
 		return at
 	}
@@ -243,15 +243,16 @@ func (o *Objects) validUntil(oid zodb.Oid, at zodb.Tid) zodb.Tid {
 }
 
 // makeRoom drops the least recently used revisions until need bytes fit.
-// Requires: o.mu.
 func (o *Objects) makeRoom(need int64) {
+	o.mu.MustHold()
 	for o.bytes+need > o.budget && o.used.Len() > 0 {
 		o.drop(o.used.Back().Value.(*revision))
 	}
 }
 
-// drop removes rev from the cache. Requires: o.mu.
+// drop removes rev from the cache.
 func (o *Objects) drop(rev *revision) {
+	o.mu.MustHold()
 	revs := o.cached[rev.oid]
 	for i, r := range revs {
 		if r == rev {

@@ -8,10 +8,14 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core/routes"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
+
+// routesBudget is how many numbers of 8 bytes are remembered of how nodes have changed.
+const routesBudget = 4 << 20
 
 // Revisions finds out since which transaction a block has shown what it does. See the
 // package comment for how.
@@ -19,26 +23,26 @@ type Revisions struct {
 	objs   *Objects
 	floor  atomic.Uint64 // zodb.Tid; revisions are not looked for before it
 	store  storage.Loader
-	routes *routes
+	routes *routes.Routes
 }
 
 // NewRevisions returns the revisions of blocks whose tables are in objs. Serials of
 // objects are asked from store. Revisions are looked for back to floor.
 func NewRevisions(objs *Objects, store storage.Loader, floor zodb.Tid) *Revisions {
-	r := &Revisions{objs: objs, store: store, routes: newRoutes(objs)}
+	r := &Revisions{objs: objs, store: store, routes: routes.New(objs, routesBudget)}
 	r.floor.Store(uint64(floor))
 	return r
 }
 
 // SetRoutesBudget bounds what is remembered of how nodes changed, in numbers of 8 bytes.
 // It is called before anything is looked up.
-func (r *Revisions) SetRoutesBudget(n int) { r.routes.budget = n }
+func (r *Revisions) SetRoutesBudget(n int) { r.routes = routes.New(r.objs, n) }
 
 // SetFloor moves the floor up. Equal content gets equal revisions only as long
 // as the floor stays, so it should move rarely.
 func (r *Revisions) SetFloor(floor zodb.Tid) {
 	r.floor.Store(uint64(floor))
-	r.routes.forget() // most of it is about views below
+	r.routes.Forget() // most of it is about views below
 }
 
 // Floor returns how far back revisions are looked for.
@@ -141,7 +145,7 @@ func (r *Revisions) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at,
 		}
 	}
 	for view := at; ; {
-		n, err := r.routes.newest(ctx, w.Path, blk, view, max(data, floor))
+		n, err := r.routes.Newest(ctx, w.Path, blk, view, max(data, floor))
 		if err != nil {
 			return Rev{}, fmt.Errorf("revision of block #%d: %w", blk, err)
 		}
@@ -151,7 +155,7 @@ func (r *Revisions) walkBackTo(ctx context.Context, oid zodb.Oid, blk int64, at,
 		// The path is looked up anew: other nodes may have led to the block.
 		view = n - 1
 		before, err := r.Walk(ctx, oid, blk, view)
-		if IsDamage(err) {
+		if bigfile.IsDamage(err) {
 			return Rev{n, true}, nil // the block could not be read before
 		}
 		if err != nil {

@@ -35,8 +35,8 @@ func (stop *stopper) logUsers() {
 	}
 }
 
-// stillUsing returns who of the users has not let go, by ascending pid. Whoever has
-// may use another mount by now, and that have the number of ours.
+// stillUsing returns who of the users has not let go, by ascending pid. A process
+// that has let go may use another mount by now, which has the number of ours.
 func (stop *stopper) stillUsing() (users []mount.User) {
 	for pid := range stop.users {
 		now := stop.server.User(pid)

@@ -132,7 +132,7 @@ func readLast(path string) (l LastWords, ok bool) {
 }
 
 // Ended returns the last words of servers of this user that have ended, the newest
-// first. What is left of places that are gone is forgotten.
+// first. Files of places that are gone are removed.
 func Ended() (list []LastWords) {
 	dir, err := mount.OwnPlace(false)
 	if err != nil {
@@ -166,7 +166,7 @@ func isGone(dir string) bool {
 	if mount.IsManaged(dir) {
 		return false
 	}
-	if fstype, _, err := mount.What(dir); err != nil || fstype != "" {
+	if fstype, _, err := mount.On(dir); err != nil || fstype != "" {
 		return false
 	}
 	return within(func() bool {

@@ -60,8 +60,8 @@ type StartOptions struct {
 // Else nothing is left of it. The server belongs to nobody then: it has a session
 // of its own and nothing of ours.
 //
-// Errors are what the server said when it ended, with the kind of its exit code, and others: of kind
-// Running if the database is served there already, also if that is the
+// Errors are what the server said when it ended, with the kind of its exit code, and
+// others: of kind Running if the database is served there already, also if that is the
 // outcome of several starts at the same time; Stuck or Taken if the server that is
 // there does not answer, or not to us.
 func Start(ctx context.Context, opt StartOptions) error {
@@ -143,7 +143,7 @@ func serverAt(dir string) (s Server, ok bool, err error) {
 // otherStarts reports whether the mount point has nothing, or a server of the
 // same database: somebody else is faster.
 func otherStarts(opt StartOptions) bool {
-	fstype, source, err := mount.What(opt.Dir)
+	fstype, source, err := mount.On(opt.Dir)
 	return err == nil && (fstype == "" || fstype == mount.FSType && storage.SameDatabase(source, opt.ZURL))
 }
 
@@ -193,7 +193,7 @@ func spawn(opt StartOptions) (words, ready *os.File, cmd *exec.Cmd, err error) {
 	defer theirWords.Close()
 	ready, theirReady, err := os.Pipe()
 	if err != nil {
-		words.Close()
+		_ = words.Close()
 		return nil, nil, nil, err
 	}
 	defer theirReady.Close()
@@ -207,8 +207,8 @@ func spawn(opt StartOptions) (words, ready *os.File, cmd *exec.Cmd, err error) {
 		cmd.Dir = "/" // else the url may be relative
 	}
 	if err := cmd.Start(); err != nil {
-		words.Close()
-		ready.Close()
+		_ = words.Close()
+		_ = ready.Close()
 		return nil, nil, nil, err
 	}
 	return words, ready, cmd, nil

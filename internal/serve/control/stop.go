@@ -41,9 +41,9 @@ const minWait = 100 * time.Millisecond
 
 // Stop ends the server that t means, and leaves no mount, no directory at the
 // usual place, no process of the server, and no client of the mount: whoever
-// went on with it would be cut off from the data. Who only stands in it is left alone
-// unless Kill is set. It takes at most the timeout,
-// and some seconds to look at processes, however the server is.
+// went on with it would be cut off from the data. A process that only stands in the
+// mount is left alone unless Kill is set. It takes at most the timeout, and some
+// seconds to look at processes, however the server is.
 //
 // It is fine if none is running. Errors are *fault.Error, of the kinds ClientsEnded, Stuck
 // and Usage if several servers are meant, and others.

@@ -129,7 +129,7 @@ func (n *dynamicFile) Read(ctx context.Context, fh fs.FileHandle, dest []byte, o
 }
 
 // clamp returns what READ of n bytes at off gets of content. A reply longer
-// than asked would make the kernel report EIO.
+// than asked would make the kernel report EIO (fuse_dev_do_write of Linux).
 func clamp(content []byte, n int, off int64) []byte {
 	if off < 0 || off >= int64(len(content)) {
 		return nil

@@ -20,22 +20,25 @@
 //	        └── <oid>      revfile.go
 //
 // Directories of views and the files in them come into being when they are
-// looked up, and are listed from then on until the kernel forgets them. What makes
-// its reader wait, zhead, is not listed: whoever walks over the tree would never end.
+// looked up, and are listed from then on until the kernel forgets them. The file
+// zhead, which makes its reader wait, is not listed: a walk over the tree would never
+// end.
 //
 // # Rules
 //
 // Nothing can be changed through the tree: every attempt is refused with EROFS
-// (readonly.go). Who may read what is in access.go. Names are canonical: lower-case hexadecimal digits only, so
-// that one object never has two inodes. Errors become an errno, and a line in
-// the log where somebody should know, in one place (errno.go).
+// (readonly.go). The rules who may read what are in access.go. Names are
+// canonical: lower-case hexadecimal digits only, so that one object never has
+// two inodes. Errors become an errno, and a line in the log where somebody
+// should know, in one place (errno.go).
 //
 // # Ownership and locking
 //
-// Nodes are thin: state lives in the packages below. A node holds no lock while
-// it talks to the kernel or the storage. Handlers run in goroutines of the FUSE
-// library. READs of file data are not interrupted by signals, since a fault in
-// kernel mode would turn EINTR into EFAULT; they end with the server's context.
+// Nodes are thin: the state lives in the packages of core. A node holds no lock
+// while it talks to the kernel or the storage. Handlers run in goroutines of
+// the FUSE library. READs of file data are not interrupted by signals, since a
+// fault in kernel mode would turn EINTR into EFAULT; they end with the server's
+// context.
 //
 // # Caveats
 //
@@ -69,7 +72,8 @@ const MaxRequest = 2 << 20
 // maxBackground is how many asynchronous READs the kernel may have in flight.
 // READs that wait for a client must never use it up, since then nobody else
 // could read, so it is the largest number the protocol can express. The kernel
-// lowers it for mounts without privileges.
+// lowers it for mounts without privileges (process_init_limits in
+// fs/fuse/inode.c of Linux).
 const maxBackground = 65535
 
 // Options says what the tree shows.

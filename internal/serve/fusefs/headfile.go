@@ -69,8 +69,8 @@ func (n *headDirNode) childOf(ctx context.Context, name string, file *live.File)
 	}
 	node := &headFileNode{tree: n.tree, file: file, dir: n, name: name}
 	child := n.NewPersistentInode(ctx, node, n.tree.numbered(&n.Inode, name, fuse.S_IFREG))
-	n.AddChild(name, child, true)
 	file.Attach(node)
+	n.AddChild(name, child, true)
 	return child
 }
 
@@ -119,7 +119,7 @@ func (n *headFileNode) Read(ctx context.Context, fh fs.FileHandle, dest []byte, 
 }
 
 // notified gives what the kernel said to a notification the form of an error.
-// That the kernel does not know the inode means that it caches nothing of it.
+// An inode that the kernel does not know has nothing in its cache.
 func (n *headFileNode) notified(what string, off, size int64, e syscall.Errno) error {
 	if e == 0 || e == syscall.ENOENT {
 		return nil

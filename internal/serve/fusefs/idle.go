@@ -18,7 +18,8 @@ const maxViews = 4096
 
 // DropIdle asks the kernel to forget the @<tid> directories that were not used
 // since before, and those used longest ago if there are too many. It keeps those
-// that somebody has open. What the kernel forgets leaves our memory as well.
+// that somebody has open. Directories that the kernel forgets leave our memory
+// as well.
 func (t *FS) DropIdle(before time.Time) {
 	type view struct {
 		dir  *fs.Inode
@@ -57,7 +58,7 @@ func (t *FS) prune(dirs []*fs.Inode) {
 	}
 	for _, dir := range dirs {
 		if name, _ := dir.Parent(); name != "" {
-			t.root.NotifyEntry(name)
+			_ = t.root.NotifyEntry(name) // the kernel keeps what it still uses
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/wcfs/wcfs/internal/serve/observe"
 )
 
-// What follows is attempts to change something, which are all refused. Who makes
-// them is worth a look in the trace.
+// The operations below are attempts to change something, which are all refused.
+// The trace shows who makes them.
 
 func (o *observed) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	r := o.begin(observe.SetAttr, &in.InHeader)

@@ -31,8 +31,8 @@ func (n *watchNode) Getattr(ctx context.Context, fh fs.FileHandle, out *fuse.Att
 	return getattr(n, out)
 }
 
-// Open makes a link for whoever may say something on it. Who only reads is nobody
-// who knows the protocol, but walks over all files, and finds nothing.
+// Open makes a link for whoever may say something on it. A reader does not know
+// the protocol, but walks over all files, and finds nothing.
 //
 // It finds out now which process it is that may have to be ended: later the thread
 // that asks may be gone, and its number somebody else's.
@@ -81,8 +81,8 @@ func (h *watchHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Re
 	return fuse.ReadResultData(dest[:n]), 0
 }
 
-// Write must return at once: the kernel holds the lock of the inode meanwhile,
-// which all clients need to write.
+// Write must return at once: the kernel holds the lock of the inode meanwhile
+// (fuse_direct_write_iter of Linux), which all clients need to write.
 func (h *watchHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	if err := h.link.Write(data); err != nil {
 		return 0, syscall.ECONNRESET

@@ -21,6 +21,9 @@ import (
 // lastWords is how long a server that ends waits until its log is taken.
 const lastWords = 2 * time.Second
 
+// maxQueue is how many bytes of the log may wait until they are taken.
+const maxQueue = 1 << 20
+
 // Options says where the log goes.
 type Options struct {
 	File    string // to this file, "" for stderr
@@ -68,8 +71,8 @@ func (out *Output) shield() error {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	os.Stderr = w
-	queue, copied := newQueue(maxQueue), make(chan struct{})
-	go queue.fill(r)
+	queue, copied := NewQueue(maxQueue, lostLog), make(chan struct{})
+	go fill(queue, r)
 	go func() {
 		defer close(copied)
 		out.copyAll(queue)
@@ -77,7 +80,7 @@ func (out *Output) shield() error {
 	out.close = func() {
 		glog.Flush()
 		os.Stderr = out.stderr
-		w.Close()
+		_ = w.Close()
 		select {
 		case <-copied:
 		case <-time.After(lastWords):
@@ -98,13 +101,33 @@ func (out *Output) giveUp() {
 	}
 }
 
+// fill puts what src gives into the queue, until src ends.
+func fill(queue *Queue, src io.Reader) {
+	defer queue.End()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			queue.Put(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func lostLog(_, n int) []byte {
+	return fmt.Appendf(nil, "W%s %7d logqueue.go] %d bytes of the log are lost: they were not taken in time\n",
+		time.Now().Format("0102 15:04:05.000000"), os.Getpid(), n)
+}
+
 // copyAll copies the log to where it goes until it ends, whether that takes it or
 // not. It may hold names of others.
-func (out *Output) copyAll(queue *queue) {
+func (out *Output) copyAll(queue *Queue) {
 	buf := make([]byte, 64<<10)
 	var names terminal.Cleaner
-	for n := queue.take(buf); n > 0; n = queue.take(buf) {
-		out.copy(names.Clean(buf[:n]))
+	for queue.Wait() {
+		out.copy(names.Clean(buf[:queue.Take(buf)]))
 	}
 	out.copy(names.End())
 	if out.journal != nil {
@@ -131,7 +154,8 @@ func (out *Output) people() io.Writer {
 }
 
 // LeaveStderr makes the descriptors 1 and 2 those of the log file, or of nothing.
-// What the runtime says when it has to end the process so gets into the log.
+// The last words of the runtime, when it has to end the process, so get into the
+// log.
 func (out *Output) LeaveStderr() {
 	target := out.file
 	if target == nil {

@@ -2,78 +2,79 @@ package logging
 
 import (
 	"bytes"
-	"fmt"
-	"io"
-	"os"
 	"sync"
-	"time"
 )
 
-// maxQueue is how many bytes of the log may wait for whoever takes it.
-const maxQueue = 1 << 20
-
-// queue is the log on its way to somebody who may be slow, as a terminal that
-// was paused, a pipe that nobody reads, or a disk far away. Whoever logs never
-// waits for that: what finds no room is lost, and counted.
-type queue struct {
+// Queue is text on its way to a reader that may be slow, such as a terminal that was
+// paused, a pipe that nobody reads, or a disk far away. The writers of the text never wait
+// for that: text that finds no room is lost, and counted.
+type Queue struct {
 	max  int
-	mu   sync.Mutex // held for copying only
-	more *sync.Cond
-	data bytes.Buffer
-	lost int // bytes, since there was room
-	end  bool
+	note func(texts, bytes int) []byte // tells how much was lost
+
+	mu    sync.Mutex // held for copying only
+	more  sync.Cond  // on mu
+	data  bytes.Buffer
+	texts int // that were lost since there was room
+	bytes int // the same
+	end   bool
 }
 
-func newQueue(max int) *queue {
-	q := &queue{max: max}
-	q.more = sync.NewCond(&q.mu)
+// NewQueue returns a queue of at most max bytes, but for a note that stands where texts
+// were lost.
+func NewQueue(max int, note func(texts, bytes int) []byte) *Queue {
+	q := &Queue{max: max, note: note}
+	q.more.L = &q.mu
 	return q
 }
 
-// fill puts what src gives into the queue, until src ends.
-func (q *queue) fill(src io.Reader) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := src.Read(buf)
-		q.put(buf[:n], err != nil)
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (q *queue) put(data []byte, end bool) {
+// Put appends a text if there is room for it.
+func (q *Queue) Put(text []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.data.Len()+len(data) > q.max {
-		q.lost += len(data)
+	if q.data.Len()+len(text) > q.max {
+		q.texts++
+		q.bytes += len(text)
 	} else {
 		q.noteLost()
-		q.data.Write(data)
+		q.data.Write(text)
 	}
-	q.end = q.end || end
 	q.more.Signal()
 }
 
-// noteLost tells how much was lost. Requires: q.mu.
-func (q *queue) noteLost() {
-	if q.lost > 0 {
-		fmt.Fprintf(&q.data, "W%s %7d logqueue.go] %d bytes of the log are lost: they were not taken in time\n",
-			time.Now().Format("0102 15:04:05.000000"), os.Getpid(), q.lost)
-		q.lost = 0
+func (q *Queue) noteLost() {
+	if q.texts > 0 {
+		q.data.Write(q.note(q.texts, q.bytes))
+		q.texts, q.bytes = 0, 0
 	}
 }
 
-// take waits for something and returns up to len(buf) bytes of it, 0 at the end.
-func (q *queue) take(buf []byte) int {
+// End says that nothing more will be put.
+func (q *Queue) End() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.data.Len() == 0 && q.lost == 0 && !q.end {
+	q.end = true
+	q.more.Signal()
+}
+
+// Wait waits until there is something to take, or the end, where it returns false. One
+// goroutine may wait.
+func (q *Queue) Wait() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.data.Len() == 0 && q.texts == 0 && !q.end {
 		q.more.Wait()
 	}
+	return q.data.Len() > 0 || q.texts > 0
+}
+
+// Take returns up to len(dest) bytes of what is there. A text may come in pieces.
+func (q *Queue) Take(dest []byte) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.data.Len() == 0 {
 		q.noteLost()
 	}
-	n, _ := q.data.Read(buf)
+	n, _ := q.data.Read(dest)
 	return n
 }

@@ -21,7 +21,7 @@ func (e Entry) Abort() error {
 	f, err := e.control("abort", os.O_WRONLY)
 	if err == nil {
 		_, err = f.WriteString("1")
-		f.Close()
+		_ = f.Close()
 	}
 	if err != nil {
 		return fmt.Errorf("abort the FUSE connection %d: %w", e.Minor, err)

@@ -40,7 +40,7 @@ const (
 
 // Condition finds out how the server of the mount on dir is. It takes settleTime
 // to be sure that one is alive. The mount must be our own: the kernel answers for
-// those of other users.
+// those of other users (fuse_statfs of Linux).
 func (p Prober) Condition(ctx context.Context, dir string) Condition {
 	c := p.condition(ctx, dir, dir)
 	if c != Alive {
@@ -55,7 +55,7 @@ func (p Prober) Condition(ctx context.Context, dir string) Condition {
 
 // condition asks the mount on dir, by some path of it.
 func (p Prober) condition(ctx context.Context, dir, path string) Condition {
-	if fstype, _, err := What(dir); err == nil && fstype != FSType {
+	if fstype, _, err := On(dir); err == nil && fstype != FSType {
 		return Vanished
 	}
 	err := p.statfs(ctx, path)

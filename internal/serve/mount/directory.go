@@ -12,8 +12,8 @@ import (
 )
 
 // directory is an open directory that is to be mounted on, and the one it is in.
-// What is done with it is done with these, and not with whatever the path leads
-// to by then.
+// All operations use these descriptors, and not whatever the path leads to by
+// then.
 type directory struct {
 	path   string
 	parent *os.File // O_PATH
@@ -86,8 +86,8 @@ func (d *directory) make() error {
 	}
 }
 
-// open opens the directory itself. What has been mounted on it meanwhile is not
-// asked anything.
+// open opens the directory itself. A mount that has come onto it meanwhile is
+// not asked anything.
 func (d *directory) open() error {
 	self, err := openPath(int(d.parent.Fd()), d.base(), unix.O_NOFOLLOW)
 	if err != nil {
@@ -144,7 +144,7 @@ func (d *directory) mounted() string { return filepath.Join(selfFD(d.parent), d.
 func (d *directory) close() {
 	for _, f := range []*os.File{d.self, d.parent} {
 		if f != nil {
-			f.Close()
+			_ = f.Close()
 		}
 	}
 }

@@ -130,9 +130,9 @@ func runFusermountUnmount(helper, dir string, flags int) error {
 	return nil
 }
 
-// runUmount unmounts by umount(8). That lets users take away their FUSE mounts, too,
-// and reads /proc: fusermount3 needs /etc/mtab, which a system that was never booted,
-// as in a container, may not have.
+// runUmount unmounts by umount(8). This program lets users take away their FUSE
+// mounts, too, and reads /proc: fusermount3 needs /etc/mtab, which a system that was
+// never booted, as in a container, may not have.
 func runUmount(dir string, flags int) error {
 	path, err := exec.LookPath("umount")
 	if err != nil {

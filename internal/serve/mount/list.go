@@ -200,8 +200,8 @@ func RemovePoint(dir string) {
 	}
 }
 
-// What returns the type and the source of what is mounted on dir, "" if nothing is.
-func What(dir string) (fstype, source string, err error) {
+// On returns the type and the source of the mount on dir, "" if there is none.
+func On(dir string) (fstype, source string, err error) {
 	top, err := topmost(dir)
 	if err != nil || top == nil {
 		return "", "", err

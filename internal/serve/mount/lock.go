@@ -13,8 +13,8 @@ import (
 // it needs no file, and the kernel lets go of it with the process. The error is
 // unix.EWOULDBLOCK while another server has it.
 //
-// Whoever may open a directory may lock it. So the lock of a process of another
-// user does not count: the check before mount(2) has to do then, as on
+// A user who may open a directory may lock it. So the lock of a process of
+// another user does not count: the check before mount(2) has to do then, as on
 // filesystems that cannot lock. When the caller has waited in vain, being late,
 // that of a process which is gone does not count either: its lock is in the hands
 // of a child, which is nothing that servers do.

@@ -13,9 +13,9 @@
 // The usual mount points are in a directory where every user may put what they
 // like: links, files, directories, mounts, and locks. So these managed places are
 // opened one element after the other without following anything, nothing of
-// another user is used, and what is done then is done with what was opened. Who
-// finds the usual place taken by another user has one that nobody else can take
-// (Points, Choose).
+// another user is used, and all operations use the descriptors that were opened.
+// A user who finds the usual place taken by another one gets a place that nobody
+// else can take (Points, Choose).
 //
 // # Why not the mount of the FUSE library
 //
@@ -26,10 +26,10 @@
 //
 // # Ownership
 //
-// Place.Mount returns a Device. Whoever serves it owns its descriptor; the mount goes
-// away by Unmount, by Detach, or by the death of the process. /proc/self/mountinfo
-// is asked what is mounted, since even stat(2) of a mount point may hang or fail.
-// A mount itself is only asked by the child of a Prober, within a limit. That
+// Place.Mount returns a Device. Its server owns the descriptor; the mount goes away
+// by Unmount, by Detach, or by the death of the process. /proc/self/mountinfo is
+// asked what is mounted, since even stat(2) of a mount point may hang or fail. A
+// mount itself is only asked by the child of a Prober, within a limit. The rule
 // includes the mount of one's own: a process in which a thread waits for a mount
 // that the process serves cannot end.
 //

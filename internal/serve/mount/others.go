@@ -45,15 +45,15 @@ func usersAllowOther(conf string) bool {
 }
 
 // isOthers reports whether a mount with these options is another user's and nothing
-// for this one. That of root which lets others in is for all.
+// for this one. A mount of root which lets others in is for all.
 func isOthers(info *mountinfo.Info) bool {
 	uid := userID(info.VFSOptions)
 	return isForeign(uid) && !(uid == 0 && isOpen(info.VFSOptions))
 }
 
-// IsForAll reports whether the mount is root's and lets others in. Who serves a mount
-// decides what its files say, and can keep who reads them waiting for good. Root can
-// do worse anyway; of others nothing is believed. Root of a user namespace counts as
-// root, too: the kernel lets nobody but those in it into its mounts (fuse_permission
-// in fs/fuse/dir.c of Linux).
+// IsForAll reports whether the mount is root's and lets others in. The server of a
+// mount decides what its files say, and can keep their readers waiting for good. Root
+// can do worse anyway; of others nothing is believed. Root of a user namespace counts
+// as root, too: the kernel lets nobody but those in it into its mounts
+// (fuse_permission in fs/fuse/dir.c of Linux).
 func (e Entry) IsForAll() bool { return e.UID == 0 && e.Open }

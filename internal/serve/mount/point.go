@@ -108,7 +108,7 @@ func foreignAt(dir string) *fault.Error {
 }
 
 // openRoot opens the directory of managed places, which is made if that is wanted.
-// What another user may have put there instead is refused.
+// Anything else that another user may have put there is refused.
 func openRoot(root string, create bool) (*os.File, error) {
 	shm, err := openPath(unix.AT_FDCWD, filepath.Dir(root), 0)
 	if err != nil {
@@ -134,7 +134,7 @@ func openRoot(root string, create bool) (*os.File, error) {
 		err = setMode(dir, mode)
 	}
 	if err != nil {
-		dir.Close()
+		_ = dir.Close()
 		return nil, err
 	}
 	return dir, nil

@@ -112,7 +112,7 @@ func (p Prober) ask(ctx context.Context, op, path string) ([]byte, error) {
 	ended := make(chan probed, 1)
 	go func() {
 		data, _ := io.ReadAll(io.LimitReader(out, MaxProbe+1))
-		out.Close()
+		_ = out.Close()
 		ended <- probed{data, cmd.Wait()}
 	}()
 	timer := time.NewTimer(p.Limit)
@@ -133,7 +133,7 @@ func (p Prober) ask(ctx context.Context, op, path string) ([]byte, error) {
 	return nil, err
 }
 
-// start starts the child. What it prints comes out of a pipe that is ours, so
+// start starts the child. Its output comes out of a pipe that is ours, so
 // that nobody has to wait for a child that cannot die.
 func (p Prober) start(op, path string) (*exec.Cmd, *os.File, error) {
 	exe := p.Exe
@@ -149,7 +149,7 @@ func (p Prober) start(op, path string) (*exec.Cmd, *os.File, error) {
 	cmd.Stdout = w
 	cmd.Dir = "/" // ours may be in the mount
 	if err := cmd.Start(); err != nil {
-		r.Close()
+		_ = r.Close()
 		return nil, nil, err
 	}
 	return cmd, r, nil

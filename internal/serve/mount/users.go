@@ -40,8 +40,9 @@ type User struct {
 // was detached; of processes of other users only root gets to know. The mount is
 // not touched. A process that cannot be looked at in time is left out.
 //
-// The kernel may give the number of a mount that is gone to another one. Once
-// nobody uses it and it is not in the table, nothing can be said any more.
+// The kernel may give the number of a mount that is gone to another one
+// (get_anon_bdev of Linux). Once nobody uses it and it is not in the table,
+// nothing can be said any more.
 func (e Entry) Users() []User {
 	pids := slices.DeleteFunc(proc.Processes(), func(pid int) bool { return pid == os.Getpid() })
 	users := make([]User, len(pids))
@@ -61,8 +62,8 @@ func (e Entry) Users() []User {
 // User returns what process pid uses of the mount: nothing if Uses is empty.
 func (e Entry) User(pid int) User {
 	found := make(chan User, 1)
-	// Whoever cannot be looked at keeps the goroutine; a fatal signal to this
-	// process ends it.
+	// A process that cannot be looked at keeps the goroutine; a fatal signal
+	// to this process ends it.
 	go func() {
 		u := User{PID: pid}
 		if u.Uses = e.uses(pid); len(u.Uses) > 0 {
@@ -107,9 +108,9 @@ func (e Entry) uses(pid int) (uses []string) {
 	return uses[:min(len(uses), maxUses)]
 }
 
-// has reports whether a link of /proc leads into the mount. Who asks for nothing
-// and accepts what is cached gets the device number without any filesystem being
-// asked, and also for a mount of another user.
+// has reports whether a link of /proc leads into the mount. The call asks
+// statx(2) for nothing but what is cached, so it gets the device number without
+// asking any filesystem, and also for a mount of another user.
 func (e Entry) has(link string) bool {
 	if path, err := os.Readlink(link); err != nil || !filepath.IsAbs(path) {
 		return false // a socket, for instance

@@ -4,7 +4,7 @@
 // # Nouns
 //
 // An Observer is told of every request when it begins and when it ended, and of
-// what else happens: commits, pins, ends of clients, loads. Of that it makes
+// other events: commits, pins, ends of clients, loads. From these it makes
 // counters and, while somebody listens, lines. A Reader is somebody who listens.
 // Health is a list of checks, each with the reason why it fails.
 //
@@ -56,13 +56,14 @@
 //
 // # Ownership and locking
 //
-// An Observer owns no goroutine; a check that does not return keeps one. Begin and End take no lock, allocate nothing and
-// take well below a microsecond. Lines go to the queue of each Reader under a lock
-// of its own that is held for copying only: a Reader who is slow loses lines, and
-// is told how many. Gauges are asked of those who know when somebody looks.
+// An Observer owns no goroutine; a check that does not return keeps one. Begin and End
+// take no lock, allocate nothing and take well below a microsecond. Lines go to the
+// queue of each Reader under a lock of its own that is held for copying only: a Reader
+// who is slow loses lines, and is told how many. Each gauge asks the owner of its
+// number when somebody looks.
 //
 // # Caveats
 //
-// What an Observer tells is public to everybody who may read the mount or reach the
-// address of the metrics: paths, process ids, names of programs, but no data.
+// The words of an Observer are public to everybody who may read the mount or reach
+// the address of the metrics: paths, process ids, names of programs, but no data.
 package observe

@@ -12,22 +12,20 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// State is what is asked when somebody looks. All fields must be set that are not said to
-// be nil.
+// State is how the parts of a server are doing when somebody looks.
 type State struct {
-	Head    func() live.Stats
-	Clients func() isolation.Stats
-	Loads   func() bigfile.LoaderStats
-	Views   func() int      // @<tid> directories
-	Newest  func() zodb.Tid // view that the database can be read at
-	Queue   func() int      // transactions that wait; nil if that is not known
-
-	Reach func() storage.Reach // of the server of the database; nil if there is none
+	Newest  zodb.Tid // view that the database can be read at; asked first, since At of Head only grows
+	Head    live.Stats
+	Clients isolation.Stats
+	Loads   bigfile.LoaderStats
+	Views   int           // @<tid> directories
+	Queue   int           // transactions that wait; -1: not known
+	Reach   storage.Reach // of the server of the database; up if there is none
 }
 
 // Lag returns for how long the database has had a transaction that head/ does not
 // show. Clocks may differ: it is never negative.
-func (s *State) Lag(now time.Time) time.Duration { return lag(s.Head(), s.Newest(), now) }
+func (s State) Lag(now time.Time) time.Duration { return lag(s.Head, s.Newest, now) }
 
 func lag(h live.Stats, newest zodb.Tid, now time.Time) time.Duration {
 	behind := h.Pending
@@ -40,17 +38,16 @@ func lag(h live.Stats, newest zodb.Tid, now time.Time) time.Duration {
 	return max(0, now.Sub(storage.TimeOf(behind)))
 }
 
-// Watch makes s part of the metrics.
-func (o *Observer) Watch(s State) { o.registry.MustRegister(newGauges(s)) }
+// Watch makes what look tells part of the metrics.
+func (o *Observer) Watch(look func() State) { o.registry.MustRegister(newGauges(look)) }
 
 // gauges turns State into metrics.
 type gauges struct {
-	state State
-	of    map[string]*prometheus.Desc
+	look func() State
+	of   map[string]*prometheus.Desc
 }
 
-// What follows is told of head, and so on: a name, its help, and the label if there
-// is one.
+// The gauges of head, and so on: a name, its help, and the label if there is one.
 var gaugeHelp = [...][3]string{
 	{"head_tid", "Commit time of the newest view, seconds since 1970.", ""},
 	{"head_lag_seconds", "Age of the oldest transaction that head/ does not show, 0 if it shows all.", ""},
@@ -79,16 +76,14 @@ var gaugeHelp = [...][3]string{
 	{"pagecache_store_errors_total", "Rests of blocks that the page cache did not take.", ""},
 }
 
-func newGauges(s State) *gauges {
-	g := &gauges{state: s, of: make(map[string]*prometheus.Desc)}
+func newGauges(look func() State) *gauges {
+	g := &gauges{look: look, of: make(map[string]*prometheus.Desc)}
 	for _, m := range gaugeHelp {
 		var labels []string
 		if m[2] != "" {
 			labels = []string{m[2]}
 		}
-		if m[0] != "zwatch_queue_depth" || s.Queue != nil {
-			g.of[m[0]] = prometheus.NewDesc("wcfs_"+m[0], m[1], labels, nil)
-		}
+		g.of[m[0]] = prometheus.NewDesc("wcfs_"+m[0], m[1], labels, nil)
 	}
 	return g
 }
@@ -108,41 +103,33 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	counter := func(name string, value uint64, label ...string) {
 		out <- prometheus.MustNewConstMetric(g.of[name], prometheus.CounterValue, float64(value), label...)
 	}
-	g.collectHead(gauge, counter)
-	clients := g.state.Clients()
-	gauge("watchlinks", float64(clients.WatchLink))
-	gauge("watches", float64(clients.Watch))
-	gauge("pinned_blocks", float64(clients.PinnedBlk))
-	counter("pins_total", clients.Pin)
-	loads := g.state.Loads()
+	s := g.look()
+	collectHead(s, gauge, counter)
+	gauge("watchlinks", float64(s.Clients.WatchLink))
+	gauge("watches", float64(s.Clients.Watch))
+	gauge("pinned_blocks", float64(s.Clients.PinnedBlk))
+	counter("pins_total", s.Clients.Pin)
 	for from, source := range [...]string{"zodb", "preserved", "inflight", "retained"} {
-		counter("block_loads_total", loads.Blocks[from], source)
+		counter("block_loads_total", s.Loads.Blocks[from], source)
 	}
-	counter("block_load_errors_total", loads.Failed)
-	counter("pagecache_store_errors_total", loads.StoreErrors)
-	gauge("revisions", float64(g.state.Views()))
-	g.collectReach(gauge)
-	if g.state.Queue != nil {
-		gauge("zwatch_queue_depth", float64(g.state.Queue()))
-	}
-}
-
-func (g *gauges) collectReach(gauge func(string, float64, ...string)) {
+	counter("block_load_errors_total", s.Loads.Failed)
+	counter("pagecache_store_errors_total", s.Loads.StoreErrors)
+	gauge("revisions", float64(s.Views))
 	up, away := 1.0, 0.0
-	if g.state.Reach != nil {
-		if reach := g.state.Reach(); !reach.Up {
-			up, away = 0, time.Since(reach.Since).Seconds()
-		}
+	if !s.Reach.Up {
+		up, away = 0, time.Since(s.Reach.Since).Seconds()
 	}
 	gauge("storage_up", up)
 	gauge("storage_disconnected_seconds", away)
+	if s.Queue >= 0 {
+		gauge("zwatch_queue_depth", float64(s.Queue))
+	}
 }
 
-func (g *gauges) collectHead(gauge func(string, float64, ...string), counter func(string, uint64, ...string)) {
-	newest := g.state.Newest() // first: At only grows, so that what was taken in meanwhile is no lag
-	h := g.state.Head()
+func collectHead(s State, gauge func(string, float64, ...string), counter func(string, uint64, ...string)) {
+	h := s.Head
 	gauge("head_tid", timeOf(h.At))
-	gauge("head_lag_seconds", lag(h, newest, time.Now()).Seconds())
+	gauge("head_lag_seconds", s.Lag(time.Now()).Seconds())
 	gauge("head_reads", float64(h.Reads))
 	gauge("head_reads_waiting", float64(h.Waiting))
 	gauge("bigfiles", float64(h.Files))

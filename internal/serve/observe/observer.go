@@ -10,8 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/core/isolation"
-	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/serve/release"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -107,7 +106,7 @@ func (o *Observer) addClients(pinTimeout time.Duration) {
 	o.pinTimes = register(o, prometheus.NewHistogram(histogram("pin_duration_seconds",
 		"Time from sending a pin to its acknowledgement, or to the end of patience.", pinBuckets(pinTimeout))))
 	o.kills = o.counters("clients_killed_total", "Clients that were ended since they may have seen wrong data.", "reason")
-	for _, reason := range isolation.Reasons() {
+	for _, reason := range core.Reasons() {
 		o.kills.WithLabelValues(string(reason))
 	}
 }
@@ -167,7 +166,7 @@ func (o *Observer) ReadBytes(v View, n int) { o.bytes[v].Add(float64(n)) }
 func (o *Observer) Loaded(took time.Duration) { o.loads.Observe(took.Seconds()) }
 
 // Committed notes that a transaction is shown by head/.
-func (o *Observer) Committed(c live.Committed) {
+func (o *Observer) Committed(c core.Commit) {
 	for i, n := range [...]int{1, c.Files, c.Blocks} {
 		o.invalidations[i].Add(float64(n))
 	}
@@ -178,7 +177,7 @@ func (o *Observer) Committed(c live.Committed) {
 }
 
 // Pinned notes the fate of a pin.
-func (o *Observer) Pinned(p isolation.Pinned) {
+func (o *Observer) Pinned(p core.Pin) {
 	o.pinTimes.Observe(p.Took.Seconds())
 	if o.Tracing() {
 		o.tracePin(p)
@@ -186,7 +185,7 @@ func (o *Observer) Pinned(p isolation.Pinned) {
 }
 
 // Killed notes the end of a client.
-func (o *Observer) Killed(k isolation.Killed) {
+func (o *Observer) Killed(k core.Kill) {
 	o.kills.WithLabelValues(string(k.Reason)).Inc()
 	if o.Tracing() {
 		o.traceKill(k)

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/isolation"
 	"github.com/wcfs/wcfs/internal/core/live"
 	"github.com/wcfs/wcfs/internal/core/versions"
@@ -30,18 +31,17 @@ import (
 // full returns an Observer that shows all metrics, with figures of a server.
 func full() *Observer {
 	o := New(30 * time.Second)
-	o.Watch(State{
-		Head: func() live.Stats {
-			return live.Stats{At: zodb.TidFromTime(time.Unix(1e9, 0)), Files: 3, Served: 40, Nodes: 5, ZBlks: 6, Reads: 7, Waiting: 2, Evicted: 8,
-				Preserved: 9, History: 10, HistoryBegin: zodb.TidFromTime(time.Unix(1e9-60, 0)), Cache: versions.CacheStats{Bytes: 11, Hits: 12, Misses: 13}}
-		},
-		Clients: func() isolation.Stats {
-			return isolation.Stats{WatchLink: 14, Watch: 15, PinnedBlk: 16, Pin: 17}
-		},
-		Loads:  func() bigfile.LoaderStats { return bigfile.LoaderStats{Failed: 18, StoreErrors: 19} },
-		Views:  func() int { return 20 },
-		Newest: func() zodb.Tid { return zodb.TidFromTime(time.Unix(1e9, 0)) },
-		Queue:  func() int { return 21 },
+	o.Watch(func() State {
+		return State{
+			Head: live.Stats{At: zodb.TidFromTime(time.Unix(1e9, 0)), Files: 3, Served: 40, Nodes: 5, ZBlks: 6, Reads: 7, Waiting: 2, Evicted: 8,
+				Preserved: 9, History: 10, HistoryBegin: zodb.TidFromTime(time.Unix(1e9-60, 0)), Cache: versions.CacheStats{Bytes: 11, Hits: 12, Misses: 13}},
+			Clients: isolation.Stats{WatchLink: 14, Watch: 15, PinnedBlk: 16, Pin: 17},
+			Loads:   bigfile.LoaderStats{Failed: 18, StoreErrors: 19},
+			Views:   20,
+			Newest:  zodb.TidFromTime(time.Unix(1e9, 0)),
+			Queue:   21,
+			Reach:   storage.Reach{Up: true},
+		}
 	})
 	o.Storage("file", nil)
 	return o
@@ -140,11 +140,11 @@ func TestRequestsAreCounted(t *testing.T) {
 func TestWhatHappensIsCounted(t *testing.T) {
 	t.Parallel()
 	o := full()
-	o.Committed(live.Committed{Files: 2, Blocks: 5, Took: time.Millisecond})
-	o.Committed(live.Committed{Took: time.Hour})
-	o.Pinned(isolation.Pinned{Took: 29 * time.Second})
-	o.Pinned(isolation.Pinned{Took: 31 * time.Second, Err: errors.New("late")})
-	o.Killed(isolation.Killed{Reason: isolation.Refused})
+	o.Committed(core.Commit{Files: 2, Blocks: 5, Took: time.Millisecond})
+	o.Committed(core.Commit{Took: time.Hour})
+	o.Pinned(core.Pin{Took: 29 * time.Second})
+	o.Pinned(core.Pin{Took: 31 * time.Second, Err: errors.New("late")})
+	o.Killed(core.Kill{Reason: core.Refused})
 	o.Loaded(time.Millisecond)
 	o.Panicked()
 	require.Empty(t, o.DownReason())

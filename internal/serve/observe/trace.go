@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wcfs/wcfs/internal/core/isolation"
-	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core"
+	"github.com/wcfs/wcfs/internal/serve/logging"
 	"github.com/wcfs/wcfs/internal/serve/proc"
 )
 
@@ -48,7 +48,7 @@ func (t *trace) count() int { return int(t.readers.Load()) }
 // publish gives every reader a line.
 func (t *trace) publish(line []byte) {
 	for _, r := range t.grow(len(line)) {
-		r.queue.put(line)
+		r.queue.Put(line)
 	}
 	t.arrived()
 }
@@ -88,7 +88,7 @@ func (t *trace) arrived() {
 // Words that are not plain are quoted as in Go.
 type Reader struct {
 	trace *trace
-	queue *queue
+	queue *logging.Queue
 	once  sync.Once // for the end
 }
 
@@ -102,17 +102,17 @@ func (o *Observer) OpenTrace() (*Reader, error) {
 		return nil, ErrTooManyReaders
 	}
 	t.open++
-	return &Reader{trace: t, queue: newQueue(readerQueue, lostLine)}, nil
+	return &Reader{trace: t, queue: logging.NewQueue(readerQueue, lostLine)}, nil
 }
 
 // Read returns as many bytes of lines as there are and fit. It does not wait for any.
 func (r *Reader) Read(dest []byte) int {
 	r.trace.begin(r)
-	return r.queue.take(dest)
+	return r.queue.Take(dest)
 }
 
-// begin gives r what happens from now on, unless it gets that already. Who only opens
-// the trace has no cost, and changes no size.
+// begin gives r what happens from now on, unless it gets that already. A trace that
+// is only opened has no cost, and changes no size.
 func (t *trace) begin(r *Reader) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,8 +145,8 @@ func (o *Observer) Traced() (size int64, last time.Time) {
 	return o.trace.size, o.trace.last
 }
 
-// Tracing reports whether somebody reads the trace. Whoever describes what has
-// happened asks first.
+// Tracing reports whether somebody reads the trace. A caller asks before it
+// describes what has happened.
 func (o *Observer) Tracing() bool { return o.trace.readers.Load() > 0 }
 
 // Request is one request that is answered.
@@ -179,12 +179,12 @@ func (o *Observer) Trace(r Request) {
 	o.trace.publish(finish(line, r.Took))
 }
 
-func (o *Observer) traceCommit(c live.Committed) {
+func (o *Observer) traceCommit(c core.Commit) {
 	line := fmt.Appendf(begin('I'), "commit @%s files=%d blocks=%d: OK", c.Tid, c.Files, c.Blocks)
 	o.trace.publish(finish(line, c.Took))
 }
 
-func (o *Observer) tracePin(p isolation.Pinned) {
+func (o *Observer) tracePin(p core.Pin) {
 	letter, result := byte('I'), "ack"
 	if p.Err != nil {
 		letter, result = 'W', plainText(p.Err.Error())
@@ -193,11 +193,11 @@ func (o *Observer) tracePin(p isolation.Pinned) {
 	o.trace.publish(finish(line, p.Took))
 }
 
-func (o *Observer) traceKill(k isolation.Killed) {
+func (o *Observer) traceKill(k core.Kill) {
 	o.trace.publish(fmt.Appendf(begin('E'), "kill pid=%d: %s: %s\n", k.Pid, k.Reason, plainText(k.Why)))
 }
 
-func lostLine(n int) []byte {
+func lostLine(n, _ int) []byte {
 	return fmt.Appendf(begin('W'), "lost %d lines: they are read too slowly\n", n)
 }
 

@@ -12,64 +12,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
-	"github.com/wcfs/wcfs/internal/core/isolation"
-	"github.com/wcfs/wcfs/internal/core/live"
+	"github.com/wcfs/wcfs/internal/core"
 )
-
-func testNote(lost int) []byte { return fmt.Appendf(nil, "lost %d\n", lost) }
-
-// checkLines requires that text is the lines 0, 1, ... in order, where those that are
-// missing are told, and returns the number of the next.
-func checkLines(text string) (next int, err error) {
-	for line := range strings.Lines(text) {
-		var n int
-		if _, err := fmt.Sscanf(line, "lost %d\n", &n); err == nil {
-			next += n
-			continue
-		}
-		if _, err := fmt.Sscanf(line, "line %d ", &n); err != nil {
-			return next, fmt.Errorf("strange line %q", line)
-		}
-		if n != next {
-			return next, fmt.Errorf("line %d where %d was expected", n, next)
-		}
-		next++
-	}
-	return next, nil
-}
-
-// TestQueueTellsEveryLineOrThatItIsLost: whatever is put and taken in whatever
-// pieces, lines come whole and in order, the queue stays within its bound, and
-// those that are missing are counted where they are missing.
-func TestQueueTellsEveryLineOrThatItIsLost(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		q := newQueue(rapid.IntRange(20, 300).Draw(t, "max"), testNote)
-		var got bytes.Buffer
-		put := 0
-		for range rapid.IntRange(0, 200).Draw(t, "steps") {
-			if rapid.Bool().Draw(t, "put") {
-				q.put(fmt.Appendf(nil, "line %d %s\n", put, strings.Repeat("x", rapid.IntRange(0, 40).Draw(t, "length"))))
-				put++
-			} else {
-				dest := make([]byte, rapid.IntRange(1, 100).Draw(t, "dest"))
-				got.Write(dest[:q.take(dest)])
-			}
-			if q.data.Len() > q.max+len(testNote(put)) {
-				t.Fatalf("%d bytes wait, of %d", q.data.Len(), q.max)
-			}
-		}
-		dest := make([]byte, 1000)
-		for n := q.take(dest); n > 0; n = q.take(dest) {
-			got.Write(dest[:n])
-		}
-		if told, err := checkLines(got.String()); err != nil || told != put {
-			t.Fatalf("%d lines were put and %d are told of: %v\n%s", put, told, err, got.String())
-		}
-	})
-}
 
 // TestWritersDoNotWaitForReaders: while nobody reads, all writers end.
 func TestWritersDoNotWaitForReaders(t *testing.T) {
@@ -114,8 +59,9 @@ func everything(r *Reader) string {
 	return all.String()
 }
 
-// TestReaderHasWhatHappensFromItsFirstRead on, and never waits. Who has only opened
-// the trace has no part in it. Size and time grow with the lines, for tail -f.
+// TestReaderHasWhatHappensFromItsFirstRead on, and never waits. A reader that has
+// only opened the trace has no part in it. Size and time grow with the lines, for
+// tail -f.
 func TestReaderHasWhatHappensFromItsFirstRead(t *testing.T) {
 	t.Parallel()
 	o := New(time.Second)
@@ -176,15 +122,15 @@ func TestLinesSayWhatHappened(t *testing.T) {
 		{func() {
 			o.Trace(Request{Op: Lookup, Path: "/a\nI0101 \x00\xff\"", Size: -1, Uid: 7, Errno: 4095})
 		}, `W lookup "/a\nI0101 \x00\xff\"" pid=0 uid=7 comm=-: other <0.000000>` + "\n"},
-		{func() { o.Committed(live.Committed{Tid: 0x3e1, Files: 1, Blocks: 2, Took: 4 * time.Millisecond}) },
+		{func() { o.Committed(core.Commit{Tid: 0x3e1, Files: 1, Blocks: 2, Took: 4 * time.Millisecond}) },
 			"I commit @00000000000003e1 files=1 blocks=2: OK <0.004000>\n"},
 		{func() {
-			o.Pinned(isolation.Pinned{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Took: time.Millisecond})
+			o.Pinned(core.Pin{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Took: time.Millisecond})
 		}, "I pin 0000000000000003 #5 @head pid=9: ack <0.001000>\n"},
 		{func() {
-			o.Pinned(isolation.Pinned{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Err: errors.New("a\nb")})
+			o.Pinned(core.Pin{Pid: 9, Oid: 3, Blk: 5, Rev: "head", Err: errors.New("a\nb")})
 		}, `W pin 0000000000000003 #5 @head pid=9: "a\nb" <0.000000>` + "\n"},
-		{func() { o.Killed(isolation.Killed{Pid: 9, Reason: isolation.TimedOut, Why: "pin #5: late"}) },
+		{func() { o.Killed(core.Kill{Pid: 9, Reason: core.TimedOut, Why: "pin #5: late"}) },
 			"E kill pid=9: timeout: pin #5: late\n"},
 	} {
 		before := time.Now()

@@ -2,9 +2,13 @@
 // /proc, by package procfs where that knows it. A Handle tells when a process has ended, and
 // signals it, without ever hitting another that got its number.
 //
+// Package procfs knows neither locks, pending signals, stacks of the kernel, nor most fields
+// of descriptors. It takes spaces off names and empty arguments off command lines, which
+// belong to them, and reads all mappings of a process however many there are.
+//
 // A Handle is of a thread group, whatever thread it was asked for by. It is a
 // pidfd that does not block (Linux 5.10), which the Go runtime polls: waiting takes
-// no thread. Check tells where there are none.
+// no thread. Check tells whether the kernel has them.
 package proc
 
 import (

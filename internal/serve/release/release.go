@@ -1,7 +1,7 @@
 // Package release says which version of wcfs this is, and of which commit it was
 // built.
 //
-// The commit comes from whoever built it: from make (the variable stamp), from git
+// The commit comes from the build: from make (the variable stamp), from git
 // archive (the file commit.txt), or from the go command, whichever is there.
 package release
 

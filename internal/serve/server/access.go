@@ -47,9 +47,9 @@ func both(a, b fusefs.Access) fusefs.Access {
 	return a
 }
 
-// accessLike lets those read the mount who may read the file path. That is as of now:
-// later changes of the file are not looked at. Of what is no file here the user of the
-// server decides, who lets in all.
+// accessLike lets those read the mount who may read the file path. Later changes of
+// the file are not looked at. Where path is no file here the user of the server
+// decides, who lets in all.
 func accessLike(path string) fusefs.Access {
 	a := fusefs.Access{Others: true, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Read: 0o444}
 	if path == "" {

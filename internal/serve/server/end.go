@@ -18,11 +18,11 @@ type step struct {
 	wait func()
 }
 
-// end ends all that runs for clients, by cancel, and waits for it in order. What
-// waits for the kernel is freed by giving up the connection: a process in which a
-// thread waits for what the process itself has to answer could not end. Whatever
-// does not end even so is left to the end of the process; a goroutine of ours
-// waits with it.
+// end ends all that runs for clients, by cancel, and waits for it in order.
+// Threads that wait for the kernel are freed by giving up the connection: a
+// process in which a thread waits for what the process itself has to answer could
+// not end. A step that does not end even so is left to the end of the process; a
+// goroutine of ours waits with it.
 func (s *server) end(cancel context.CancelFunc, steps []step) {
 	cancel()
 	var at atomic.Value // of string: what is waited for

@@ -64,8 +64,8 @@ func (a Address) String() string {
 	return a.addr
 }
 
-// listen starts to listen. What a server that did not end in order has left of a
-// socket is removed.
+// listen starts to listen. A socket that a server has left which did not end in
+// order is removed.
 func (a Address) listen(what string) (net.Listener, error) {
 	l, err := net.Listen(a.network, a.addr)
 	if errors.Is(err, syscall.EADDRINUSE) && a.network == "unix" && a.isDead() {
@@ -89,7 +89,7 @@ func (a Address) isDead() bool {
 	}
 	conn, err := net.DialTimeout(a.network, a.addr, headerTimeout)
 	if err == nil {
-		conn.Close()
+		_ = conn.Close()
 	}
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
@@ -158,12 +158,12 @@ func (w *web) close() {
 	defer cancel()
 	for _, srv := range w.servers {
 		if srv.Shutdown(ctx) != nil {
-			srv.Close()
+			_ = srv.Close()
 		}
 	}
 	for _, l := range []net.Listener{w.metrics, w.pprof} {
 		if l != nil {
-			l.Close() // if nothing was served; else it is closed already
+			_ = l.Close() // if nothing was served; else it is closed already
 		}
 	}
 	w.running.Wait()

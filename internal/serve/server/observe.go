@@ -37,21 +37,32 @@ const (
 
 // observe makes all that the server is made of tell the observer what it does.
 func (s *server) observe() {
-	state := observe.State{
-		Head:    s.head.Stats,
-		Clients: s.links.Stats,
-		Loads:   s.loader.Stats,
-		Views:   s.tree.Views,
-		Newest:  s.store.Head,
-		Queue:   s.backlog,
-		Reach:   s.reach,
-	}
-	s.observer.Watch(state)
+	s.observer.Watch(s.state)
 	s.checks = observe.NewChecks(checkLimit,
 		observe.Check{Name: "serving", Test: s.checkPhase},
 		observe.Check{Name: "mount", Test: s.probe.check},
-		observe.Check{Name: "database", Test: func(context.Context) error { return checkDatabase(state) }},
+		observe.Check{Name: "database", Test: func(context.Context) error { return checkDatabase(s.state()) }},
 		observe.Check{Name: "eio_mode", Test: s.checkDown})
+}
+
+// state returns how all of it is doing.
+func (s *server) state() observe.State {
+	state := observe.State{
+		Newest:  s.store.Head(),
+		Head:    s.head.Stats(),
+		Clients: s.links.Stats(),
+		Loads:   s.loader.Stats(),
+		Views:   s.tree.Views(),
+		Queue:   -1,
+		Reach:   storage.Reach{Up: true},
+	}
+	if s.backlog != nil {
+		state.Queue = s.backlog()
+	}
+	if s.reach != nil {
+		state.Reach = s.reach()
+	}
+	return state
 }
 
 // driverOf returns the name of the driver in metrics.
@@ -103,14 +114,12 @@ func reachOf(store storage.Storage) func() storage.Reach {
 // checkDatabase fails while the database cannot be reached, and when head/ does not
 // follow it.
 func checkDatabase(state observe.State) error {
-	if state.Reach != nil {
-		if reach := state.Reach(); !reach.Up {
-			return errors.New(reach.String())
-		}
+	if !state.Reach.Up {
+		return errors.New(state.Reach.String())
 	}
 	if lag := state.Lag(time.Now()); lag > maxLag {
 		return fmt.Errorf("head/ is behind the database for %s: it does not take in transaction @%s",
-			lag.Round(time.Second), state.Head().Pending)
+			lag.Round(time.Second), state.Head.Pending)
 	}
 	return nil
 }
@@ -130,7 +139,7 @@ type mountProbe struct {
 	cancel context.CancelFunc
 	busy   chan struct{} // of capacity 1: who has put something into it may ask
 
-	// What follows is guarded by busy.
+	// The fields below are guarded by busy.
 	last   time.Time // of the last answer
 	answer error
 	stuck  int // times in a row that there was none
@@ -139,7 +148,7 @@ type mountProbe struct {
 // newMountProbe returns the probe of the mount at dir.
 func newMountProbe(dir string) *mountProbe {
 	prober := mount.Prober{Limit: probeLimit}
-	// What is read is what no cache of the kernel can answer. It is not
+	// The file is one that no cache of the kernel can answer. It is not
 	// .wcfs/zurl, which clients open.
 	path := filepath.Join(dir, "head", "at")
 	return newProbe(func(ctx context.Context) error {
@@ -174,14 +183,14 @@ func (p *mountProbe) check(ctx context.Context) error {
 		return errors.New(string(stopping))
 	}
 	if time.Since(p.last) > p.validity() {
-		// Who does not want to know any more does not end the question: the child
-		// could be one that stays.
+		// A caller that does not want to know any more does not end the question:
+		// the child could be one that stays.
 		p.note(p.ask(p.ctx))
 	}
 	return p.answer
 }
 
-// note takes an answer. Requires: busy.
+// note takes an answer of whoever has busy.
 func (p *mountProbe) note(answer error) {
 	p.last, p.answer = time.Now(), answer
 	var stuck *mount.StuckError
@@ -192,7 +201,7 @@ func (p *mountProbe) note(answer error) {
 	}
 }
 
-// validity is how long the last answer is good for. Requires: busy.
+// validity is how long the last answer is good for, for whoever has busy.
 func (p *mountProbe) validity() time.Duration {
 	if p.stuck == 0 {
 		return probeFresh

@@ -8,9 +8,9 @@
 // the reverse one; Run returns when all of them are gone. Some exceptions are
 // left to the end of the process: a mount that clients still use is detached, one
 // that is also in other places is served there, one whose data cannot be
-// followed any more (DownError) stays, so that clients get ENOTCONN, and what does
-// not end soon although its context has, and the connection to the kernel was
-// given up (end.go).
+// followed any more (DownError) stays, so that clients get ENOTCONN, and a
+// goroutine that does not end soon although its context has, and the connection to
+// the kernel was given up (end.go).
 //
 // # Ready
 //
@@ -37,7 +37,6 @@ import (
 	"github.com/wcfs/wcfs/internal/serve/fusefs"
 	"github.com/wcfs/wcfs/internal/serve/mount"
 	"github.com/wcfs/wcfs/internal/serve/observe"
-	"github.com/wcfs/wcfs/internal/serve/proc"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -225,12 +224,7 @@ func newServer(ctx context.Context, opt Options, place *mount.Place, store stora
 	s.links = isolation.NewEngine(ctx, s.head, isolation.Config{
 		PinTimeout: opt.PinTimeout,
 		MaxLinks:   maxLinks(),
-		Fatal:      func(err error) { s.fail(&DownError{err}) },
-		Pinned:     s.observer.Pinned,
-		Killed:     s.observer.Killed,
-		Infof:      glog.Infof,
-		Warnf:      glog.Warningf,
-		Errorf:     glog.Errorf,
+		Observer:   outside{s.observer, s},
 	})
 	s.tree = fusefs.New(ctx, fusefs.Options{
 		ZURL:       opt.ZURL,
@@ -265,16 +259,13 @@ func (s *server) headConfig() live.Config {
 		PreserveBytes: preserveBytes,
 		ParkedBytes:   parkedBytes,
 		MaxHistory:    maxHistory,
-		IsDying:       proc.ThreadIsDying,
-		Faulting:      proc.Faulting,
 		PreserveTime:  preserveTime,
 		Retry:         commitRetry,
 		StuckAfter:    3 * s.opt.PinTimeout,
 		KeepHistory:   keepHistory,
 		KeepFloor:     keepFloor,
-		Preserved:     func(oid zodb.Oid, rev zodb.Tid) { s.tree.StorePreserved(oid, rev) },
-		Committed:     s.observer.Committed,
-		Warnf:         glog.Warningf,
+		Observer:      outside{s.observer, s},
+		Processes:     outside{s.observer, s},
 	}
 }
 

@@ -29,9 +29,9 @@ func (u *usage) joined(delta int) {
 	u.ever, u.since = true, time.Now()
 }
 
-// opened is called with +1 and -1 as anything is opened and closed. That alone is
-// no use of the mount: whoever only looks, as a health check does now and then,
-// is not to keep the server.
+// opened is called with +1 and -1 as anything is opened and closed. An open file
+// alone is no use of the mount: a health check that looks now and then is not to
+// keep the server.
 func (u *usage) opened(delta int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -16,8 +16,9 @@ import (
 )
 
 // Harmless returns text with nothing in it that a terminal would obey: names of
-// files, databases and programs of others may hold anything. What cannot be shown
-// becomes an escape as in Go and C, and so does what is no UTF-8. Line ends stay.
+// files, databases and programs of others may hold anything. A character that
+// cannot be shown becomes an escape as in Go and C, and so does a byte that is no
+// UTF-8. Line ends stay.
 func Harmless(text string) string { return escape(text, "\n") }
 
 // escape is Harmless where other characters may stay.

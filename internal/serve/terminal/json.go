@@ -16,7 +16,7 @@ func JSONLine(w io.Writer, document any) error { return printJSON(w, document, "
 func printJSON(w io.Writer, document any, indent string) error {
 	var text bytes.Buffer
 	out := json.NewEncoder(&text)
-	out.SetEscapeHTML(false) // <f8 is to stay readable
+	out.SetEscapeHTML(false) // "<f8" is to stay readable
 	out.SetIndent("", indent)
 	if err := out.Encode(document); err != nil {
 		return err

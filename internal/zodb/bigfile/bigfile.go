@@ -11,14 +11,15 @@
 // # Ownership and locking
 //
 // A File is immutable and may be shared and kept. A Block refers to the buffer
-// its data was loaded into: who has it releases it. LoadBlock starts goroutines
+// its data was loaded into: its owner releases it. LoadBlock starts goroutines
 // for the chunks of a ZBlk1 and waits for all of them.
 //
 // # Caveats
 //
-// The revision of a block is that of its ZBlk object, also for ZBlk1: whoever
-// changes a chunk stores the ZBlk1 as well. Sizes of chunks are not assumed.
-// Package wendelin.bigfile.file_zodb is the authority on all of this.
+// The revision of a block is that of its ZBlk object, also for ZBlk1: a
+// writer that changes a chunk stores the ZBlk1 as well. Sizes of chunks are
+// not assumed. Package wendelin.bigfile.file_zodb is the authority on all of
+// this.
 package bigfile
 
 import (

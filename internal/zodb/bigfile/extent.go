@@ -54,6 +54,7 @@ type Reply struct {
 	size  int
 	owned []Releaser
 	flat  *storage.Buf
+	gone  bool // it was released
 }
 
 // Slices returns the pieces in order. They are valid until Release.
@@ -87,13 +88,16 @@ func (r *Reply) Flatten() {
 	r.vecs, r.flat = [][]byte{flat.Data}, flat
 }
 
-// Release gives everything back. The slices must not be used after it.
+// Release gives everything back, once. The slices must not be used after it.
 func (r *Reply) Release() {
+	if r.gone {
+		panic("BUG: bigfile.Reply: released twice")
+	}
 	for _, owner := range r.owned {
 		owner.Release()
 	}
 	if r.flat != nil {
 		r.flat.Release()
 	}
-	*r = Reply{}
+	*r = Reply{gone: true}
 }

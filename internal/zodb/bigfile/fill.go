@@ -38,8 +38,8 @@ func Fillable(e Extent, blksize int64) bool {
 	return !whole && (e.Blk*blksize|blksize|e.From|e.To)%page == 0
 }
 
-// Store puts the rest into the page cache. What cannot be stored is only slower
-// to read: the kernel asks for it.
+// Store puts the rest into the page cache. A part that cannot be stored is only
+// slower to read: the kernel asks for it.
 func (f *Fill) Store(cache PageCache) error {
 	defer f.Owner.Release()
 	from, to := fillRange(f.Extent, f.BlkSize)

@@ -15,9 +15,9 @@ type Loader struct {
 	slots chan struct{} // a load holds one while it runs
 
 	// Requests may still come while somebody waits, which a sync.WaitGroup does not bear.
+	running atomic.Int64 // goroutines
 	mu      sync.Mutex
-	running int        // goroutines
-	idle    *sync.Cond // on mu: running is 0
+	idle    *sync.Cond // on mu: running has become 0
 
 	ahead  atomic.Int64 // bytes of blocks that are held ahead of readers
 	counts loaderCounts
@@ -34,9 +34,7 @@ func NewLoader(ctx context.Context, parallel int) *Loader {
 
 // Go runs f in a goroutine of the Loader.
 func (l *Loader) Go(f func()) {
-	l.mu.Lock()
-	l.running++
-	l.mu.Unlock()
+	l.running.Add(1)
 	go func() {
 		defer l.goneOne()
 		f()
@@ -44,9 +42,9 @@ func (l *Loader) Go(f func()) {
 }
 
 func (l *Loader) goneOne() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.running--; l.running == 0 {
+	if l.running.Add(-1) == 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.idle.Broadcast()
 	}
 }
@@ -56,7 +54,7 @@ func (l *Loader) goneOne() {
 func (l *Loader) Wait() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.running > 0 {
+	for l.running.Load() > 0 {
 		l.idle.Wait()
 	}
 }
@@ -182,24 +180,28 @@ func (ld *Load[K, V]) Wait(ctx context.Context) (value V, err error) {
 }
 
 // Retain adds a user.
-func (ld *Load[K, V]) Retain() {
-	ld.of.mu.Lock()
-	defer ld.of.mu.Unlock()
-	ld.users++
-}
+func (ld *Load[K, V]) Retain() { ld.use(1) }
 
 // Release drops a user. The last one takes the block out of memory.
 func (ld *Load[K, V]) Release() {
+	if last := ld.use(-1); last && ld.err == nil {
+		ld.value.Release()
+	}
+}
+
+// use counts a user, or one less, and reports whether that was the last one.
+func (ld *Load[K, V]) use(n int) (last bool) {
 	ld.of.mu.Lock()
-	ld.users--
-	last := ld.users == 0
+	defer ld.of.mu.Unlock()
+	if ld.users <= 0 {
+		panic("BUG: bigfile.Load: used after the last Release")
+	}
+	ld.users += n
+	last = ld.users == 0
 	if last && ld.of.byKey[ld.Key] == ld {
 		delete(ld.of.byKey, ld.Key)
 	}
-	ld.of.mu.Unlock()
-	if last && ld.err == nil {
-		ld.value.Release()
-	}
+	return last
 }
 
 // Len returns how many blocks are in memory.

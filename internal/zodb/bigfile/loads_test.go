@@ -1,6 +1,7 @@
 package bigfile
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,4 +30,28 @@ func TestWaitBearsWhatIsBegunMeanwhile(t *testing.T) {
 	all.Wait()
 	l.Wait()
 	require.EqualValues(t, 4*5000, ran.Load())
+}
+
+// TestOneReleaseTooManyIsFound, and a block is given back once.
+func TestOneReleaseTooManyIsFound(t *testing.T) {
+	store := &aheadStore{released: make(map[aheadKey]int)}
+	block := &counted{store: store}
+	loads := NewLoads(NewLoader(t.Context(), 1), func(context.Context, int64) (*counted, error) { return block, nil })
+	ld, _ := loads.Acquire(1)
+	<-ld.Done()
+	loads.loader.Wait()
+	ld.Retain()
+	ld.Release()
+	require.Zero(t, store.released[block.key])
+	ld.Release()
+	require.Panics(t, ld.Release)
+	require.Panics(t, ld.Retain)
+	require.Equal(t, 1, store.released[block.key])
+	require.Zero(t, loads.Len())
+
+	reply := &Reply{}
+	reply.Own(block)
+	reply.Release()
+	require.Panics(t, reply.Release)
+	require.Equal(t, 2, store.released[block.key])
 }

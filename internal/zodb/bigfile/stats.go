@@ -39,8 +39,8 @@ func (l *Loader) Stats() LoaderStats {
 	return s
 }
 
-// Count notes that a request got a block. Whoever loads blocks says from where;
-// those that join a load are counted by Loads.
+// Count notes that a request got a block. The loader of a block says from where
+// it came; requests that join a load are counted by Loads.
 func (l *Loader) Count(from Origin) { l.counts.blocks[from].Add(1) }
 
 // OnLoad makes the Loader tell how long each load took that gave a block, the

@@ -69,8 +69,8 @@ func EncodeFile(f *File) []byte {
 // left out.
 func EncodeBlock(data []byte) []byte { return encodeBytes(record.ZBlk0, trim(data)) }
 
-// Writer writes blocks of one ZBigFile in one transaction. What it stores are
-// the objects that wendelin.core would store, and in the same form.
+// Writer writes blocks of one ZBigFile in one transaction. It stores the
+// objects that wendelin.core would store, and in the same form.
 //
 // A Writer is for one goroutine. After an error it must be abandoned, and with
 // it the transaction.

@@ -20,9 +20,9 @@
 //
 // Trees of any shape that routes keys without ambiguity are read: branches of
 // different depth, single children, empty leaves, keys of a leaf outside of the
-// interval of its parent (they are not there). What cannot be right gives a
-// *storage.CorruptError that names the node: deeper than MaxDepth, a node met
-// twice on one walk, a node of another kind of tree.
+// interval of its parent (they are not there). A tree that cannot be right
+// gives a *storage.CorruptError that names the node: deeper than MaxDepth, a
+// node met twice on one walk, a node of another kind of tree.
 package btree
 
 import (

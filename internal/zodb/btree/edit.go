@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
@@ -124,15 +125,16 @@ func newEditor[K cmp.Ordered](txn Txn, keys keyKind[K]) *editor[K] {
 	return &editor[K]{txn: txn, keys: keys, nodes: make(map[zodb.Oid]*node[K])}
 }
 
-func edit[K cmp.Ordered](txn Txn, keys keyKind[K], root zodb.Oid) (*editor[K], error) {
+func edit[K cmp.Ordered](txn Txn, keys keyKind[K], root zodb.Oid) (_ *editor[K], err error) {
+	defer xerr.Contextf(&err, "edit tree %s", root)
 	e := newEditor(txn, keys)
 	e.root = e.node(root)
 	if err := e.load(e.root); err != nil {
-		return nil, fmt.Errorf("edit tree %s: %w", root, err)
+		return nil, err
 	}
 	if !e.root.tree {
 		err := fmt.Errorf("expect a %s; got %s", keys.class(true).Name, e.root.class)
-		return nil, fmt.Errorf("edit tree %s: %w", root, &storage.CorruptError{Oid: root, Err: err})
+		return nil, &storage.CorruptError{Oid: root, Err: err}
 	}
 	return e, nil
 }
@@ -226,17 +228,16 @@ func (e *editor[K]) walk(n *node[K], depth int, backward bool, f func(*node[K]) 
 }
 
 // Set makes value the value of key. Nothing changes if it is so already.
-func (e *editor[K]) Set(key K, value Ref) error {
+func (e *editor[K]) Set(key K, value Ref) (err error) {
+	defer xerr.Contextf(&err, "tree %s: set %v", e.root.oid, key)
 	if err := e.keys.check(key); err != nil {
-		return fmt.Errorf("tree %s: set %v: %w", e.root.oid, key, err)
+		return err
 	}
 	if value.Class == (record.Class{}) {
-		return fmt.Errorf("tree %s: set %v: the class of %s is not known", e.root.oid, key, value.Oid)
+		return fmt.Errorf("the class of %s is not known", value.Oid)
 	}
-	if _, err := e.set(e.root, key, &value, 0); err != nil {
-		return fmt.Errorf("tree %s: set %v: %w", e.root.oid, key, err)
-	}
-	return nil
+	_, err = e.set(e.root, key, &value, 0)
+	return err
 }
 
 // Delete removes key and reports whether it was there.
@@ -299,7 +300,7 @@ func (e *editor[K]) change(n *node[K]) {
 }
 
 func (e *editor[K]) tooDeep(n *node[K]) error {
-	return &storage.CorruptError{Oid: n.oid, Err: errTooDeep}
+	return &storage.CorruptError{Oid: n.oid, Err: ErrTooDeep}
 }
 
 // load makes the content of n known.
@@ -325,8 +326,8 @@ func (e *editor[K]) load(n *node[K]) error {
 	return nil
 }
 
-// setState takes the state of a node. That its form is right is checked by
-// decode; here are the links and the classes of values.
+// setState takes the state of a node. Its form is checked by decode; here are
+// the links and the classes of values.
 func (e *editor[K]) setState(n *node[K], class record.Class, state record.Value) error {
 	checked, err := e.keys.decode(class, state)
 	if err != nil {

@@ -28,14 +28,6 @@ type Found struct {
 	Path  []Step   // root to leaf, also when the key is not there
 }
 
-// Serial returns the newest serial on the path.
-func (f *Found) Serial() (serial zodb.Tid) {
-	for _, step := range f.Path {
-		serial = max(serial, step.Serial)
-	}
-	return serial
-}
-
 // Lookup finds key in the tree root as of view at. Errors are those of src, and
 // *storage.CorruptError.
 func Lookup(ctx context.Context, src Source, root zodb.Oid, at zodb.Tid, key int64) (Found, error) {
@@ -107,9 +99,10 @@ type walk struct {
 	few  []zodb.Oid            // the same, as long as there are few
 }
 
+// Errors of a tree as a whole, told of one of its nodes.
 var (
-	errTooDeep = fmt.Errorf("tree is deeper than %d nodes", MaxDepth)
-	errTwice   = errors.New("node is linked to its tree more than once")
+	ErrTooDeep = fmt.Errorf("tree is deeper than %d nodes", MaxDepth)
+	ErrTwice   = errors.New("node is linked to its tree more than once")
 )
 
 // visit loads a node that depth nodes are above of.
@@ -119,7 +112,7 @@ func (w *walk) visit(oid zodb.Oid, lo, hi int64, depth int) (*Node, Step, error)
 		return nil, Step{}, err
 	}
 	if depth >= MaxDepth {
-		return nil, Step{}, &storage.CorruptError{Oid: oid, Tid: serial, Err: errTooDeep}
+		return nil, Step{}, &storage.CorruptError{Oid: oid, Tid: serial, Err: ErrTooDeep}
 	}
 	if n.family != AnyFamily {
 		if w.family == AnyFamily {
@@ -138,7 +131,7 @@ func (w *walk) visit(oid zodb.Oid, lo, hi int64, depth int) (*Node, Step, error)
 func (w *walk) visitOnce(oid zodb.Oid, lo, hi int64, depth int) (*Node, Step, error) {
 	n, step, err := w.visit(oid, lo, hi, depth)
 	if err == nil && !w.first(oid) {
-		err = &storage.CorruptError{Oid: oid, Tid: step.Serial, Err: errTwice}
+		err = &storage.CorruptError{Oid: oid, Tid: step.Serial, Err: ErrTwice}
 	}
 	return n, step, err
 }

@@ -15,7 +15,7 @@ import (
 // These may have it among them, for parts that are of this kind themselves.
 func Opener(drivers storage.Drivers) storage.Opener {
 	return func(ctx context.Context, u storage.URL, opt storage.Options) (storage.Storage, zodb.Tid, error) {
-		// What is wrong with the url is told before anything is opened.
+		// A wrong url is told before anything is opened.
 		baseURL, deltaURL, err := split(u)
 		if err != nil {
 			return nil, 0, err

@@ -33,8 +33,8 @@ func (s *Storage) Iterate(ctx context.Context, tidMin, tidMax zodb.Tid, f func(*
 	return err
 }
 
-// Packs implements storage.Packed. What packs of a base that has gone on left alone
-// concerns its frozen view only.
+// Packs implements storage.Packed. Packs of a base that has gone on concern its
+// frozen view only.
 func (s *Storage) Packs() (complete, newest zodb.Tid) {
 	complete, newest = packs(s.base)
 	complete, newest = min(complete, s.frozen), min(newest, s.frozen)

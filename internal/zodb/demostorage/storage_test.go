@@ -279,8 +279,8 @@ func TestDeletionInAPackedDeltaIsAsOldAsThePack(t *testing.T) {
 	r := newRig(t)
 	r.delta.Commit(9, put(3, "other"))
 	// A pack up to @8 has removed all of object 2, so the delta does not know since when
-	// that is gone. What it was before would be answered by the revision of the base,
-	// if the serial said that it has been that all the time.
+	// that is gone. A view before would be answered by the revision of the base, if the
+	// serial said that the object has been deleted all the time.
 	r.delta.script(func() {
 		r.delta.complete, r.delta.newest = 0, 8
 		r.delta.answer = func(xid zodb.Xid) error {
@@ -308,7 +308,7 @@ func TestRecordsComeInPieces(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, fmt.Sprintf("%s of %d", got, uint64(serial)))
 	}
-	// What the consumer says is not taken for an answer of the delta.
+	// An error of the consumer is not taken for an answer of the delta.
 	mine := &zodb.NoObjectError{Oid: 5}
 	_, err := streamer.Stream(t.Context(), zodb.Xid{At: 7, Oid: 2}, func(io.Reader) error { return mine })
 	require.ErrorIs(t, err, mine)

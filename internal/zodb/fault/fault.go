@@ -1,4 +1,4 @@
-// Package fault says what an error means to whoever has to act on it: a script, which
+// Package fault says what an error means to those who have to act on it: a script, which
 // sees the exit code of a command, and a program that reads from a mount, which sees an
 // errno. An error says its Kind by a method, or is an Error. One table has all kinds, with
 // the exit code, the errno and the text of each; help and manual pages are made from it,

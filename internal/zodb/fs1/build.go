@@ -11,8 +11,8 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
 )
 
-// builder makes an index from the data, transaction by transaction. What is damaged
-// it notes.
+// builder makes an index from the data, transaction by transaction. It notes
+// damage.
 type builder struct {
 	index *fsformat.Index
 	damages

@@ -28,8 +28,8 @@ type Damage struct {
 type Checking struct {
 	Progress func(done, total int64)
 	Found    func(Damage) error
-	// Record is told each record with data, and looks at that. What it returns is wrong
-	// with it.
+	// Record is told each record with data, and looks at that. An error that it returns
+	// is one of the record.
 	Record func(oid zodb.Oid, tid zodb.Tid, data *storage.Buf) error
 }
 
@@ -57,8 +57,8 @@ type checker struct {
 }
 
 // Check reads all of the data file at path: every transaction, every record, and what
-// the saved index says. Nothing is written, and others may go on to write and read. What
-// was committed after the beginning is not looked at.
+// the saved index says. Nothing is written, and others may go on to write and read.
+// Commits after the beginning are not looked at.
 //
 // The error is one of opening, of the operating system, or of c.
 func Check(ctx context.Context, path string, c Checking) (*Checked, error) {

@@ -131,7 +131,7 @@ func (d *damages) add(s *fsformat.Scanner, index *fsformat.Index, t *fsformat.Tx
 		why := fsformat.DamagedRecord(e.Pos, "is of object %s and has %d for the position of the record before it, which is at %d", e.Oid, e.Prev, was)
 		d.setDoubt(e.Oid, doubt{t.Tid, e.Pos, why})
 		if e.Prev == 0 && t.Status == fsformat.StatusPacked {
-			continue // A pack does this if it leaves several revisions. What is next tells.
+			continue // A pack does this if it leaves several revisions. The next record tells.
 		}
 		d.setBad(e.Pos, why)
 		if other, ok := oidAt(s, e.Prev); ok && other != e.Oid {

@@ -26,9 +26,9 @@
 //
 // # Damage
 //
-// FileStorage has no checksums, but it says most things twice, and what is there once
-// is found out from something else. So one wrong bit in a header costs an object, and
-// not the database:
+// FileStorage has no checksums, but it says most things twice, and a field that is
+// there once is found out from others. So one wrong bit in a header costs an object,
+// and not the database:
 //
 //   - The length of a transaction stands in front and behind. A transaction ends where
 //     its records end and that position less its own stands as a number.
@@ -44,9 +44,9 @@
 //     named and the one whose record is named are in doubt, until a later record of
 //     theirs names the right one before it.
 //
-// A damaged record is a CorruptError for who needs it, or the way through it. Older
-// revisions are never served in its place. What a scan does not see, a load does: each
-// record on its way is compared with the transaction around it.
+// A damaged record is a CorruptError for a reader that needs it, or the way through
+// it. Older revisions are never served in its place. A load sees damage that a scan
+// does not see: each record on its way is compared with the transaction around it.
 //
 // If a record is lost and nobody can tell of which object it was (more than a bit is
 // wrong), then any object may have been changed there. A saved index knows: if it
@@ -56,11 +56,11 @@
 // has changed since. A file is refused if it is not known where to go on, or if tids do
 // not ascend.
 //
-// What cannot be found out: wrong bits in data; the number of a new object, which is
-// another one then, that nobody refers to, or, without a saved index that is asked, one
-// that is new in the same transaction, where objects may come more than once; in a file
-// that was not scanned, a pointer that leads to another record of the same object; and so
-// does a back pointer.
+// Some damage cannot be found out: wrong bits in data; the number of a new object, which
+// is another one then, that nobody refers to, or, without a saved index that is asked,
+// one that is new in the same transaction, where objects may come more than once; in a
+// file that was not scanned, a pointer that leads to another record of the same object;
+// and so does a back pointer.
 //
 // # Pack
 //
@@ -74,8 +74,9 @@
 // between two looks may lose transactions that nobody was told of: that ends the
 // event stream.
 //
-// Where a pack went up to is told by the status of transactions: the last one with
-// status "p". All that is reachable as of there, or later, is in the file.
+// The status of transactions tells how far a pack went: up to the last one with
+// status "p". Every record that is reachable as of there, or later, is in the
+// file.
 //
 // # Other files in the place
 //
@@ -88,12 +89,13 @@
 // place: nothing is read from that any more, and of one that was truncated only what
 // is left.
 //
-// What the operating system refuses, say for want of descriptors, says nothing about a
-// file. It is tried again at each look, and is warned about and told to who calls Sync.
+// A refusal of the operating system, say for want of descriptors, says nothing about a
+// file. The call is tried again at each look, a warning says so, and callers of Sync
+// are told.
 //
 // # Ownership and locking
 //
-// Each pass runs in the follower, so what concerns the tail has no lock.
+// Each pass runs in the follower, so the state of the tail has no lock.
 // Storage.mu guards which files are served and the head; dataFile.mu guards an
 // index, and waypoints.mu what loads remember. All are held for memory operations
 // only. Close waits for the follower and for an index rebuild.

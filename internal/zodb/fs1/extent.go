@@ -10,8 +10,9 @@ import (
 )
 
 // fills reports whether the bytes from a position up to another are exactly the data
-// of one record: a pickle of the class and one of the state, maybe compressed. What
-// was said about the length of a record whose header is damaged is found out by it.
+// of one record: a pickle of the class and one of the state, maybe compressed. It
+// decides which statement about the length of a record is right when the header is
+// damaged.
 func fills(f io.ReaderAt, from, to int64) bool {
 	r := bufio.NewReader(io.NewSectionReader(f, from, to-from))
 	if head, err := r.Peek(2); err == nil && string(head) == ".z" {

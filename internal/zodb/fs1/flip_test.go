@@ -135,9 +135,9 @@ func (r *reading) created(oid zodb.Oid) zodb.Tid {
 }
 
 // TestOneWrongBitCostsWhatItIsAbout changes one bit of a header, reads everything, and
-// compares it with what it was. What is read is right, or an error of the object. A new
-// object with another number is absent, or another new one of its transaction. The log counts by kind what bits cost: none has
-// the whole database refused.
+// compares it with what it was. Each object reads right, or gives an error. A new
+// object with another number is absent, or another new one of its transaction. The log
+// counts by kind what bits cost: none has the whole database refused.
 func TestOneWrongBitCostsWhatItIsAbout(t *testing.T) {
 	for _, name := range []string{"topo", "packed", "basic"} {
 		for mode, cfg := range map[string]func(c *config){
@@ -227,7 +227,8 @@ func newObject(t testing.TB, f *os.File, pos int64) bool {
 	return b == [8]byte{}
 }
 
-// flipBit returns what one wrong bit leads to. What must not be begins with "!".
+// flipBit returns what one wrong bit leads to. An outcome that must not be
+// begins with "!".
 func flipBit(t *testing.T, f *os.File, path string, cfg config, truth *reading, fd field, bit int) (outcome string) {
 	pos := fd.pos + int64(bit/8)
 	var b [1]byte

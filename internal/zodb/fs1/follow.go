@@ -22,7 +22,7 @@ type follower struct {
 	df     *dataFile // the same as Storage.cur
 	notify *notifier
 
-	// What is wrong at present.
+	// Troubles at present.
 	tail    trouble // bytes at the end that are not a transaction
 	damage  trouble // a transaction that cannot be right
 	gone    trouble // nothing under the path

@@ -43,7 +43,8 @@ func (s *Storage) sourceOf(xid zodb.Xid) (source, error) {
 
 // generationOf finds the oldest file that has all of the view at. The view of a switch
 // is in both files, but a pack has removed from the newer one what was not reachable.
-// What a file lacked when it was opened is not known to have been there. Requires: mu.
+// An object that a file lacked when it was opened is not known to have been there.
+// Requires: mu.
 func (s *Storage) generationOf(at zodb.Tid) source {
 	file, from := s.cur, s.curFrom
 	if s.old != nil && at <= s.switchAt {

@@ -51,6 +51,6 @@ func (n *notifier) renew() {
 
 func (n *notifier) close() {
 	if n.w != nil {
-		n.w.Close()
+		_ = n.w.Close()
 	}
 }

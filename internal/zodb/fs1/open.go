@@ -56,7 +56,7 @@ func open(ctx context.Context, u storage.URL, opt storage.Options, cfg config) (
 	if err := s.buildIndex(ctx, df, fi.Size()); err != nil {
 		s.cancel()
 		notify.close()
-		f.Close()
+		_ = f.Close()
 		switch {
 		case fsformat.IsDamage(err):
 			return nil, 0, fail(fault.NotADatabase, "is damaged: "+err.Error(),
@@ -119,7 +119,7 @@ func openFile(path string) (_ *os.File, _ os.FileInfo, err error) {
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			_ = f.Close()
 		}
 	}()
 	fi, err := f.Stat()

@@ -52,8 +52,8 @@ func (df *dataFile) startRebuild() (r *rebuild, first bool) {
 }
 
 // rebuildIndex scans up to where df is, again and again while the follower
-// moves on, and swaps the index when it has caught up. What is damaged the one that
-// there was is asked about.
+// moves on, and swaps the index when it has caught up. For damaged objects the
+// index that there was is asked.
 func (df *dataFile) rebuildIndex(ctx context.Context) error {
 	b := builder{index: fsformat.NewIndex(), max: zodb.TidMax}
 	for !df.swapIndex(&b) {

@@ -27,14 +27,14 @@ type fileState struct {
 func stateOf(fi os.FileInfo) fileState { return fileState{idOf(fi), fi.Size(), fi.ModTime()} }
 
 // switchFile goes on with the file that has taken the place of the open one.
-// It reports false when that is not possible yet. What the operating system
-// refuses says nothing about the file, and is tried again for as long as it
-// takes.
+// It reports false when that is not possible yet. A refusal of the operating
+// system says nothing about the file, and the call is tried again for as long
+// as it takes.
 func (fo *follower) switchFile(fi os.FileInfo) (bool, error) {
 	df, err := fo.openSuccessor(fi)
 	if fo.ctx.Err() != nil {
 		if df != nil {
-			df.f.Close()
+			_ = df.f.Close()
 		}
 		return false, fo.ctx.Err()
 	}
@@ -91,7 +91,7 @@ func openSuccessor(ctx context.Context, path string, prev *dataFile, head zodb.T
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			_ = f.Close()
 		}
 	}()
 	df := newDataFile(f, fi)
@@ -125,7 +125,8 @@ func checkContinues(ctx context.Context, prev, df *dataFile, size int64, head zo
 			Why: fmt.Sprintf("it has transactions @%s and @%s, and between them nothing of @%s", df.last, t.Tid, head)}
 	case common == nil:
 		return &storage.WentBackError{Head: head, Last: df.last}
-	// What comes next was committed after the pack, unless there was another.
+	// The next transaction was committed after the pack, unless there was
+	// another.
 	case more && t.Status == fsformat.StatusPacked:
 		return &storage.HistoryLostError{Head: head, Why: "the database was packed twice before this was noticed"}
 	}
@@ -285,6 +286,6 @@ func (fo *follower) replace(df *dataFile) {
 // and start again.
 func closeAll(files []*dataFile) {
 	for _, df := range files {
-		df.f.Close()
+		_ = df.f.Close()
 	}
 }

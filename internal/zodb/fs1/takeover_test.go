@@ -269,8 +269,8 @@ func TestOtherDatabase(t *testing.T) {
 }
 
 // TestRewrittenInPlace writes another database over the open
-// file. What tells is the last transaction: the other file has something there, or the
-// same and another history around it.
+// file. The last transaction tells: the other file has something there, or the same
+// and another history around it.
 func TestRewrittenInPlace(t *testing.T) {
 	be8 := func(v uint64) []byte { return u64(v) }
 	for name, rewrite := range map[string]func(r *rig){

@@ -28,13 +28,13 @@
 // pieces. Its headers are not used. They come with their checks only, so that a header
 // that is damaged cannot be looked at; status "u" is refused; and allocations follow
 // lengths that nobody has checked. Its writer of saved indices is not used either, since
-// Python 2 needs another form. So NEO/go knows nothing of the bytes that is not here, but
-// for reading an index, and nobody but this package imports it. Tests of the writer do,
-// to have a second opinion.
+// Python 2 needs another form. So only this package knows the bytes, but for NEO/go's
+// reader of an index, and only this package imports that. Tests of the writer do, too,
+// for a second opinion.
 //
 // # Ownership and locking
 //
 // Nothing here has a lock or a goroutine. A Scanner and a Cursor own the buffers that
-// they read into, and are for one goroutine. What Records returns is valid until the next
-// call. Headers are values.
+// they read into, and are for one goroutine. The result of Records is valid until the
+// next call. Headers are values.
 package fsformat

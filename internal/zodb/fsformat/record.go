@@ -60,8 +60,8 @@ func (r *Record) Append(b []byte) []byte {
 	return be.AppendUint64(b, uint64(r.DataLen))
 }
 
-// Check checks all that a header says by itself. What it links to is in front of its
-// transaction, so whoever follows links comes to an end.
+// Check checks all that a header says by itself. Its links lead to places before
+// its transaction, so whoever follows them comes to an end.
 func (r *Record) Check() error {
 	switch {
 	case !r.Tid.Valid():

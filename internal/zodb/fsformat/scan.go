@@ -42,8 +42,8 @@ func NewScanner(f io.ReaderAt, size int64) *Scanner {
 	return s
 }
 
-// ReadAt implements io.ReaderAt: it reads the file ahead in pieces. What it returns may
-// have been read before.
+// ReadAt implements io.ReaderAt: it reads the file ahead in pieces. The bytes may have
+// been read before.
 func (s *Scanner) ReadAt(p []byte, off int64) (int, error) { return s.ahead.ReadAt(p, off) }
 
 // Next looks at the transaction at pos, which must come after tid last. It returns the
@@ -163,7 +163,7 @@ func (s *Scanner) CheckNothingFollows(pos int64, last zodb.Tid) error {
 }
 
 // startOf returns where the transaction that ends at end begins, as far as its trailer
-// tells. That must be at from or later.
+// tells. The beginning must be at from or later.
 func (s *Scanner) startOf(end, from int64) (int64, error) {
 	if end-TrailerSize < from+TxnSize {
 		return 0, DamagedTxn(end, "nothing can end here")

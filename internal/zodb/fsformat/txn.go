@@ -9,7 +9,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
-// What a file begins with.
+// Magic bytes, which a file begins with.
 const (
 	MagicPy2 = "FS21" // the application has Python 2
 	MagicPy3 = "FS30"

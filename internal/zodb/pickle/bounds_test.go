@@ -10,7 +10,7 @@ import (
 )
 
 // allocated returns how much memory is allocated to decode a pickle, and the
-// error. That is more than there is at a time.
+// error. This sum is more than there is at a time.
 func allocated(data []byte) (size uint64, err error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

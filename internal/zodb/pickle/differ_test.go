@@ -62,8 +62,8 @@ func scan(m *Machine, data []byte) (class Class, state Value, err error) {
 	return class, state, err
 }
 
-// checkScan compares what a record is recognised as with what is kept of it. That is the
-// same, or the same error, but for memory. To recognise it takes four times the record,
+// checkScan compares what a record is recognised as with what is kept of it. Both are
+// the same, or the same error, but for memory. Recognising takes four times the record,
 // and what is charged.
 func checkScan(t *testing.T, data []byte) {
 	wantClass, want, wantErr := Record(data)
@@ -87,7 +87,7 @@ func checkScan(t *testing.T, data []byte) {
 	budget := 10000
 	require.Equal(t, wantClass, class)
 	require.NoError(t, sameValue(state, want, &budget))
-	for range Refs(want) {
+	for range refs(want) {
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package pickle reads pickles, which is the form that ZODB has its objects in.
+// Package pickle reads pickles, which is the form that ZODB has its objects in, and knows
+// how plain values are written.
 //
 // # Nouns
 //
@@ -11,15 +12,15 @@
 // package. A Record is the class of an object and its state; Decode is for a single
 // pickle, such as the extension of a transaction. Nothing is imported or called, and
 // where Python would call something to make an object there is an *Object that says
-// what and with what. Get, Text, Int and Refs look into values of Go.
+// what and with what. Get, Text and Int look into values of Go.
 //
 // Skip reads over a pickle, Abridge leaves out long strings, and Size tells the size of
 // an opcode: they execute nothing.
 //
 // Package record serves READs with the Values of a Machine, which takes no memory for
-// them. What is only looked at for names, shapes and references is decoded here. All
-// opcodes of protocols 0 to 5 are known that do not need something from outside of the
-// pickle.
+// them. Records that are only looked at for names, shapes and references are decoded
+// here. All opcodes of protocols 0 to 5 are known that do not need something from
+// outside of the pickle.
 //
 // # Bounds
 //
@@ -27,8 +28,9 @@
 // plus 1 MiB, as counted while they are made, and decoding takes time in proportion to
 // that. A Machine that keeps nothing takes four times the space of the pickle, and for
 // other than the kinds of a Value, or more than one value for each 8 bytes, as much
-// again as values of Go may, but no more than 65 MiB. What needs more, what is malformed,
-// and what has bytes behind its end gives an *Error. Values share what the pickle shares.
+// again as values of Go may, but no more than 65 MiB. A pickle that needs more, is
+// malformed, or has bytes behind its end gives an *Error. Values share what the pickle
+// shares.
 //
 // # Ownership and locking
 //
@@ -40,8 +42,8 @@
 //
 // Values of Go may be nested to any depth, contain themselves, and share so much that
 // walking all of it takes exponential time. So do not walk them by recursion, nor print
-// them with %v: look at what is expected, or use Refs.
+// them with %v: look at what is expected.
 //
 // Text is as Python wrote it, which need not be valid UTF-8: surrogates may
-// stand alone. Text the function tells.
+// stand alone. The function Text tells.
 package pickle

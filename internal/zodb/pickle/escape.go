@@ -56,8 +56,8 @@ func appendSimple(out []byte, c byte) []byte {
 }
 
 // unescapeUnicode undoes the encoding raw-unicode-escape of Python: \u with
-// four digits and \U with eight are escapes, and other bytes are Latin-1. It returns UTF-8, where
-// surrogates, which Python allows to stand alone, take 3 bytes each.
+// four digits and \U with eight are escapes, and other bytes are Latin-1. It returns
+// UTF-8, where surrogates, which Python allows to stand alone, take 3 bytes each.
 func unescapeUnicode(s []byte) (out []byte, ok bool) {
 	for len(s) > 0 {
 		n := escapeLen(s)

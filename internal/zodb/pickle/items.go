@@ -11,8 +11,8 @@ const (
 )
 
 // items executes what the tables of arrays mostly consist of, integers and references,
-// as long as they follow each other. It has the effect of their opcodes, one by one. What
-// needs more than a few comparisons is left to those.
+// as long as they follow each other. It has the effect of their opcodes, one by one. An
+// opcode that needs more than a few comparisons is left to the loop over all of them.
 func (m *Machine) items() {
 	for !m.keep && m.sp+m.arena < len(m.vals) && len(m.data)-m.pos >= maxItem {
 		code := m.data[m.pos:][:maxItem]

@@ -18,6 +18,7 @@ const (
 	OpBinInt         = 'J'
 	OpBinInt1        = 'K'
 	OpBinInt2        = 'M'
+	OpBinFloat       = 'G'
 	OpBinPersid      = 'Q'
 	OpBinString      = 'T'
 	OpShortBinString = 'U'

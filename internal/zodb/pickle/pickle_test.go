@@ -82,7 +82,7 @@ func TestTextAndIntTellWhatTheyAre(t *testing.T) {
 }
 
 func refOids(v any) (oids []zodb.Oid) {
-	for ref := range Refs(v) {
+	for ref := range refs(v) {
 		oids = append(oids, ref.Oid)
 	}
 	return oids
@@ -102,7 +102,7 @@ func TestRefsAreFoundEverywhereInOrderAndOnce(t *testing.T) {
 		ref(2),
 	}
 	require.Equal(t, []zodb.Oid{7, 6, 5, 4, 3, 8, 9, 10, 11, 12, 13, 14, 2}, refOids(v))
-	for first := range Refs(v) {
+	for first := range refs(v) {
 		require.Equal(t, ref(7), first)
 		break
 	}
@@ -121,7 +121,7 @@ func TestRefsOfRecursiveAndSharedValuesEnd(t *testing.T) {
 	require.Equal(t, []zodb.Oid{0x102}, refOids(v))
 }
 
-// TestNestingDoesNotMatter has deep values of every kind. What is recursive
+// TestNestingDoesNotMatter has deep values of every kind. A recursive decoder
 // would need more stack than it gets.
 func TestNestingDoesNotMatter(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))

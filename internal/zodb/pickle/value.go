@@ -23,7 +23,8 @@ const (
 	KindOther // anything else
 )
 
-// val is a value as the machine has it. What n and x are depends on kind and form:
+// val is a value as the machine has it. The meaning of n and x depends on kind and
+// form:
 //
 //	KindInt          x = the integer
 //	KindBytes, Text  n = length, x = offset in the data

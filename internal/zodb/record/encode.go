@@ -34,7 +34,7 @@ type Encoder struct {
 	names   map[string]uint32
 }
 
-// Reset begins a record of an object of that class. What Record returned
+// Reset begins a record of an object of that class. A result of Record from
 // before stays valid.
 func (e *Encoder) Reset(class Class) {
 	*e = Encoder{
@@ -63,41 +63,17 @@ func (e *Encoder) Bool(b bool) {
 }
 
 // Int appends an integer.
-func (e *Encoder) Int(x int64) {
-	switch {
-	case x >= 0 && x <= math.MaxUint8:
-		e.buf = append(e.buf, pickle.OpBinInt1, byte(x))
-	case x >= 0 && x <= math.MaxUint16:
-		e.buf = binary.LittleEndian.AppendUint16(append(e.buf, pickle.OpBinInt2), uint16(x))
-	case x == int64(int32(x)):
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpBinInt), uint32(x))
-	default:
-		n := 5 // bytes that hold x with its sign
-		for n < 8 && x>>(8*n-1) != 0 && x>>(8*n-1) != -1 {
-			n++
-		}
-		e.buf = append(e.buf, pickle.OpLong1, byte(n))
-		for i := range n {
-			e.buf = append(e.buf, byte(x>>(8*i)))
-		}
-	}
-}
+func (e *Encoder) Int(x int64) { e.buf = pickle.AppendInt(e.buf, x) }
 
 // Bytes appends a byte string of less than 4 GiB.
 func (e *Encoder) Bytes(b []byte) {
-	if len(b) <= math.MaxUint8 {
-		e.buf = append(e.buf, pickle.OpShortBinBytes, byte(len(b)))
-	} else {
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpBinBytes), uint32(len(b)))
-	}
-	e.buf = append(e.buf, b...)
+	e.buf = pickle.AppendBytes(e.buf, b)
 	e.put()
 }
 
 // Text appends a unicode string, given in UTF-8.
 func (e *Encoder) Text(s string) {
-	e.buf = binary.LittleEndian.AppendUint32(append(e.buf, pickle.OpBinUnicode), uint32(len(s)))
-	e.buf = append(e.buf, s...)
+	e.buf = pickle.AppendText(e.buf, s)
 	e.put()
 }
 

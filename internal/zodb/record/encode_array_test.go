@@ -34,11 +34,8 @@ func scalarState(e *Encoder, order string, size, align int64) {
 	e.Build()
 }
 
-// TestEncoderWritesArrayThatPythonWrites writes by hand the record of an array
-// of structures: [('t', '<f8'), ('v', '>i4'), ('name', 'S4')].
-func TestEncoderWritesArrayThatPythonWrites(t *testing.T) {
-	const oid = 5
-	array := Class{Module: "wendelin.bigarray.array_zodb", Name: "ZBigArray"}
+// structure writes the dtype [('t', '<f8'), ('v', '>i4'), ('name', 'S4')].
+func structure(e *Encoder) {
 	fields := []struct {
 		name, code, order   string
 		size, align, offset int64
@@ -47,13 +44,7 @@ func TestEncoderWritesArrayThatPythonWrites(t *testing.T) {
 		{"v", "i4", ">", -1, -1, 8},
 		{"name", "S4", "|", 4, 1, 12},
 	}
-	var e Encoder
-	e.Reset(array)
-	e.BeginTuple(2)
-	e.BeginDict(4)
-
-	e.Name("_dtype")
-	dtype(&e, "V16")
+	dtype(e, "V16")
 	e.BeginTuple(8)
 	e.Int(3)
 	e.Name("|")
@@ -67,8 +58,8 @@ func TestEncoderWritesArrayThatPythonWrites(t *testing.T) {
 	for _, f := range fields {
 		e.Name(f.name)
 		e.BeginTuple(2)
-		dtype(&e, f.code)
-		scalarState(&e, f.order, f.size, f.align)
+		dtype(e, f.code)
+		scalarState(e, f.order, f.size, f.align)
 		e.Int(f.offset)
 		e.EndTuple(2)
 	}
@@ -78,7 +69,20 @@ func TestEncoderWritesArrayThatPythonWrites(t *testing.T) {
 	e.Int(16)
 	e.EndTuple(8)
 	e.Build()
+}
 
+// TestEncoderWritesArrayThatPythonWrites writes by hand the record of an array of
+// structures.
+func TestEncoderWritesArrayThatPythonWrites(t *testing.T) {
+	const oid = 5
+	array := Class{Module: "wendelin.bigarray.array_zodb", Name: "ZBigArray"}
+	var e Encoder
+	e.Reset(array)
+	e.BeginTuple(2)
+	e.BeginDict(4)
+
+	e.Name("_dtype")
+	structure(&e)
 	e.Name("_shape")
 	e.BeginTuple(2)
 	e.Int(3)

@@ -2,11 +2,12 @@ package record
 
 import (
 	"bytes"
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"unicode/utf8"
+
+	"lab.nexedi.com/kirr/go123/xerr"
 
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 )
@@ -24,13 +25,13 @@ const maxPython2 = 1 << 22
 // the Pythons could not agree on what it is.
 //
 // The error says that the record has something that no Encoder writes.
-func Python2(data []byte, protocol int) ([]byte, error) {
+func Python2(data []byte, protocol int) (out []byte, err error) {
+	defer xerr.Context(&err, "pickle for Python 2")
 	p := python2{data: data, protocol: protocol}
-	var out []byte
 	for range 2 {
 		next, err := p.pickle()
 		if err != nil {
-			return nil, fmt.Errorf("pickle for Python 2: %w", err)
+			return nil, err
 		}
 		if out == nil {
 			p.unicode = bytes.Contains(next, []byte("cpersistent.mapping\n"))
@@ -41,7 +42,7 @@ func Python2(data []byte, protocol int) ([]byte, error) {
 		out = append(append(out, next...), pickle.OpStop)
 	}
 	if p.pos != len(data) {
-		return nil, fmt.Errorf("pickle for Python 2: bytes follow the state")
+		return nil, errors.New("bytes follow the state")
 	}
 	return out, nil
 }
@@ -155,14 +156,8 @@ func (p *python2) long(le []byte) error {
 	return nil
 }
 
-// str returns the pickle of a str.
-func str(b []byte) []byte {
-	if len(b) <= math.MaxUint8 {
-		return append([]byte{pickle.OpShortBinString, byte(len(b))}, b...)
-	}
-	code := make([]byte, 0, 5+len(b)+10) // what follows is short
-	return append(binary.LittleEndian.AppendUint32(append(code, pickle.OpBinString), uint32(len(b))), b...)
-}
+// str returns the pickle of a str, with room for what follows it.
+func str(b []byte) []byte { return pickle.AppendString(make([]byte, 0, 5+len(b)+10), b) }
 
 func (p *python2) text(code []byte) []byte {
 	text := code[5:]

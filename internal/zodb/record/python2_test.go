@@ -26,7 +26,7 @@ func opcodes(t testing.TB, data []byte) (codes [][]byte) {
 }
 
 // withoutMemo returns a record without its memo: what was taken from there stands in
-// its place. That is always something of one opcode.
+// its place. Such a value is always of one opcode.
 func withoutMemo(t testing.TB, data []byte) string {
 	memo := make(map[uint64][]byte)
 	var out, last []byte
@@ -106,13 +106,15 @@ func stateText(t testing.TB, data []byte) (text string) {
 	return text
 }
 
+// encoded returns a record.
+func encoded(class Class, state func(e *Encoder)) []byte {
+	var e Encoder
+	e.Reset(class)
+	state(&e)
+	return e.Record()
+}
+
 func TestPython2OfEachKindOfValue(t *testing.T) {
-	record := func(class Class, state func(e *Encoder)) []byte {
-		var e Encoder
-		e.Reset(class)
-		state(&e)
-		return e.Record()
-	}
 	class := func(name string) string { return "c" + ModuleBigFile + "\n" + name + "\nq\x00" }
 	long := strings.Repeat("x", 300)
 	for _, c := range []struct {
@@ -160,12 +162,12 @@ func TestPython2OfEachKindOfValue(t *testing.T) {
 		if c.protocol > 1 {
 			head = "\x80" + string(rune(c.protocol))
 		}
-		got, err := Python2(record(ZBlk0, c.state), c.protocol)
+		got, err := Python2(encoded(ZBlk0, c.state), c.protocol)
 		require.NoError(t, err)
 		require.Equal(t, head+class("ZBlk0")+"."+head+c.want+".", string(got))
 	}
 	root := func(e *Encoder) { e.Text("größe") }
-	got, err := Python2(record(Class{Module: "persistent.mapping", Name: "PersistentMapping"}, root), 1)
+	got, err := Python2(encoded(Class{Module: "persistent.mapping", Name: "PersistentMapping"}, root), 1)
 	require.NoError(t, err)
 	require.True(t, bytes.HasSuffix(got, []byte("X\x07\x00\x00\x00größeq\x01.")), "%q", got)
 }

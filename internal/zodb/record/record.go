@@ -1,5 +1,5 @@
-// Package record says what a ZODB record says: the class of an object and its
-// state.
+// Package record decodes and encodes ZODB records: the class of an object and
+// its state.
 //
 // # Nouns
 //
@@ -10,8 +10,8 @@
 //
 // The states of arrays and their block tables consist of integers, byte strings,
 // references and tuples. For records of those, Decode copies nothing and re-uses its
-// memory. Whatever else Python pickles is recognised, and nothing can be asked about
-// it: that is what pickle.Record is for. A record that is malformed gives an *Error.
+// memory. Every other pickle of Python is recognised, and nothing can be asked about
+// it: pickle.Record is for that. A record that is malformed gives an *Error.
 //
 // # Bounds
 //

@@ -50,7 +50,7 @@ func shapes() []shape {
 		{"py2-2-zblk1", "\x80\x02" + blk + "ZBlk1\nq\x01.\x80\x02U\x08" + oid7 + "q\x02" + iob + "IOBTree\nq\x03\x86q\x04Q.", wblk + "ZBlk1 " + ref7 + "BTrees.IOBTree.IOBTree>", true},
 		{"py2-2-bucket", "\x80\x02" + lob + "LOBucket\nq\x01.\x80\x02(\x8a\x05\x00\x00\x00\x80\x00U\x08" + oid7 + "q\x02" + blk + "ZBlk0\nq\x03\x86QJ\xff\xff\xff\x7fU\x08" + oid8 + "q\x04h\x03\x86QtU\x08" + oid8 + "h\x01\x86Q\x86.",
 			"BTrees.LOBTree.LOBucket ((2147483648, " + ref7 + wblk + "ZBlk0>, 2147483647, " + ref8 + wblk + "ZBlk0>), " + ref8 + "BTrees.LOBTree.LOBucket>)", true},
-		// Python 2, protocol 3: block data stays str, oids are bytes, little is put into the memo.
+		// Python 2, protocol 3: block data stays str, oids are bytes, little is memoized.
 		{"py2-3-zblk0", "\x80\x03" + blk + "ZBlk0\nq\x01.\x80\x03T\x05\x00\x00\x00helloq\x02.", wblk + "ZBlk0 'hello'", true},
 		{"py2-3-zblk1", "\x80\x03" + blk + "ZBlk1\nq\x01.\x80\x03C\x08" + oid7 + iob + "IOBTree\nq\x02\x86Q.", wblk + "ZBlk1 " + ref7 + "BTrees.IOBTree.IOBTree>", true},
 		{"py2-3-bucket", "\x80\x03" + iob + "IOBucket\nq\x01.\x80\x03(K\x00C\x08" + oid7 + blk + "ZData\nq\x02\x86QM\x00\x10C\x08" + oid8 + "h\x02\x86Qt\x85q\x03.",
@@ -74,7 +74,7 @@ func shapes() []shape {
 		{"form3", "((U\x01mq\x01U\x01Cq\x02tNt.N.", "m.C None", true},
 		{"form7", "X\x01\x00\x00\x00mX\x01\x00\x00\x00C\x86)\x86.N.", "m.C None", true},
 		{"class-in-database", "((U\x08" + oid7 + "cm\nC\ntQ)t.N.", "unknown class None", true},
-		// What only old or other writers write.
+		// Shapes that only old or other writers write.
 		{"codecs-encode", "\x80\x02" + blk + "ZBlk0\nq\x01.\x80\x02" + enc + "X\x03\x00\x00\x00a\xc3\xbfq\x03" + latin1 + "q\x04\x86q\x05Rq\x06.", wblk + "ZBlk0 'a\\xff'", false},
 		{"codecs-empty", "\x80\x02" + blk + "ZBlk0\nq\x01.\x80\x02c__builtin__\nbytes\nq\x02)Rq\x03.", wblk + "ZBlk0 ''", false},
 		{"protocol-0", blk + "ZBlk0\np1\n.S'he\\x00l'\np2\n.", wblk + "ZBlk0 'he\\x00l'", false},

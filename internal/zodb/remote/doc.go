@@ -9,7 +9,7 @@
 // told of and that are not published yet. An outage begins when a session ends and is
 // over when all that was missed is published.
 //
-// A Writer is a session that commits. It belongs to who writes, and to no Storage.
+// A Writer is a session that commits. It belongs to its caller, and to no Storage.
 //
 // # Sessions
 //
@@ -29,8 +29,8 @@
 //     and none may be another (AnotherDatabaseError). A record that is not there says
 //     nothing.
 //
-// These end the storage, and so does a server that is asked three times what was missed
-// and cannot tell (HistoryLostError): the stream never goes on over a gap.
+// These errors end the storage, and so does a server that is asked three times what was
+// missed and cannot tell (HistoryLostError): the stream never goes on over a gap.
 //
 // # Events
 //
@@ -39,16 +39,18 @@
 // out. So a session may end anywhere on the way: the next one goes on from head. A session
 // that tells a transaction twice, or out of order, is closed.
 //
-// What is missing is published in groups, each but the last of a group with Event.More:
-// who reads the newest state is not shown the ones that passed during an outage.
+// Missing transactions are published in groups, each but the last of a group with
+// Event.More: readers of the newest state are not shown the ones that passed during an
+// outage.
 //
 // A commit without objects is completed by Transactions before it is published. ZEO does
 // not list objects that were deleted or restored. It waits for that, and what follows
 // waits behind it.
 //
-// What a pack removes of transactions that are not published yet is not told. They were
-// replaced by later ones, which are, or nothing leads to them. If the last transaction is
-// gone, it is told without objects, since it is a view that clients may have.
+// Objects that a pack removes from transactions that are not published yet are not told.
+// They were replaced by later transactions, which are told, or nothing leads to them. If
+// the last transaction is gone, it is told without objects, since it is a view that
+// clients may have.
 //
 // # Waiting
 //
@@ -78,9 +80,10 @@
 //
 // # Caveats
 //
-// Of a list that is not empty nobody can tell that it lacks objects. ZEO tells such lists
-// of transactions that both write objects and delete or restore others, which ZODB's own
+// A list that is not empty does not show that it lacks objects. ZEO tells such lists of
+// transactions that both write objects and delete or restore others, which ZODB's own
 // connections do not commit.
 //
-// A pack on the server is not noticed. What it has removed does not exist for Load.
+// A pack on the server is not noticed. Records that it has removed do not exist for
+// Load.
 package remote

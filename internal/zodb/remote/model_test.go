@@ -55,7 +55,7 @@ type model struct {
 	at0 zodb.Tid
 	ctx context.Context // its end is a hang
 
-	// What happens in this run.
+	// Things that happen in this run.
 	packs, refuses, longOutages, closes bool
 	replaces                            int // 0: never, 1: went back, 2: another database
 
@@ -216,7 +216,7 @@ func (m *model) finish() {
 	if m.replaces == 0 || m.s.Head() < 5 {
 		return
 	}
-	// What has changed nothing may be lost.
+	// Transactions that have changed nothing may be lost.
 	for m.replaces == 1 && len(m.full.Txns[len(m.full.Txns)-1].Records) == 0 {
 		m.commit(m.rnd)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// maxLost is how many sessions may end under one call. What it asks for may be what ends
+// maxLost is how many sessions may end under one call. Its question may be what ends
 // them, and then nobody else would get an answer.
 const maxLost = 5
 

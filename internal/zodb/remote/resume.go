@@ -63,8 +63,8 @@ func (v *supervisor) checkHistory(c *conn, head zodb.Tid) error {
 	return v.checkRecords(c, head)
 }
 
-// checkRecords finds out the same from the records that were seen. What does not exist any
-// more was packed away, and what is damaged says nothing either.
+// checkRecords finds out the same from the records that were seen. A record that does not
+// exist any more was packed away, and a damaged one says nothing either.
 func (v *supervisor) checkRecords(c *conn, head zodb.Tid) error {
 	same := 0
 	for _, r := range v.seen.all() {

@@ -33,7 +33,7 @@ type Session interface {
 }
 
 // Commits takes the transactions that a session is told of, in order. It does not
-// block. Whoever calls it does not use oids any more. No oids means that they are not
+// block. The caller does not use oids any more. No oids means that they are not
 // known.
 type Commits func(tid zodb.Tid, oids []zodb.Oid)
 

@@ -28,7 +28,7 @@ type Writer interface {
 
 	// Store sends a record. prev is the serial of the revision that it replaces, 0 if
 	// the object is new. It waits while the server is behind by more than a bound, and
-	// data may be modified afterwards. What is wrong is told by Vote.
+	// data may be modified afterwards. Vote tells if the server refuses it.
 	Store(ctx context.Context, oid zodb.Oid, prev zodb.Tid, data []byte) error
 
 	// Delete sends that an object does not exist from here on.

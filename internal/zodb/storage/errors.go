@@ -95,7 +95,7 @@ func (e *CorruptError) Unwrap() error    { return e.Err }
 func (e *CorruptError) Kind() fault.Kind { return fault.Damaged }
 
 // AwayError says that the server of a database is not there, or does not answer, and that
-// this has lasted for too long to wait for it. What failed may work later.
+// this has lasted for too long to wait for it. The same call may work later.
 //
 // The cause is not unwrapped: that some attempt to connect ran out of time is not the end
 // of the caller's context.

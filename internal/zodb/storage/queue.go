@@ -94,7 +94,7 @@ func (q *EventQueue) pop() (ev Event, err error, ok bool) {
 	ev = q.events[q.first]
 	q.events[q.first] = Event{}
 	q.first++
-	// What was consumed is dropped once it is half of the array.
+	// Consumed events are dropped once they are half of the array.
 	if q.first*2 >= len(q.events) {
 		n := copy(q.events, q.events[q.first:])
 		clear(q.events[n:])

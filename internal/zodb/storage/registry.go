@@ -16,7 +16,7 @@ import (
 type Drivers map[string]Opener
 
 // Open opens the database that zurl names with the driver of its scheme. See
-// Opener for what is returned. Whoever has a bare path calls Resolve first.
+// Opener for what is returned. A bare path goes through Resolve first.
 //
 // Errors that concern the url or the database are an *OpenError.
 func (d Drivers) Open(ctx context.Context, zurl string, opt Options) (_ Storage, at0 zodb.Tid, err error) {

@@ -26,8 +26,8 @@
 //
 // # Caveats
 //
-// Records are returned as stored. What they say is the business of package
-// record and those above it.
+// Records are returned as stored. Their content is the business of package
+// record and those below it in DESIGN.rst.
 package storage
 
 import (

@@ -88,8 +88,8 @@ func Resolve(arg, cwd, home string) (zurl string) {
 	return "file://" + filepath.Clean(arg)
 }
 
-// ExpandHome returns path with home for a tilde that stands alone in front. That of
-// ~user is left alone, and all are if home is empty.
+// ExpandHome returns path with home for a tilde that stands alone in front. The
+// tilde of ~user is left alone, and every tilde is if home is empty.
 func ExpandHome(path, home string) string {
 	if home != "" && (path == "~" || strings.HasPrefix(path, "~/")) {
 		return filepath.Join(home, path[1:])
@@ -152,7 +152,8 @@ func normalizeNEO(scheme, rest string) string {
 	return zurl
 }
 
-// What Redact hides. Both patterns also find their places inside demo urls.
+// Parts of urls that Redact hides. Both patterns also find their places
+// inside demo urls.
 var (
 	userPassword = regexp.MustCompile(`(://[^:/?#@()]*:)[^()?#\s]*@`)
 	secretOption = regexp.MustCompile(`(?i)((?:[?&;]|://)(?:ssl_)?(?:password|passwd|pwd|pass|key|cert|ca|secret|token)=)[^&;()#@\s]+`)
@@ -177,8 +178,8 @@ type FileOptions struct {
 	Create   *bool
 }
 
-// FileOptions returns the options of a file url. Whoever opens the file honours them or
-// refuses them with RefuseOption. The error is an *OpenError with reason fault.BadURL.
+// FileOptions returns the options of a file url. A driver honours them or refuses them
+// with RefuseOption. The error is an *OpenError with reason fault.BadURL.
 func (u URL) FileOptions() (opt FileOptions, err error) {
 	names := make([]string, 0, len(u.Query))
 	for name := range u.Query {

@@ -81,13 +81,13 @@ func (t *callTable) answer(id int64, r reply) bool {
 	c := t.byID[id]
 	delete(t.byID, id)
 	abandoned := c != nil && c.abandoned
+	if c != nil && c.slot {
+		<-t.slots // does not block: the call has put something in
+	}
 	if c != nil && !abandoned {
 		c.got <- r
 	}
 	t.mu.Unlock()
-	if c != nil && c.slot {
-		<-t.slots
-	}
 	if abandoned {
 		if c.late != nil {
 			c.late(r)

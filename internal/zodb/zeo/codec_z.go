@@ -1,9 +1,7 @@
 package zeo
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 )
@@ -22,7 +20,7 @@ func (codecZ) decode(data []byte) (message, error) {
 
 func (codecZ) append(b []byte, m message) []byte {
 	b = append(b, 0x80, 3, '(')
-	b = pickleInt(b, m.id)
+	b = pickle.AppendInt(b, m.id)
 	b = appendPickle(b, flagValue(m))
 	b = appendPickle(b, m.name)
 	b = appendPickle(b, m.value)
@@ -48,14 +46,13 @@ func appendPickle(b []byte, v any) []byte {
 		}
 		return append(b, 0x89)
 	case int64:
-		return pickleInt(b, x)
+		return pickle.AppendInt(b, x)
 	case float64:
-		return binary.BigEndian.AppendUint64(append(b, 'G'), math.Float64bits(x))
+		return pickle.AppendFloat(b, x)
 	case string:
-		b = binary.LittleEndian.AppendUint32(append(b, 'X'), uint32(len(x)))
-		return append(b, x...)
+		return pickle.AppendText(b, x)
 	case pickle.Bytes:
-		return pickleBytes(b, x)
+		return pickle.AppendBytes(b, x)
 	case pickle.Tuple:
 		return pickleTuple(b, x)
 	case *pickle.List:
@@ -72,27 +69,6 @@ func appendPickle(b []byte, v any) []byte {
 		return append(b, 'u')
 	}
 	panic(fmt.Sprintf("BUG: zeo: a value of type %T cannot be pickled", v))
-}
-
-func pickleInt(b []byte, i int64) []byte {
-	switch {
-	case 0 <= i && i < 1<<8:
-		return append(b, 'K', byte(i))
-	case 0 <= i && i < 1<<16:
-		return binary.LittleEndian.AppendUint16(append(b, 'M'), uint16(i))
-	case math.MinInt32 <= i && i <= math.MaxInt32:
-		return binary.LittleEndian.AppendUint32(append(b, 'J'), uint32(i))
-	}
-	return binary.LittleEndian.AppendUint64(append(b, 0x8a, 8), uint64(i))
-}
-
-func pickleBytes(b []byte, x pickle.Bytes) []byte {
-	if len(x) < 1<<8 {
-		b = append(b, 'C', byte(len(x)))
-	} else {
-		b = binary.LittleEndian.AppendUint32(append(b, 'B'), uint32(len(x)))
-	}
-	return append(b, x...)
 }
 
 func pickleTuple(b []byte, t pickle.Tuple) []byte {

@@ -81,7 +81,7 @@ func dialOne(ctx context.Context, cfg *Config, addr Addr, commits remote.Commits
 	s.start()
 	last, err = s.register(ctx, cfg, true)
 	if err != nil {
-		s.Close()
+		_ = s.Close()
 		return nil, 0, err
 	}
 	return s, last, nil
@@ -96,7 +96,7 @@ func greet(ctx context.Context, cfg *Config, addr Addr) (conn, raw net.Conn, c c
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { dialed.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = dialed.SetDeadline(time.Unix(1, 0)) })
 	conn, c, err = talk(ctx, cfg, addr, dialed)
 	if !stop() && err == nil { // the deadline stays, or is about to be set
 		err = context.Cause(ctx)
@@ -104,7 +104,7 @@ func greet(ctx context.Context, cfg *Config, addr Addr) (conn, raw net.Conn, c c
 	if err == nil {
 		return conn, dialed, c, nil
 	}
-	dialed.Close()
+	_ = dialed.Close()
 	if ctx.Err() != nil { // the error is only that of the deadline
 		err = context.Cause(ctx)
 	}
@@ -152,8 +152,8 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// register chooses the storage and returns its last transaction. What is committed from
-// then on comes as notifications.
+// register chooses the storage and returns its last transaction. Commits from then on
+// come as notifications.
 func (s *session) register(ctx context.Context, cfg *Config, readOnly bool) (zodb.Tid, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, errNoAnswer)
 	defer cancel()

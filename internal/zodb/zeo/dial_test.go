@@ -134,7 +134,8 @@ func TestAddressesAreTriedInTurn(t *testing.T) {
 	require.ErrorContains(t, err, "there is no socket")
 }
 
-// What a server says may come in the very moment in which its time is over.
+// An answer of a server may come in the very moment in which its time is
+// over.
 func TestAnswersAtTheDeadline(t *testing.T) {
 	addr := listen(t, func(conn net.Conn) {
 		time.Sleep(time.Millisecond)

@@ -3,8 +3,8 @@
 // # Nouns
 //
 // A Config says which server to talk to; Parse makes one of a url. Dial connects, and
-// gives a remote.Session: loads, past transactions, and what is committed. What is
-// common to all servers is above, in package remote: connecting again, waiting, order.
+// gives a remote.Session: loads, past transactions, and what is committed. The common
+// part of all servers is in package remote: connecting again, waiting, order.
 //
 // A message is a frame with its length before it. A codec writes and reads what is in
 // it: codecZ pickles, codecM msgpack, whichever the server says first. Their values are
@@ -16,27 +16,27 @@
 // the same word. Replies come in any order and find their call by its number. A call that
 // is given up stays in the table until it is answered. Notifications tell what others
 // commit; a reply may overtake them. Anything that the protocol does not have ends the
-// session: whoever speaks like that cannot be relied on.
+// session: a server that speaks so cannot be relied on.
 //
 // # Committing
 //
 // DialWriter gives a remote.Writer: a session that was registered to write. A server
-// handles requests in their order, and has no answer for those that store. So a call
+// handles requests in their order, and does not answer those that store. So a call
 // between them tells how far it is, and what it has not taken is bounded (window). An
 // error of such a request ends the connection; all others come with the vote.
 //
 // # Half a connection
 //
 // A server that is gone without a word is noticed within 30 s: one that has been quiet
-// for 10 s is asked for a sign, and every byte is one. So a big reply over a slow line is
-// none, while a server that was stopped is as good as gone.
-// A writer waits for longer: a server does nothing else while it takes a big commit.
+// for 10 s is asked for a sign, and every byte is one. So a big reply over a slow line
+// does no harm, while a server that was stopped is as good as gone. A writer waits for
+// longer: a server does nothing else while it takes a big commit.
 //
 // # Bounds
 //
-// A message is at most Config.MaxMessage long, and takes memory as it arrives. What is
-// made of it takes memory in proportion. Not more than maxCalls calls are under way,
-// more wait.
+// A message is at most Config.MaxMessage long, and takes memory as it arrives. Its
+// decoded values take memory in proportion. Not more than maxCalls calls are under
+// way, more wait.
 //
 // # Ownership and locking
 //
@@ -51,9 +51,9 @@
 // # Caveats
 //
 // A deleted object is answered like one that never was, and one that was not created
-// yet like one that was packed away. What was deleted or restored is not told with
-// commits: their list of objects is empty if there is nothing else, and too short
-// otherwise. Only Transactions tells. The extension of a transaction comes as a dict, and is pickled anew without what has no
-// form here. A msgpack server cannot list a transaction whose extension has what msgpack
-// does not know.
+// yet like one that was packed away. Deleted and restored objects are not told with
+// commits: the list of objects is empty if there are no others, and too short otherwise.
+// Only Transactions tells. The extension of a transaction comes as a dict, and is
+// pickled anew without what has no form here. A msgpack server cannot list a transaction
+// whose extension has what msgpack does not know.
 package zeo

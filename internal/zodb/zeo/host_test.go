@@ -40,7 +40,7 @@ func python(t testing.TB, version string) *host {
 		return h
 	}
 	dir := venv(t, version)
-	// What it writes to stderr goes to that of the test: there is no goroutine for it.
+	// Its stderr is that of the test: there is no goroutine for it.
 	h := &host{cmd: exec.Command(filepath.Join(dir, "bin/python"), "testdata/host.py")}
 	h.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	h.cmd.Stderr = os.Stderr

@@ -37,7 +37,7 @@ func (w *warnings) all() []string {
 	return w.lines
 }
 
-// What is wrong is told in words: what, why, and what to do. The address is in it, and the
+// Each error is told in words: what, why, and what to do. The address is in it, and the
 // file of a certificate is not.
 func TestOpenTellsWhatIsWrong(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -93,7 +93,7 @@ func TestOpenTellsWhatIsWrongWithAServer(t *testing.T) {
 	})
 }
 
-// Who opens a database may come before its server.
+// A client that opens a database may come before its server.
 func TestOpenWaitsForTheServer(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		srv.kill()

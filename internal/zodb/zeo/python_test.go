@@ -230,8 +230,8 @@ func (w *writer) commit(records ...entry) zodb.Tid {
 	return w.do(order{Do: "commit", Records: records})
 }
 
-// commitTxn commits a transaction of a model, with its tid. What is the same as before is
-// written as an undo writes it.
+// commitTxn commits a transaction of a model, with its tid. A record that is the same as
+// before is written as an undo writes it.
 func (w *writer) commitTxn(txn storagetest.Txn) {
 	w.t.Helper()
 	o := order{Do: "commit", Tid: txn.Tid.String(), User: txn.User, Description: txn.Description, Extension: txn.Extension}

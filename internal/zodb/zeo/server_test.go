@@ -123,8 +123,8 @@ func checkTransactions(t *testing.T, s interface {
 	}
 }
 
-// What a commit has changed is asked for: the list that comes with it lacks what was
-// deleted.
+// The driver asks which objects a commit has changed: the list that comes with it
+// lacks the deleted ones.
 func TestServerTellsCommits(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		w := srv.writer()
@@ -300,7 +300,8 @@ func TestExtensionsComeAsPickledDicts(t *testing.T) {
 	})
 }
 
-// What of an extension has no form here, or none in msgpack, costs as little as can be.
+// Values of an extension that have no form here, or none in msgpack, cost as little as
+// can be.
 func TestExtensionsWithObjects(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		// Servers do not take one of this kind, but may have it from before.

@@ -96,7 +96,7 @@ func (s *session) fail(err error) {
 	s.end.Do(func() {
 		s.err = err
 		close(s.done)
-		s.raw.Close()
+		_ = s.raw.Close()
 	})
 }
 

@@ -23,7 +23,7 @@ func revision(data string, serial zodb.Tid) pickle.Tuple {
 	return pickle.Tuple{pickle.Bytes(data), bytes8(serial), nil}
 }
 
-// What is read comes in any order, in pieces of any size, with anything that may come in
+// Replies come in any order, in pieces of any size, with anything that may come in
 // between: every load gets its own reply.
 func TestRepliesInAnyOrderAndAnyPieces(t *testing.T) {
 	eachCodec(t, func(t *testing.T, c codec) {

@@ -22,8 +22,8 @@ const lookAhead = 8
 // Transactions implements remote.Session.
 //
 // The records of a transaction come with all their data, since the protocol has no other
-// way to tell what was deleted. What of an extension has no form in the protocol, as
-// objects that the server's Python has made of it, is left out.
+// way to tell what was deleted. Values of an extension that have no form in the
+// protocol, as objects that the server's Python has made of them, are left out.
 func (s *session) Transactions(ctx context.Context, from, to zodb.Tid, f func(*storage.Txn) error) error {
 	last, err := s.Last(ctx)
 	if err != nil {

@@ -20,9 +20,9 @@ import (
 //	zeo:///path/of/socket[?options]          as Python makes it of a unix socket
 //	zeo://localhost/?unix=/path/of/socket
 //
-// Names of options are those of zodburi. What only concerns the cache and the blobs of a
-// Python client is ignored, since applications hand over the url that they use
-// themselves. The error is a *storage.OpenError with reason BadURL.
+// Names of options are those of zodburi. Options that only concern the cache and the
+// blobs of a Python client are ignored, since applications hand over the url that they
+// use themselves. The error is a *storage.OpenError with reason BadURL.
 func Parse(u storage.URL) (Config, error) { return parseURL(u, false) }
 
 // ParseForWriting is Parse for who commits. It differs in what read_only may say.

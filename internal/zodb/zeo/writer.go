@@ -28,8 +28,8 @@ const writeAtOnce = 64 << 10
 
 // patience is how many ticks a server may be quiet to which is written. It handles one
 // request at a time, so a big commit of somebody else keeps it from everything. While it
-// votes and finishes there is no bound: it copies the whole transaction. That its host is
-// gone is found by the kernel.
+// votes and finishes there is no bound: it copies the whole transaction. The kernel finds
+// out that its host is gone (TCP_USER_TIMEOUT).
 const patience = 120
 
 // hostLimit is how long the kernel waits for a sign of the other host.
@@ -86,7 +86,7 @@ func dialWriter(ctx context.Context, cfg *Config, addr Addr) (*committer, error)
 	s.quiet.Store(patience)
 	s.start()
 	if _, err := s.register(ctx, cfg, false); err != nil {
-		s.Close()
+		_ = s.Close()
 		return nil, err
 	}
 	return &committer{session: s}, nil

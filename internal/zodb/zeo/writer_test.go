@@ -200,7 +200,8 @@ func TestURLsOfWritersMayNotForbidIt(t *testing.T) {
 	require.ErrorContains(t, parse("zeo://h?read_only=maybe"), "neither yes nor no")
 }
 
-// What is looked for after a commit that was not confirmed is there, and nothing else.
+// The transaction of a commit that was not confirmed is found if it is there, and no
+// other is taken for it.
 func TestSimilarTransactionsAreFound(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		opened, err := DialWriter(srv.config())(t.Context())

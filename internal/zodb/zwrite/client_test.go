@@ -164,8 +164,8 @@ func rec(oid zodb.Oid, data string) storagetest.Record {
 	return storagetest.Record{Oid: oid, Data: []byte(data)}
 }
 
-// What was loaded is of one view, and must be the newest at the end: stores tell what they
-// replace, all else is checked. Oid 0 is never a new one.
+// All loads are of one view, and must be of the newest revisions at the end: stores tell
+// what they replace, all else is checked. Oid 0 is never a new one.
 func TestClientReliesOnWhatItHasLoaded(t *testing.T) {
 	s := newFakeServer()
 	at := s.commit("", rec(0, "root"), rec(50, "read"), rec(51, "written"), rec(52, "deleted"))
@@ -202,7 +202,8 @@ func begin2(t *testing.T, c *Client, description string) *Txn {
 	return txn
 }
 
-// What is settled is sent, and what is not stays where it can be loaded and stored anew.
+// Records that are settled are sent, and all others stay where they can be loaded and
+// stored anew.
 func TestClientSendsWhatIsSettled(t *testing.T) {
 	s := newFakeServer()
 	txn := begin2(t, s.client(t), "mine")

@@ -16,9 +16,9 @@ import (
 
 // clientTxn is a transaction on a database behind a server. It implements engine.
 //
-// All loads are of one view, the head at the beginning. What was loaded must still be the
-// newest revision when the server votes: what is stored names the serial that it
-// replaces, and everything else is checked.
+// All loads are of one view, the head at the beginning. A revision that was loaded must
+// still be the newest when the server votes: a store names the serial that it replaces,
+// and everything else is checked.
 type clientTxn struct {
 	c    *Client
 	w    remote.Writer
@@ -117,8 +117,8 @@ func (f *clientTxn) reload(c *change) ([]byte, error) {
 	return nil, errors.New("the record was sent to the server already")
 }
 
-// knows implements engine. What is deleted must have been loaded, since the server wants
-// to know which revision.
+// knows implements engine. An object must have been loaded to be deleted, since the
+// server wants to know which revision.
 func (f *clientTxn) knows(oid zodb.Oid) bool { return f.serial(oid) != 0 }
 
 // serial returns the serial of what was loaded, 0 if it was not.
@@ -133,7 +133,7 @@ func (f *clientTxn) understood(oid zodb.Oid, data []byte) []byte {
 	return understood(f.python2, data, oid == RootOid && f.knows(oid))
 }
 
-// noted implements engine. What may still change is kept.
+// noted implements engine. A record that may still change is kept.
 func (f *clientTxn) noted(*Txn, zodb.Oid) error { return nil }
 
 // settle implements engine: it sends what is final.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
@@ -139,9 +140,9 @@ func open(ctx context.Context, path string, opt Options, create bool) (_ *DB, er
 	}
 	if err := db.start(ctx); err != nil {
 		if create {
-			os.Remove(path)
+			_ = os.Remove(path)
 		}
-		db.f.Close()
+		_ = db.f.Close()
 		db.locks.undo()
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)
 	}
@@ -198,7 +199,7 @@ func (db *DB) openFile() (*os.File, error) {
 		err = checkNames(db.path, fi)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", db.path, err)
 	}
 	db.like = likenessOf(fi)
@@ -303,11 +304,12 @@ func (db *DB) Abandon() error {
 }
 
 // end closes the database by last, once, if there is no transaction.
-func (db *DB) end(last func() error) error {
+func (db *DB) end(last func() error) (err error) {
+	defer xerr.Contextf(&err, "close %s", db.path)
 	select {
 	case db.turn <- struct{}{}:
 	default:
-		return fmt.Errorf("close %s: %w", db.path, ErrBusy)
+		return ErrBusy
 	}
 	defer func() { <-db.turn }()
 	db.mu.Lock()
@@ -316,10 +318,7 @@ func (db *DB) end(last func() error) error {
 		return nil
 	}
 	db.closed = true
-	if err := last(); err != nil {
-		return fmt.Errorf("close %s: %w", db.path, err)
-	}
-	return nil
+	return last()
 }
 
 // usable returns why db cannot be used, or nil.

@@ -85,7 +85,8 @@ func (f *fileTxn) noted(t *Txn, oid zodb.Oid) error {
 	return f.write(t)
 }
 
-// settle implements engine. What was written can be loaded at any time.
+// settle implements engine. A record that was written can be loaded at any
+// time.
 func (f *fileTxn) settle(*Txn, Mark, Mark) error { return nil }
 
 // release implements engine.

@@ -24,7 +24,8 @@ const maxItems = 250
 
 // Folder is an object that has other objects by name: a PersistentMapping, or an
 // OOBTree. The names of a mapping may also be in an OOBTree that takes the place of
-// its dict: most of what applications do with it stays as it was, see DESIGN 11.
+// its dict: most of what applications do with it stays as it was, see "Looking and
+// writing" in DESIGN.rst.
 //
 // A Folder is changed in memory until Flush. After an error of Set or Delete it must
 // be abandoned. It is for one goroutine.
@@ -163,9 +164,6 @@ func (f *Folder) foreign(err error) error {
 	return err
 }
 
-// Oid returns the oid of the folder.
-func (f *Folder) Oid() zodb.Oid { return f.oid }
-
 // Ref returns a reference to the folder.
 func (f *Folder) Ref() btree.Ref { return btree.Ref{Oid: f.oid, Class: f.class} }
 
@@ -213,8 +211,8 @@ func (f *Folder) Each(each func(name string, ref btree.Ref) error) error {
 	return nil
 }
 
-// Set makes a name, which is text in UTF-8, refer to an object. What else is in the
-// folder stays what it was.
+// Set makes a name, which is text in UTF-8, refer to an object. All other names in
+// the folder stay what they were.
 func (f *Folder) Set(name string, ref btree.Ref) (err error) {
 	if f.tree != nil {
 		return f.foreign(f.tree.Set(name, ref))

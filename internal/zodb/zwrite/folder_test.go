@@ -49,7 +49,7 @@ func TestManyNamesDoNotMakeManyBytes(t *testing.T) {
 	require.Less(t, fi.Size(), int64(n*3000))
 	txn := begin(t, db, Meta{})
 	defer txn.Abort()
-	names, err := Names(txn)
+	names, err := rootNames(txn)
 	require.NoError(t, err)
 	require.True(t, maps.Equal(want, names))
 }
@@ -83,7 +83,7 @@ func TestFoldersAreWhatWasSet(t *testing.T) {
 			if i%50 == 0 || i == 8*most-1 {
 				f.Flush()
 				var err error
-				f, err = OpenFolder(txn, f.Oid())
+				f, err = OpenFolder(txn, f.oid)
 				require.NoError(t, err)
 				require.True(t, maps.Equal(want, namesIn(t, f)), "%d names", len(want))
 			}
@@ -104,7 +104,7 @@ func TestMappingOfAnApplicationStaysOne(t *testing.T) {
 		}
 		require.NoError(t, f.Set("other", btree.Ref{Oid: txn.New(), Class: class}))
 		f.Flush()
-		f, err := OpenFolder(txn, f.Oid())
+		f, err := OpenFolder(txn, f.oid)
 		require.NoError(t, err)
 		require.Equal(t, class == record.ZBigFile, f.tree != nil)
 		require.Len(t, namesIn(t, f), 2*maxItems+1)

@@ -50,7 +50,8 @@ func encodeMapping(old []byte, items []pickle.Item) ([]byte, error) {
 	return append(e.buf, "s."...), nil // as spliceRoot needs it
 }
 
-// valueEncoder writes values as pickles of protocol 1.
+// valueEncoder writes values as pickles of protocol 1. A record.Encoder cannot, since it
+// writes what Python 3 does.
 type valueEncoder struct {
 	buf     []byte
 	python3 bool // byte strings are bytes, for which protocol 3 has opcodes
@@ -83,12 +84,11 @@ func (e *valueEncoder) value(v any, depth int) error {
 	case *big.Int:
 		e.buf = fmt.Appendf(e.buf, "L%dL\n", v)
 	case float64:
-		e.buf = binary.BigEndian.AppendUint64(append(e.buf, 'G'), math.Float64bits(v))
+		e.buf = pickle.AppendFloat(e.buf, v)
 	case string:
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, 'X'), uint32(len(v)))
-		e.buf = append(e.buf, v...)
+		e.buf = pickle.AppendText(e.buf, v)
 	case pickle.Bytes:
-		e.bytes(string(v))
+		e.bytes(v)
 	case record.Class:
 		e.class(v)
 	case pickle.Ref:
@@ -99,17 +99,12 @@ func (e *valueEncoder) value(v any, depth int) error {
 	return nil
 }
 
-func (e *valueEncoder) bytes(s string) {
-	short, long := byte('U'), byte('T')
+func (e *valueEncoder) bytes(s pickle.Bytes) {
 	if e.python3 {
-		short, long = 'C', 'B'
-	}
-	if len(s) <= math.MaxUint8 {
-		e.buf = append(e.buf, short, byte(len(s)))
+		e.buf = pickle.AppendBytes(e.buf, s)
 	} else {
-		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, long), uint32(len(s)))
+		e.buf = pickle.AppendString(e.buf, s)
 	}
-	e.buf = append(e.buf, s...)
 }
 
 // class appends a class, the second time from the memo.
@@ -126,7 +121,7 @@ func (e *valueEncoder) class(c record.Class) {
 }
 
 func (e *valueEncoder) ref(r pickle.Ref) {
-	oid := string(binary.BigEndian.AppendUint64(nil, uint64(r.Oid)))
+	oid := pickle.Bytes(binary.BigEndian.AppendUint64(nil, uint64(r.Oid)))
 	if r.Class == (record.Class{}) {
 		e.bytes(oid)
 	} else {

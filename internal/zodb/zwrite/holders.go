@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -69,35 +69,26 @@ func canBeLeased(f *os.File, kind int) leaseAnswer {
 // findUser finds another process that has a file open, for writing if so asked, and
 // the name that it has for it. Processes of other users are only seen by root.
 func findUser(fi os.FileInfo, writing bool) (pid int, name string) {
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, ""
-	}
-	for _, dir := range dirs {
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || pid == os.Getpid() {
+	procs, _ := procfs.AllProcs()
+	for _, p := range procs {
+		if p.PID == os.Getpid() {
 			continue
 		}
-		for _, fd := range filesOf(dir) {
-			link := filepath.Join(dir, "fd", fd)
-			if isSame(link, fi) && (!writing || isWritable(dir, fd)) {
+		fds, _ := p.FileDescriptors()
+		for _, fd := range fds {
+			link := ofProcess(p, "fd", fd)
+			if isSame(link, fi) && (!writing || isWritable(p, fd)) {
 				name, _ := os.Readlink(link)
-				return pid, name
+				return p.PID, name
 			}
 		}
 	}
 	return 0, ""
 }
 
-// filesOf returns the numbers of open files of a process.
-func filesOf(proc string) []string {
-	dir, err := os.Open(filepath.Join(proc, "fd"))
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return names
+// ofProcess returns where the kernel tells something about a descriptor.
+func ofProcess(p procfs.Proc, dir string, fd uintptr) string {
+	return fmt.Sprintf("/proc/%d/%s/%d", p.PID, dir, fd)
 }
 
 // isSame reports whether path is that file. It asks no server of the filesystem, which
@@ -111,22 +102,17 @@ func isSame(path string, fi os.FileInfo) bool {
 	return st.Ino == ino && unix.Mkdev(st.Dev_major, st.Dev_minor) == dev
 }
 
-func isWritable(proc, fd string) bool {
-	info, err := os.ReadFile(filepath.Join(proc, "fdinfo", fd))
+func isWritable(p procfs.Proc, fd uintptr) bool {
+	info, err := p.FDInfo(fmt.Sprint(fd))
 	if err != nil {
 		return false
 	}
-	for line := range strings.Lines(string(info)) {
-		if text, ok := strings.CutPrefix(line, "flags:"); ok {
-			flags, err := strconv.ParseUint(strings.TrimSpace(text), 8, 64)
-			return err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
-		}
-	}
-	return false
+	flags, err := strconv.ParseUint(info.Flags, 8, 64)
+	return err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
 }
 
 // findLock finds another process that has the lock beside another name of the data
-// file, which it may be about to open.
+// file, which it may be about to open. Package procfs does not read the table of locks.
 func findLock(path string, fi os.FileInfo) (pid int, name string) {
 	f, err := os.Open("/proc/locks")
 	if err != nil {
@@ -140,11 +126,15 @@ func findLock(path string, fi os.FileInfo) (pid int, name string) {
 			continue
 		}
 		seen[pid] = true
-		proc := fmt.Sprintf("/proc/%d", pid)
-		for _, fd := range filesOf(proc) {
-			link, _ := os.Readlink(filepath.Join(proc, "fd", fd))
+		p, err := procfs.NewProc(pid)
+		if err != nil {
+			continue // it has ended
+		}
+		fds, _ := p.FileDescriptors()
+		for _, fd := range fds {
+			link, _ := os.Readlink(ofProcess(p, "fd", fd))
 			name, ok := strings.CutSuffix(link, lockSuffix)
-			if ok && name != path && isSame(proc+"/root"+name, fi) && hasLock(proc, fd) {
+			if ok && name != path && isSame(fmt.Sprintf("/proc/%d/root%s", pid, name), fi) && hasLock(p, fd) {
 				return pid, name
 			}
 		}
@@ -162,7 +152,8 @@ func holderOf(line string) (pid int, ok bool) {
 	return pid, err == nil && pid > 0
 }
 
-func hasLock(proc, fd string) bool {
-	info, err := os.ReadFile(filepath.Join(proc, "fdinfo", fd))
+// hasLock reports whether a descriptor has a lock, of which package procfs does not know.
+func hasLock(p procfs.Proc, fd uintptr) bool {
+	info, err := os.ReadFile(ofProcess(p, "fdinfo", fd))
 	return err == nil && strings.Contains(string(info), "\nlock:")
 }

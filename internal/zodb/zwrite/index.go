@@ -98,7 +98,7 @@ func (db *DB) saveIndex() error {
 		err = os.Rename(tmp, db.indexPath())
 	}
 	if err != nil {
-		os.Remove(tmp)
+		_ = os.Remove(tmp)
 		return fmt.Errorf("save index: %w", err)
 	}
 	db.unsaved = false

@@ -65,7 +65,7 @@ func (db *DB) saveTail(end, size int64) (path string, err error) {
 		err = save.Sync()
 	}
 	if err = errors.Join(err, save.Close()); err != nil {
-		os.Remove(save.Name())
+		_ = os.Remove(save.Name())
 	}
 	return save.Name(), err
 }

@@ -62,7 +62,7 @@ func (l *locks) take(file string, like likeness) error {
 			l.made = append(l.made, file) // and nobody else has it
 		}
 		if !held {
-			f.Close()
+			_ = f.Close()
 		}
 		if err != nil {
 			return err
@@ -132,8 +132,9 @@ func (l *locks) close() error {
 	return errors.Join(errs...)
 }
 
-// undo gives up the locks, and takes away the files that were made for them. That is
-// done while they are held: who has opened one just before finds it locked.
+// undo gives up the locks, and takes away the files that were made for them. The
+// files go while the locks are held: a process that has opened one just before finds
+// it locked.
 func (l *locks) undo() {
 	for _, file := range l.made {
 		_ = os.Remove(file)
@@ -141,7 +142,8 @@ func (l *locks) undo() {
 	_ = l.close()
 }
 
-// writePid writes the pid into a lock file. What cannot be one is left alone.
+// writePid writes the pid into a lock file. A file that cannot be a lock file
+// is left alone.
 func writePid(f *os.File) error {
 	if fi, err := f.Stat(); err != nil || fi.Size() > maxPidFile {
 		return err

@@ -83,7 +83,7 @@ func (f *clientTxn) outcome(why error) (zodb.Tid, error) {
 	// The end of the caller's context does not count: he must hear what is there.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), outcomeTime)
 	defer cancel()
-	f.w.Close() // which the server may have taken for alive
+	_ = f.w.Close() // which the server may have taken for alive
 	w, err := f.c.connect(ctx, outcomeTime)
 	if err != nil {
 		return 0, &UncertainError{Err: fmt.Errorf("%w; and then: %w", why, err)}

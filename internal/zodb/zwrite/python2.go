@@ -6,12 +6,13 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/fsformat"
+	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// Protocols of pickles of a database that a Python 2 application has. What Python 3
-// has is not a question: protocol 3, as ZODB writes it.
+// Protocols of pickles of a database that a Python 2 application has. For Python 3
+// the protocol is always 3, as ZODB writes it.
 const (
 	minPython2 = 1
 	maxPython2 = 3
@@ -21,14 +22,13 @@ const (
 	python2Default = 2
 
 	protocolTxns = 100 // how far back records are looked for
-
-	opProto = 0x80 // begins pickles of protocol 2 and later, with the protocol behind it
 )
 
 // findPython2 finds out what the application understands. Only Python 2 opens files
-// with that magic. Which ZODB it has is told by what it wrote: protocol 1 before 5.3,
-// 2 up to 5.4, then 3. The lowest of the root object and of the newest records is
-// taken, since newer ones read it, too, and since an import may have written others.
+// with that magic. The version of its ZODB is told by the protocol that it wrote: 1
+// before 5.3, 2 up to 5.4, then 3. The lowest of the root object and of the newest
+// records is taken, since newer ones read it, too, and since an import may have
+// written others.
 func (db *DB) findPython2(magic string) error {
 	if magic != fsformat.MagicPy2 {
 		return nil
@@ -84,7 +84,7 @@ func (db *DB) newestOids() (oids []zodb.Oid, err error) {
 // protocolOf returns the protocol of the pickles of a record. Those before 2 do not
 // tell theirs.
 func protocolOf(data []byte) int {
-	if len(data) < 2 || data[0] != opProto {
+	if len(data) < 2 || data[0] != pickle.OpProto {
 		return minPython2
 	}
 	return min(max(int(data[1]), minPython2), maxPython2)
@@ -94,7 +94,7 @@ func protocolOf(data []byte) int {
 // writes that protocol, or Python 3 if it is 0. Of what comes from an Encoder none is kept
 // as it is. Most of a root object that was there before is the application's.
 func understood(protocol int, data []byte, isOldRoot bool) []byte {
-	if protocol == 0 || isOldRoot || !bytes.HasPrefix(data, []byte{opProto, maxPython2}) {
+	if protocol == 0 || isOldRoot || !bytes.HasPrefix(data, []byte{pickle.OpProto, maxPython2}) {
 		return data
 	}
 	if for2, err := record.Python2(data, protocol); err == nil {

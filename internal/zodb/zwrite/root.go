@@ -20,32 +20,12 @@ import (
 // objects of the application.
 const RootOid zodb.Oid = 0
 
-// What the state of a PersistentMapping keeps its items under, now and in old
+// Keys of the items in the state of a PersistentMapping, now and in old
 // databases.
 const (
 	rootKey    = "data"
 	oldRootKey = "_container"
 )
-
-// Names returns which objects the root object refers to by name. Values that
-// are not references, and keys that are not text, are left out. It is empty if
-// there is no root object yet.
-//
-// Errors are those of OpenFolder.
-func Names(txn btree.Txn) (map[string]btree.Ref, error) {
-	names := make(map[string]btree.Ref)
-	root, err := OpenRoot(txn)
-	if err != nil {
-		return nil, err
-	}
-	err = root.Each(func(name string, ref btree.Ref) error {
-		if ref != (btree.Ref{}) {
-			names[name] = ref
-		}
-		return nil
-	})
-	return names, err
-}
 
 // OpenRoot returns the root object as a folder, which is a new one if there is none.
 // Errors are those of OpenFolder.
@@ -61,8 +41,8 @@ func OpenRoot(txn btree.Txn) (*Folder, error) {
 }
 
 // SetName makes the root object refer to an object by name, which is text in
-// UTF-8. What else is in the root object stays what it was. The root object is made
-// if there is none. Errors are those of OpenFolder.
+// UTF-8. All other names in the root object stay what they were. The root object is
+// made if there is none. Errors are those of OpenFolder.
 func SetName(txn btree.Txn, name string, ref btree.Ref) error {
 	root, err := OpenRoot(txn)
 	if err != nil {

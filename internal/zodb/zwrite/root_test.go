@@ -33,7 +33,7 @@ func TestNamesOfRealDatabasesAreFoundAndKept(t *testing.T) {
 		want := make(map[string]btree.Ref)
 		for i := range 3 {
 			txn := begin(t, w, Meta{})
-			names, err := Names(txn)
+			names, err := rootNames(txn)
 			if err != nil {
 				t.Fatalf("%s: %s", name, err)
 			}
@@ -64,7 +64,7 @@ func TestFirstNameMakesTheRootThatPythonMakes(t *testing.T) {
 	db := create(t, tempPath(t), Options{})
 	txn := begin(t, db, Meta{})
 	defer txn.Abort()
-	if names, err := Names(txn); err != nil || len(names) != 0 {
+	if names, err := rootNames(txn); err != nil || len(names) != 0 {
 		t.Errorf("%v, %v", names, err)
 	}
 	if err := SetName(txn, "a", btree.Ref{Oid: 1, Class: record.ZBigFile}); err != nil {
@@ -80,7 +80,7 @@ func TestFirstNameMakesTheRootThatPythonMakes(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if names, err := Names(txn); err != nil || len(names) != 3 {
+	if names, err := rootNames(txn); err != nil || len(names) != 3 {
 		t.Errorf("%v, %v", names, err)
 	}
 	txn.Store(RootOid, btree.EncodeEmpty(btree.LO))
@@ -176,14 +176,34 @@ func TestNamesOfOldRootAreFoundAndKept(t *testing.T) {
 		"U\x01bq\x09K\x05"+ // no reference
 		"U\x01cq\x0ah\x08QU\x01cq\x0bNus.")) // no reference in the end
 	want := map[string]btree.Ref{"a": class}
-	if names, err := Names(txn); err != nil || !maps.Equal(names, want) {
+	if names, err := rootNames(txn); err != nil || !maps.Equal(names, want) {
 		t.Errorf("%v, %v", names, err)
 	}
 	want["d"] = btree.Ref{Oid: 2, Class: record.ZBigFile}
 	if err := SetName(txn, "d", want["d"]); err != nil {
 		t.Error(err)
 	}
-	if names, err := Names(txn); err != nil || !maps.Equal(names, want) {
+	if names, err := rootNames(txn); err != nil || !maps.Equal(names, want) {
 		t.Errorf("%v, %v", names, err)
 	}
+}
+
+// rootNames returns which objects the root object refers to by name. Values that
+// are not references, and keys that are not text, are left out. It is empty if
+// there is no root object yet.
+//
+// Errors are those of OpenFolder.
+func rootNames(txn btree.Txn) (map[string]btree.Ref, error) {
+	names := make(map[string]btree.Ref)
+	root, err := OpenRoot(txn)
+	if err != nil {
+		return nil, err
+	}
+	err = root.Each(func(name string, ref btree.Ref) error {
+		if ref != (btree.Ref{}) {
+			names[name] = ref
+		}
+		return nil
+	})
+	return names, err
 }

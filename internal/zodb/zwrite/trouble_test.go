@@ -34,19 +34,7 @@ func TestWhatAnotherWriterPutInOurPlaceStays(t *testing.T) {
 			commit(t, db, put(10, "x", 1))
 			end0 := db.index.TopPos
 			other := append(bytes.Repeat([]byte("o"), length), " "...)
-			put := func() {
-				if err := os.Truncate(path, end0); err != nil {
-					t.Fatal(err)
-				}
-				f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-				if err == nil {
-					_, err = f.Write(other)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				f.Close()
-			}
+			put := func() { replaceEnd(t, path, end0, other) }
 			txn := begin(t, db, Meta{})
 			for oid := range zodb.Oid(9) {
 				txn.Store(1+oid, bytes.Repeat([]byte("y"), 300))
@@ -78,6 +66,22 @@ func TestWhatAnotherWriterPutInOurPlaceStays(t *testing.T) {
 			}
 		}
 	}
+}
+
+// replaceEnd replaces all of a file from end on.
+func replaceEnd(t *testing.T, path string, end int64, data []byte) {
+	t.Helper()
+	if err := os.Truncate(path, end); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
 }
 
 // TestFirstTroubleIsTold by everything that follows, and by Err at once.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"sync"
 
+	"lab.nexedi.com/kirr/go123/xerr"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/btree"
@@ -129,9 +130,9 @@ func (t *Txn) Err() error {
 	return t.err
 }
 
-// New returns the oid for a new object, which is not handed out again. That of a file is
-// one more than the highest there is, and is handed out again if the database is closed
-// before something was stored with it.
+// New returns the oid for a new object, which is not handed out again. The oid of an
+// object in a file is one more than the highest there is, and is handed out again if the
+// database is closed before something was stored with it.
 func (t *Txn) New() zodb.Oid {
 	oid, err := t.eng.newOid()
 	if err != nil {
@@ -235,14 +236,7 @@ func (t *Txn) Expect(oid zodb.Oid, serial zodb.Tid) {
 // *zodb.NoDataError if the object does not exist, *DamageError, ErrDone, those of the
 // operating system, those of remote.Writer.
 func (t *Txn) Load(oid zodb.Oid) (data []byte, serial zodb.Tid, err error) {
-	data, serial, err = t.load(oid)
-	if err != nil {
-		return nil, 0, fmt.Errorf("load %s: %w", oid, err)
-	}
-	return data, serial, nil
-}
-
-func (t *Txn) load(oid zodb.Oid) ([]byte, zodb.Tid, error) {
+	defer xerr.Contextf(&err, "load %s", oid)
 	t.mu.Lock()
 	if t.done || t.err != nil { // after trouble it is not known what was stored
 		defer t.mu.Unlock()
@@ -260,7 +254,7 @@ func (t *Txn) load(oid zodb.Oid) ([]byte, zodb.Tid, error) {
 	case c.written == 0:
 		return c.data, 0, nil
 	}
-	data, err := t.eng.reload(c)
+	data, err = t.eng.reload(c)
 	return data, 0, err
 }
 
@@ -272,22 +266,17 @@ func (t *Txn) load(oid zodb.Oid) ([]byte, zodb.Tid, error) {
 // written. Other errors: *ConflictError, ErrForeign, ErrDone, the first trouble
 // of Store, Delete or New, those of the operating system, those of remote.Writer,
 // *LostError.
-func (t *Txn) Commit() (zodb.Tid, error) {
+func (t *Txn) Commit() (tid zodb.Tid, err error) {
+	defer xerr.Context(&err, "commit")
 	err, ours := t.over()
 	if !ours {
-		return 0, fmt.Errorf("commit: %w", ErrDone)
+		return 0, ErrDone
 	}
 	defer t.end()
-	var tid zodb.Tid
-	if err == nil {
-		tid, err = t.eng.commit(t)
-	} else {
-		err = t.eng.abort(err)
-	}
 	if err != nil {
-		return 0, fmt.Errorf("commit: %w", err)
+		return 0, t.eng.abort(err)
 	}
-	return tid, nil
+	return t.eng.commit(t)
 }
 
 // Abort ends the transaction without effect. It does nothing after Commit or

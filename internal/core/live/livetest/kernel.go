@@ -1,6 +1,6 @@
-// Package livetest is what models of the newest view are tested with: a page
-// cache with the locking of the kernel, and a database that changes at random and
-// knows what every block reads as at every view.
+// Package livetest is a world for tests of the newest view: a page cache with the
+// locking of the kernel, and a database that changes at random and knows what
+// every block reads as at every view.
 package livetest
 
 import (
@@ -46,9 +46,9 @@ func NewKernel(f *live.File, nap func()) *Kernel {
 	return k
 }
 
-// Stat asks for the size, and returns what it is told. What is cached behind a new end
-// is dropped, and the rest of the page that the end is in cleared: both wait for READs.
-// As in the kernel, an answer that was overtaken, by another one or by an invalidation,
+// Stat asks for the size, and returns what it is told. The cache behind a new end is
+// dropped, and the rest of the page that the end is in cleared: both wait for READs. As
+// in the kernel, an answer that was overtaken, by another one or by an invalidation,
 // does not count, although whoever asked gets it (attr_version in fs/fuse of Linux).
 func (k *Kernel) Stat() (size int64) {
 	version := k.versionNow()
@@ -203,26 +203,6 @@ func (k *Kernel) PageAt(i int64) []byte {
 		return bytes.Clone(p.data)
 	}
 	return nil
-}
-
-// ID tells pages apart: it is what the first bytes of a page say of it.
-type ID [16]byte
-
-// IDOf returns the ID of a page with that content.
-func IDOf(page []byte) (id ID) {
-	copy(id[:], page)
-	return id
-}
-
-// PageID returns the ID of page i if it is up to date and not locked.
-func (k *Kernel) PageID(i int64) (id ID, ok bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	p := k.pages[i]
-	if p == nil || p.locked != nil || p.data == nil {
-		return id, false
-	}
-	return IDOf(p.data), true
 }
 
 // isFree reports whether page i can be locked at once and has no content.

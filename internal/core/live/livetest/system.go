@@ -8,6 +8,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/core"
 	"github.com/wcfs/wcfs/internal/core/live"
 	"github.com/wcfs/wcfs/internal/core/versions"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
@@ -45,14 +46,23 @@ func NewSystem(ctx context.Context, seed uint64, preserve int64) (*System, error
 	s.Loader = bigfile.NewLoader(s.Ctx, 1+s.Intn(8))
 	s.Head = live.New(s.Ctx, first, s.Objs, s.DB, s.Loader, live.Config{
 		MaxServed: []int{2, 4, 1000}[s.Intn(3)], ParkedBytes: int64(s.Intn(2)) << 20, PreserveBytes: preserve, Retry: time.Second, StuckAfter: time.Hour,
-		KeepHistory: time.Minute, KeepFloor: time.Hour, Warnf: func(string, ...any) {},
-		IsDying: func(thread int) bool { return s.IsDying != nil && s.IsDying(thread) },
+		KeepHistory: time.Minute, KeepFloor: time.Hour, Observer: core.Alone{}, Processes: processes{System: s},
 	})
 	if err := s.start(); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// processes is what a System knows of them.
+type processes struct {
+	core.Alone
+	*System
+}
+
+func (p processes) IsDying(thread int) bool {
+	return p.System.IsDying != nil && p.System.IsDying(thread)
 }
 
 func (s *System) start() (err error) {
@@ -92,7 +102,7 @@ func (s *System) Close() {
 	s.Head.Close()
 	s.Loader.Wait()
 	s.Objs.Close()
-	s.DB.Close()
+	_ = s.DB.Close()
 }
 
 // Commit commits random transactions, most often one, and takes them in.

@@ -33,7 +33,8 @@ const (
 
 // World is a database with two files, of one block table, that change at random:
 // data, what blocks show, holes that become data and the other way around, a ZBlk in
-// several blocks, appends and their undoing. Its methods may be called from any goroutine, except Transact.
+// several blocks, appends and their undoing. Its methods may be called from any
+// goroutine, except Transact.
 type World struct {
 	DB      *mem.Storage
 	BlkSize int64
@@ -113,7 +114,7 @@ func (w *World) PageID(at zodb.Tid, i int64) ID {
 	return IDOf(w.content[w.last(at)][off/w.BlkSize][off%w.BlkSize:])
 }
 
-// last returns the last transaction of view at. Requires: w.mu.
+// last returns the last transaction of view at. It is called with w.mu held.
 func (w *World) last(at zodb.Tid) zodb.Tid {
 	for i := len(w.tids) - 1; i > 0; i-- {
 		if w.tids[i] <= at {

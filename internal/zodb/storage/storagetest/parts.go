@@ -171,11 +171,13 @@ func (b *bench) checkStream(stor storage.Storage, at0 zodb.Tid) error {
 func testEventThenLoad(t *testing.T, b *bench) {
 	stor, _ := b.open()
 	const n = 300
-	go func() {
+	var writing sync.WaitGroup
+	defer writing.Wait() // an event may come before the writer knows of its commit
+	writing.Go(func() {
 		for i := range n {
 			b.Commit(Txn{Tid: zodb.Tid(100 + i), Records: []Record{{Oid: 7, Data: fmt.Append(nil, i)}, {Oid: zodb.Oid(1000 + i), Data: []byte("x")}}})
 		}
-	}()
+	})
 	for i := range n {
 		ev := b.event(stor)
 		if ev.Tid != zodb.Tid(100+i) {

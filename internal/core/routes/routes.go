@@ -1,4 +1,13 @@
-package versions
+// Package routes knows since when nodes of block tables route keys as they do.
+//
+// Routes is a cache: what it does not know is found by comparing the versions of a node,
+// newest first, and only as far back as somebody asks. Neighbouring blocks share their
+// nodes, so what was found out for one block is there for all others: without it each of
+// them would compare all versions of a leaf again.
+//
+// A Routes has a lock of its own, held for map operations only: never while a node is
+// loaded.
+package routes
 
 import (
 	"cmp"
@@ -10,27 +19,20 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/core/lock"
+	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 )
 
-// routes remembers at which transactions which nodes began to route which keys
-// differently. Neighbouring blocks share their nodes, so what was found out for
-// one block is there for all others: without it each of them would compare all
-// versions of a leaf again.
-//
-// It is a cache. What it does not know is found by comparing the versions of a
-// node, newest first, and only as far back as somebody asks.
-type routes struct {
-	objs   *Objects
+// Routes remembers at which transactions which nodes began to route which keys
+// differently.
+type Routes struct {
+	source btree.Source
 	budget int // of size
 
 	mu    lock.Mutex // map operations only
 	nodes map[zodb.Oid]*routing
 	size  int // sum over nodes: how many numbers they keep, or as much memory
 }
-
-// routesBudget is how many numbers of 8 bytes routes keeps.
-const routesBudget = 4 << 20
 
 // routing is what is known of one node.
 type routing struct {
@@ -49,25 +51,26 @@ type wideChange struct {
 	keys btree.Keys
 }
 
-func newRoutes(objs *Objects) *routes {
-	r := &routes{objs: objs, budget: routesBudget, nodes: make(map[zodb.Oid]*routing)}
+// New returns a Routes of the nodes of source, which keeps up to budget numbers of 8 bytes.
+func New(source btree.Source, budget int) *Routes {
+	r := &Routes{source: source, budget: budget, nodes: make(map[zodb.Oid]*routing)}
 	r.mu.Init(nil, 0, r.check)
 	return r
 }
 
 // check panics if r keeps more than it may, or than it believes.
-func (r *routes) check() {
+func (r *Routes) check() {
 	size := 0
 	for _, n := range r.nodes {
 		size += n.size
 	}
 	if size != r.size || size > r.budget {
-		panic(fmt.Sprintf("BUG: versions: routes keep %d numbers; said %d, budget %d", size, r.size, r.budget))
+		panic(fmt.Sprintf("BUG: routes: there are %d numbers; said %d, budget %d", size, r.size, r.budget))
 	}
 }
 
-// forget lets everything go.
-func (r *routes) forget() {
+// Forget lets everything go.
+func (r *Routes) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.nodes)
@@ -81,11 +84,11 @@ type cursor struct {
 	found bool     // the change at tid may be one of the key
 }
 
-// newest returns the newest transaction in (stop, at] at which a node of path,
+// Newest returns the newest transaction in (stop, at] at which a node of path,
 // which is the way to key as of view at, may have begun to route key to
 // something else, or 0. The nodes are looked at in step, so that none of them
 // is followed further back than needed.
-func (r *routes) newest(ctx context.Context, path []btree.Step, key int64, at, stop zodb.Tid) (zodb.Tid, error) {
+func (r *Routes) Newest(ctx context.Context, path []btree.Step, key int64, at, stop zodb.Tid) (zodb.Tid, error) {
 	cursors := make([]cursor, len(path))
 	for i, step := range path {
 		cursors[i] = cursor{oid: step.Oid, tid: at}
@@ -114,14 +117,14 @@ func (r *routes) newest(ctx context.Context, path []btree.Step, key int64, at, s
 }
 
 // back moves a cursor at least one transaction back, or finds that the one it
-// is at changed the key. The cursor, and not what routes knows, tells where to
+// is at changed the key. The cursor, and not what is known, tells where to
 // go on: that may be dropped at any moment.
-func (r *routes) back(ctx context.Context, c *cursor, key int64, stop zodb.Tid) error {
+func (r *Routes) back(ctx context.Context, c *cursor, key int64, stop zodb.Tid) error {
 	if tid, found := r.lookup(c.oid, c.tid, key); found || tid < c.tid {
 		c.tid, c.found = tid, found
 		return nil
 	}
-	b, serial, err := r.objs.Node(ctx, zodb.Xid{At: c.tid, Oid: c.oid})
+	b, serial, err := r.source.Node(ctx, zodb.Xid{At: c.tid, Oid: c.oid})
 	if err != nil {
 		return err
 	}
@@ -130,11 +133,12 @@ func (r *routes) back(ctx context.Context, c *cursor, key int64, stop zodb.Tid) 
 		c.tid = serial
 		return nil
 	}
-	a, _, err := r.objs.Node(ctx, zodb.Xid{At: serial - 1, Oid: c.oid})
-	if err != nil && !IsDamage(err) {
+	a, _, err := r.source.Node(ctx, zodb.Xid{At: serial - 1, Oid: c.oid})
+	if err != nil && !bigfile.IsDamage(err) {
 		return err
 	}
-	// What was damaged and is not any more may have changed everywhere.
+	// A node that was damaged and is not any more may have changed
+	// everywhere.
 	keys, wide := []int64(nil), []btree.Keys{allKeys}
 	if err == nil {
 		keys, wide = btree.Differences(a, b, allKeys)
@@ -152,7 +156,7 @@ var allKeys = btree.Keys{Lo: math.MinInt64, Hi: math.MaxInt64}
 
 // lookup returns the newest change of key up to at in node oid. If that is not
 // known, it returns how far back it is known that there is none.
-func (r *routes) lookup(oid zodb.Oid, at zodb.Tid, key int64) (tid zodb.Tid, found bool) {
+func (r *Routes) lookup(oid zodb.Oid, at zodb.Tid, key int64) (tid zodb.Tid, found bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.nodes[oid]
@@ -181,7 +185,7 @@ func descending(a, b zodb.Tid) int { return cmp.Compare(b, a) }
 
 // add notes that only transaction p.from+1 changed node oid in p, and which keys
 // and intervals. There may be none, and then it need not have changed it.
-func (r *routes) add(oid zodb.Oid, p period, keys []int64, wide []btree.Keys) {
+func (r *Routes) add(oid zodb.Oid, p period, keys []int64, wide []btree.Keys) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.nodes[oid]

@@ -1,4 +1,4 @@
-package isolation
+package wire
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// maxOutput bounds the bytes that wait for a client to read them.
-const maxOutput = 256 << 10
+// MaxOutput bounds the bytes that wait for a client to read them.
+const MaxOutput = 256 << 10
 
-// output is a queue of bytes from the server to one client.
-type output struct {
+// Output is a queue of bytes from the server to one client.
+type Output struct {
 	mu     sync.Mutex
 	data   []byte
 	inLine bool          // what was taken last was not the end of a line
@@ -20,18 +20,19 @@ type output struct {
 	room   chan struct{} // closed and made anew when something was taken
 }
 
-func newOutput() *output {
-	return &output{filled: make(chan struct{}), room: make(chan struct{})}
+// NewOutput returns an empty one.
+func NewOutput() *Output {
+	return &Output{filled: make(chan struct{}), room: make(chan struct{})}
 }
 
-// tryPut appends a line if there is room for it. After the end it is dropped.
-func (o *output) tryPut(line string) bool {
+// TryPut appends a line if there is room for it. After the end it is dropped.
+func (o *Output) TryPut(line string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return true
 	}
-	if len(o.data)+len(line) > maxOutput {
+	if len(o.data)+len(line) > MaxOutput {
 		return false
 	}
 	o.data = append(o.data, line...)
@@ -39,18 +40,25 @@ func (o *output) tryPut(line string) bool {
 	return true
 }
 
-// nextRoom returns what is closed when something is taken after this call.
-func (o *output) nextRoom() <-chan struct{} {
+// Len returns how many bytes wait.
+func (o *Output) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.data)
+}
+
+// NextRoom returns what is closed when something is taken after this call.
+func (o *Output) NextRoom() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.room
 }
 
-// put appends a line, when there is room for it.
-func (o *output) put(ctx context.Context, line string) error {
+// Put appends a line, when there is room for it.
+func (o *Output) Put(ctx context.Context, line string) error {
 	for {
-		room := o.nextRoom()
-		if o.tryPut(line) {
+		room := o.NextRoom()
+		if o.TryPut(line) {
 			return ctx.Err()
 		}
 		select {
@@ -61,8 +69,8 @@ func (o *output) put(ctx context.Context, line string) error {
 	}
 }
 
-// take returns up to len(dest) bytes, and 0 at the end. It waits for some.
-func (o *output) take(ctx context.Context, dest []byte) (int, error) {
+// Take returns up to len(dest) bytes, and 0 at the end. It waits for some.
+func (o *Output) Take(ctx context.Context, dest []byte) (int, error) {
 	for {
 		o.mu.Lock()
 		if len(o.data) > 0 || o.ended {
@@ -85,9 +93,9 @@ func (o *output) take(ctx context.Context, dest []byte) (int, error) {
 	}
 }
 
-// say replaces what was not taken yet by a last line, which may be empty. A line
+// Say replaces what was not taken yet by a last line, which may be empty. A line
 // of which a part was taken stays. Nothing is put after it.
-func (o *output) say(last string) {
+func (o *Output) Say(last string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
@@ -102,8 +110,8 @@ func (o *output) say(last string) {
 	wake(&o.room)
 }
 
-// end makes the end seen by who has taken everything. Nothing is put after it.
-func (o *output) end() {
+// End makes the end seen by who has taken everything. Nothing is put after it.
+func (o *Output) End() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed, o.ended = true, true

@@ -1,4 +1,4 @@
-package isolation
+package wire
 
 import (
 	"math"
@@ -11,7 +11,7 @@ import (
 )
 
 func TestFramesAreParsed(t *testing.T) {
-	for line, want := range map[string]frame{
+	for line, want := range map[string]Frame{
 		"1 x\n":                      {1, "x"},
 		"1 \n":                       {1, ""},
 		"1  x y \n":                  {1, " x y "},
@@ -20,7 +20,7 @@ func TestFramesAreParsed(t *testing.T) {
 		"18446744073709551615 bye\n": {math.MaxUint64, "bye"},
 		"2 a\x00\xff\r\n":            {2, "a\x00\xff\r"},
 	} {
-		f, err := parseFrame(line)
+		f, err := ParseFrame(line)
 		require.NoError(t, err, line)
 		require.Equal(t, want, f, line)
 	}
@@ -37,22 +37,22 @@ func TestFramesAreParsed(t *testing.T) {
 		"\u0661 x\n":               `invalid frame: "١ x\n" (invalid stream)`,
 		"1\u00a0x\n":               `invalid frame: "1\u00a0x\n"`,
 	} {
-		_, err := parseFrame(line)
+		_, err := ParseFrame(line)
 		require.EqualError(t, err, want)
 	}
 }
 
 func TestWatchRequestsAreParsed(t *testing.T) {
 	const oid, at = "000000000000abcd", "0123456789abcdef"
-	r, err := parseWatch("watch " + oid + " @" + at)
+	r, err := ParseWatch("watch " + oid + " @" + at)
 	require.NoError(t, err)
-	require.Equal(t, watchRequest{oid: 0xabcd, at: 0x0123456789abcdef}, r)
-	r, err = parseWatch("watch " + oid + " -")
+	require.Equal(t, WatchRequest{Oid: 0xabcd, At: 0x0123456789abcdef}, r)
+	r, err = ParseWatch("watch " + oid + " -")
 	require.NoError(t, err)
-	require.Equal(t, watchRequest{oid: 0xabcd, at: zodb.InvalidTid, remove: true}, r)
-	r, err = parseWatch("watch ffffffffffffffff @ffffffffffffffff")
+	require.Equal(t, WatchRequest{Oid: 0xabcd, At: zodb.InvalidTid, Remove: true}, r)
+	r, err = ParseWatch("watch ffffffffffffffff @ffffffffffffffff")
 	require.NoError(t, err)
-	require.Equal(t, watchRequest{oid: math.MaxUint64, at: math.MaxUint64}, r)
+	require.Equal(t, WatchRequest{Oid: math.MaxUint64, At: math.MaxUint64}, r)
 	for msg, want := range map[string]string{
 		"":                                    `bad watch: not a watch request: ""`,
 		"watch":                               `bad watch: not a watch request: "watch"`,
@@ -74,20 +74,20 @@ func TestWatchRequestsAreParsed(t *testing.T) {
 		"watch " + oid + " @0123456789ABCDEF": "bad watch: invalid at",
 		"watch " + oid + " ":                  "bad watch: invalid at",
 	} {
-		_, err := parseWatch(msg)
+		_, err := ParseWatch(msg)
 		require.EqualError(t, err, want, msg)
 	}
 }
 
 func TestMessagesFitIntoWhatClientsAccept(t *testing.T) {
-	require.Equal(t, "1 ok\n", frame{1, "ok"}.line())
-	require.Equal(t, "18446744073709551615 ok\n", frame{math.MaxUint64, "ok"}.line())
-	require.Equal(t, "0 one line\n", frame{0, "one\nline"}.line())
+	require.Equal(t, "1 ok\n", Frame{1, "ok"}.Line())
+	require.Equal(t, "18446744073709551615 ok\n", Frame{math.MaxUint64, "ok"}.Line())
+	require.Equal(t, "0 one line\n", Frame{0, "one\nline"}.Line())
 	whole := strings.Repeat("x", 246)
-	require.Equal(t, "1 "+whole+"\n", frame{1, whole}.line())
-	require.Equal(t, "1 "+whole[:243]+"...\n", frame{1, whole + "x"}.line())
+	require.Equal(t, "1 "+whole+"\n", Frame{1, whole}.Line())
+	require.Equal(t, "1 "+whole[:243]+"...\n", Frame{1, whole + "x"}.Line())
 	for n := range 4 { // a rune is not cut
-		line := frame{1, strings.Repeat("x", n) + strings.Repeat("δ€", 200)}.line()
+		line := Frame{1, strings.Repeat("x", n) + strings.Repeat("δ€", 200)}.Line()
 		require.True(t, utf8.ValidString(line), "%q", line)
 		require.LessOrEqual(t, len(line), len("1 \n")+246)
 		require.Greater(t, len(line), len("1 \n")+246-4)
@@ -103,13 +103,13 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		line, _, _ = strings.Cut(line, "\n")
 		said := ""
-		fr, err := parseFrame(line + "\n")
+		fr, err := ParseFrame(line + "\n")
 		if err != nil {
-			said = frame{0, "error: " + err.Error()}.line()
-		} else if r, err := parseWatch(fr.msg); err != nil {
-			said = frame{fr.stream, "error " + err.Error()}.line()
-		} else if text := "watch " + r.oid.String(); r.remove && fr.msg != text+" -" || !r.remove && fr.msg != text+" @"+r.at.String() {
-			t.Fatalf("%q was taken for %v", fr.msg, r)
+			said = Frame{0, "error: " + err.Error()}.Line()
+		} else if r, err := ParseWatch(fr.Msg); err != nil {
+			said = Frame{fr.Stream, "error " + err.Error()}.Line()
+		} else if text := "watch " + r.Oid.String(); r.Remove && fr.Msg != text+" -" || !r.Remove && fr.Msg != text+" @"+r.At.String() {
+			t.Fatalf("%q was taken for %v", fr.Msg, r)
 		}
 		if strings.Count(said, "\n") > 1 || said != "" && !strings.HasSuffix(said, "\n") || len(said) > len("18446744073709551615 \n")+maxMessage {
 			t.Fatalf("%q is answered by %q", line, said)
