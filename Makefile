@@ -43,7 +43,7 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh go
 	@t/setup.sh
 
-test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
+test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 bin/promtool lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
@@ -71,6 +71,9 @@ bin/venv-zeo%: internal/zodb/zeo/testdata/requirements-%.txt internal/zodb/zeo/t
 	@internal/zodb/zeo/testdata/venv.sh $@ $<
 	@touch $@
 
+bin/promtool: # of Prometheus: checks the alerts, where Debian packages can be had
+	@t/setup.sh promtool $@
+
 lint: ## what must hold of every file
 	@test -z "$$(gofmt -l wcfs internal client t)" || { echo "not gofmt-clean:"; gofmt -l wcfs internal client t; exit 1; }
 	$(GO) vet ./...
@@ -86,7 +89,7 @@ fuzz: ## fuzz every target for FUZZTIME (default 1m)
 	@t/fuzz.sh $${FUZZTIME:-1m}
 
 # No go is needed for that: root may have none in its PATH.
-install: bin/wcfs ## install what make has built below $DESTDIR: program, mount helper, unit, manual, completion
+install: bin/wcfs ## install what make has built below $DESTDIR: program, mount helper, unit, manual, completion, dashboard, alerts
 	@dist/install.sh bin/wcfs "$(DESTDIR)" "$(PREFIX)" "$(SBIN)" "$(UNITS)"
 
 bin/wcfs:

@@ -27,5 +27,8 @@ install -d "$share/bash-completion/completions" "$share/zsh/site-functions" "$sh
 "$binary" completion zsh > "$share/zsh/site-functions/_wcfs"
 "$binary" completion fish > "$share/fish/vendor_completions.d/wcfs.fish"
 
+install -d "$share/wcfs"
+install -m 644 "$here/wcfs.dashboard.json" "$here/wcfs.rules.yml" "$here/wcfs.rules.test.yml" "$share/wcfs"
+
 install -d "$share/doc/wcfs"
 install -m 644 "$here"/../doc/*.rst "$here/../README.rst" "$here/../LICENSE" "$here/../NOTICE" "$share/doc/wcfs"

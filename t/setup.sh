@@ -5,6 +5,7 @@
 #   (none)  mounting, as make demo and make run do
 #   test    all tests; with them comes python, a Python for t/witness
 #   python  that alone
+#   promtool FILE  Prometheus' checker of alerts; without it that test is skipped
 set -u
 for=${1:-mount}
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -78,7 +79,22 @@ need_mount() {
 
 need_python() { python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; }
 
+# get_promtool gets it out of the package of Prometheus, which is not installed: that would
+# start a server.
+get_promtool() {
+	if ! command -v promtool >/dev/null 2>&1 && [ ! -x "$1" ] && command -v apt-get >/dev/null 2>&1; then
+		tmp=$(mktemp -d)
+		(cd "$tmp" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && cp usr/bin/promtool "$1") >/dev/null 2>&1
+		rm -rf "$tmp"
+	fi
+	command -v promtool >/dev/null 2>&1 || [ -x "$1" ] || echo "NO PROMTOOL: alerts are not tried" >&2
+}
+
 case $for in
+promtool)
+	get_promtool "$here/$2"
+	exit 0
+	;;
 go)
 	need_go
 	need_certificates

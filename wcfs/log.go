@@ -12,6 +12,7 @@ import (
 	"github.com/wcfs/wcfs/internal/arrays/catalog"
 	"github.com/wcfs/wcfs/internal/arrays/changes"
 	"github.com/wcfs/wcfs/internal/arrays/database"
+	"github.com/wcfs/wcfs/internal/arrays/heatmap"
 	"github.com/wcfs/wcfs/internal/arrays/report"
 	"github.com/wcfs/wcfs/internal/serve/terminal"
 )
@@ -19,6 +20,8 @@ import (
 // logFlags are the options of log as typed.
 type logFlags struct {
 	since, until string
+	heatmap      string // file of a picture, "-" for the standard output
+	force        bool
 	report.LogOptions
 }
 
@@ -41,11 +44,16 @@ second the last; --json shows microseconds, rounded as by ZODB.
 is looked up as of --until. An array or file that is deleted by now can be named
 by its oid.
 
+With --heatmap a picture is written in place of lines, as PNG: blocks upwards,
+time to the right, and colours by how often a block changed. Its size is bounded,
+also that of large arrays with long histories.
+
 A transaction is marked incomplete if a part of the block table could not be read
 before or after it, as it is with what a pack has left of old transactions.`,
 		Example: `  wcfs log data.fs temperature
   wcfs log data.fs temperature --since -1h
   wcfs log data.fs -n 5
+  wcfs log data.fs temperature --heatmap changes.png
   wcfs log data.fs temperature --json | jq -r 'select(.new_size > .old_size).tid'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
@@ -54,7 +62,7 @@ before or after it, as it is with what a pack has left of old transactions.`,
 			if cmd.Flags().Changed("number") && f.Number < 1 {
 				return usagef("log: -n must be at least 1, got %d", f.Number)
 			}
-			return nil
+			return f.checkHeatmap(args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLog(cmd.Context(), &f, args)
@@ -67,6 +75,8 @@ before or after it, as it is with what a pack has left of old transactions.`,
 	flags.IntVarP(&f.Number, "number", "n", 0, "list only the newest `N`")
 	flags.BoolVar(&f.Reverse, "reverse", false, "list oldest first")
 	flags.BoolVar(&f.JSON, "json", false, "print one JSON object a line")
+	flags.StringVar(&f.heatmap, "heatmap", "", "write a picture of blocks and time to `FILE`, - for the standard output")
+	flags.BoolVar(&f.force, "force", false, "replace the file of the picture")
 	return cmd
 }
 
@@ -90,6 +100,10 @@ func runLog(ctx context.Context, f *logFlags, args []string) error {
 	bar := terminal.NewProgress("look through "+args[0], -1)
 	defer bar.Done()
 	watched := database.Watch(db, bar)
+	if f.heatmap != "" {
+		draw := func(m *heatmap.Map) error { return logOf(ctx, watched, args[1], lo, hi, m) }
+		return f.draw(ctx, db, args, bar, draw)
+	}
 	out := report.NewLog(f.LogOptions, os.Stdout, bar)
 	if len(args) == 1 {
 		err = watched.Iterate(ctx, lo+1, hi, out.Txn)
@@ -105,8 +119,14 @@ func runLog(ctx context.Context, f *logFlags, args []string) error {
 	return err
 }
 
+// changeLog is what takes the changes of an array or file.
+type changeLog interface {
+	Change(c *changes.Change) error
+	Empty() bool
+}
+
 // logOf lists what changed one array or file.
-func logOf(ctx context.Context, db database.History, name string, lo, hi zodb.Tid, out *report.Log) error {
+func logOf(ctx context.Context, db database.History, name string, lo, hi zodb.Tid, out changeLog) error {
 	of, err := database.FindSubject(ctx, db, hi, name)
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ program can read or map into memory, as of now and as of any past transaction.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{msg: err.Error(), text: "see: " + cmd.CommandPath() + " --help"}
 	})
-	addGroup(root, "Servers:", newServe(), newMount(), newList(), newStatus(), newStop())
+	addGroup(root, "Servers:", newServe(), newMount(), newList(), newStatus(), newTop(), newStop())
 	addGroup(root, "Databases:", newImport(), newExport(), newLs(), newLog(), newDiff(), newCat(), newCheck(), newMv(), newRm())
 	addGroup(root, "More:", newDemo(), newVersion())
 	root.SetHelpCommand(newHelp(root))

@@ -32,6 +32,7 @@ func TestModesSizesAndOwners(t *testing.T) {
 		{".wcfs/zurl", unix.S_IFREG | 0o444, zurl},
 		{".wcfs/pintimeout", unix.S_IFREG | 0o444, 4},
 		{".wcfs/trace", unix.S_IFREG | 0o444, 0},
+		{".wcfs/clients", unix.S_IFREG | 0o444, 0},
 		{"head", unix.S_IFDIR | 0o555, 0},
 		{"head/at", unix.S_IFREG | 0o444, 16},
 		{"head/watch", unix.S_IFREG | 0o644, 0}, // it is there to be written

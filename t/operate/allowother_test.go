@@ -83,7 +83,7 @@ func TestWhoMayReadTheDatabaseMayReadTheMount(t *testing.T) {
 		".": 0o550, ".wcfs": 0o550, "head": 0o550, "head/bigfile": 0o550, past: 0o550, past + "/bigfile": 0o550,
 		"head/at": 0o440, "head/watch": 0o660, "head/" + file: 0o440, past + "/" + file: 0o440,
 		".wcfs/zurl": 0o440, ".wcfs/pintimeout": 0o440, ".wcfs/stats": 0o440, ".wcfs/metrics": 0o440,
-		".wcfs/trace": 0o400, ".wcfs/debug": 0o500, ".wcfs/debug/zhead": 0o400,
+		".wcfs/trace": 0o400, ".wcfs/clients": 0o400, ".wcfs/debug": 0o500, ".wcfs/debug/zhead": 0o400,
 	} {
 		st := harness.Stat(t, s.Path(path))
 		require.Equal(t, mode, st.Mode&0o7777, "mode of %s: %o", path, st.Mode)

@@ -175,6 +175,7 @@ func (l *Link) sendPinsOf(w *live.Watch, blk int64) {
 type message struct {
 	watch  *live.Watch
 	stream uint64
+	sent   time.Time
 	reply  chan string // of capacity 1
 	failed *pinError   // what the pin is if no answer comes
 
@@ -236,7 +237,7 @@ func (l *Link) message(w *live.Watch, blk int64, rev zodb.Tid, since, turn time.
 		return nil
 	}
 	l.stream = stream
-	m := &message{watch: w, stream: stream, reply: make(chan string, 1), failed: failed}
+	m := &message{watch: w, stream: stream, sent: time.Now(), reply: make(chan string, 1), failed: failed}
 	l.messages[stream] = m
 	l.engine.pins.Add(1)
 	return m

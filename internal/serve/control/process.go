@@ -127,7 +127,7 @@ func mayEnd(pid int) bool {
 // isOperator reports whether the arguments of a wcfs say that it is no server, but
 // looks after one, as we do. Such a process has the directory open for a moment.
 func isOperator(args []string) bool {
-	return len(args) > 1 && slices.Contains([]string{"mount", "stop", "status", "list", mount.ProbeCommand}, args[1])
+	return len(args) > 1 && slices.Contains([]string{"mount", "stop", "status", "list", "top", mount.ProbeCommand}, args[1])
 }
 
 // serverName is how ps(1) shows servers.

@@ -67,11 +67,11 @@ func List(ctx context.Context, prober mount.Prober) ([]Server, error) {
 	var asking sync.WaitGroup
 	for i := range servers {
 		asking.Go(func() {
-			if _, servers[i].State, _ = servers[i].ask(ctx, prober); servers[i].State != StateOK {
+			if _, servers[i].State, _ = servers[i].Ask(ctx, prober); servers[i].State != StateOK {
 				return
 			}
-			if _, err := servers[i].askDatabase(ctx, prober); err != nil {
-				servers[i].State = stateOf(err)
+			if _, err := servers[i].AskDatabase(ctx, prober); err != nil {
+				servers[i].State = StateOf(err)
 			}
 		})
 	}
@@ -98,13 +98,13 @@ func (s *Server) Summary() Summary {
 	return sum
 }
 
-// ask asks the server for the newest transaction, which no cache of the kernel
+// Ask asks the server for the newest transaction, which no cache of the kernel
 // can answer. It is not asked for its .wcfs/zurl: whoever opens that is a client,
 // and a server may end when the last client leaves.
-func (s *Server) ask(ctx context.Context, prober mount.Prober) (at string, state State, err error) {
+func (s *Server) Ask(ctx context.Context, prober mount.Prober) (at string, state State, err error) {
 	content, err := prober.Read(ctx, filepath.Join(s.Dir, "head", "at"))
 	if err != nil {
-		return "", stateOf(err), err
+		return "", StateOf(err), err
 	}
 	at = strings.TrimSpace(string(content))
 	if _, ok := storage.ParseID(at); !ok {
@@ -113,9 +113,9 @@ func (s *Server) ask(ctx context.Context, prober mount.Prober) (at string, state
 	return at, StateOK, nil
 }
 
-// askDatabase asks the server whether that of its database is connected, "" if it has
+// AskDatabase asks the server whether that of its database is connected, "" if it has
 // none. The error is an awayError if it is not.
-func (s *Server) askDatabase(ctx context.Context, prober mount.Prober) (detail string, err error) {
+func (s *Server) AskDatabase(ctx context.Context, prober mount.Prober) (detail string, err error) {
 	content, err := prober.Read(ctx, filepath.Join(s.Dir, ".wcfs", "storage"))
 	if errors.Is(err, syscall.ENOENT) {
 		return "", nil
@@ -135,8 +135,8 @@ type awayError struct{ text string }
 
 func (e *awayError) Error() string { return e.text }
 
-// stateOf says what it means that a question was answered by err.
-func stateOf(err error) State {
+// StateOf says what it means that a question was answered by err.
+func StateOf(err error) State {
 	var stuck *mount.StuckError
 	var away *awayError
 	switch {

@@ -105,7 +105,7 @@ func lookForServer(ctx context.Context, opt StartOptions) error {
 	if !s.isOurs() && s.UID >= 0 && !s.IsForAll() {
 		return taken(s.Dir, storage.Redact(opt.ZURL), s.UID)
 	}
-	_, state, err := s.ask(ctx, opt.Prober)
+	_, state, err := s.Ask(ctx, opt.Prober)
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("start %s: %w", opt.Dir, ctx.Err())
@@ -227,7 +227,7 @@ func waitReady(ctx context.Context, opt StartOptions, ready *os.File, pid int) e
 	}
 	state := StateDead
 	if ok {
-		if _, state, err = s.ask(ctx, opt.Prober); err == nil {
+		if _, state, err = s.Ask(ctx, opt.Prober); err == nil {
 			return nil
 		}
 		s, ok, _ = serverAt(opt.Dir)

@@ -34,7 +34,7 @@ func Examine(ctx context.Context, prober mount.Prober, s Server) Report {
 	r := Report{Device: fmt.Sprintf("%d:%d", s.Major, s.Minor)}
 	s.State = StateOK
 	r.add("mount entry", fmt.Sprintf("%s (%s): %s", s.Dir, r.Device, s.Summary().ZURL), nil)
-	detail, err := s.examineProcess()
+	detail, err := s.Process()
 	r.add("wcfs server", detail, err)
 	if err != nil {
 		s.State = StateFailing
@@ -46,7 +46,7 @@ func Examine(ctx context.Context, prober mount.Prober, s Server) Report {
 		}
 		r.add(question.name, detail, err)
 		if err != nil {
-			s.State = stateOf(err)
+			s.State = StateOf(err)
 			break
 		}
 	}
@@ -75,11 +75,11 @@ var questions = []struct {
 		return "", err
 	}},
 	{"read head/at", func(ctx context.Context, prober mount.Prober, s *Server) (string, error) {
-		at, _, err := s.ask(ctx, prober)
+		at, _, err := s.Ask(ctx, prober)
 		return at, err
 	}},
 	{ofServer, func(ctx context.Context, prober mount.Prober, s *Server) (string, error) {
-		return s.askDatabase(ctx, prober)
+		return s.AskDatabase(ctx, prober)
 	}},
 }
 
@@ -94,8 +94,8 @@ func askDevice(ctx context.Context, prober mount.Prober, s *Server) (string, err
 	return "", err
 }
 
-// examineProcess says how the process of the server is.
-func (s *Server) examineProcess() (detail string, err error) {
+// Process says how the process of the server is.
+func (s *Server) Process() (detail string, err error) {
 	if s.PID == 0 {
 		if !s.mayControl() {
 			return fmt.Sprintf("of %s, cannot be seen", mount.UserName(s.UID)), nil

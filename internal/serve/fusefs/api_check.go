@@ -63,10 +63,10 @@ var (
 	_ fs.FileReader    = (*streamHandle)(nil)
 	_ fs.FileReleaser  = (*streamHandle)(nil)
 
-	_ fs.NodeGetattrer = (*metricsNode)(nil)
-	_ fs.NodeOpener    = (*metricsNode)(nil)
-	_ fs.FileReader    = (*metricsHandle)(nil)
-	_ fs.FileReleaser  = (*metricsHandle)(nil)
+	_ fs.NodeGetattrer = (*snapshotNode)(nil)
+	_ fs.NodeOpener    = (*snapshotNode)(nil)
+	_ fs.FileReader    = (*snapshotHandle)(nil)
+	_ fs.FileReleaser  = (*snapshotHandle)(nil)
 
 	_ fs.NodeGetattrer = (*staticFile)(nil)
 	_ fs.NodeOpener    = (*staticFile)(nil)

@@ -30,7 +30,13 @@ func (n *dotwcfsNode) OnAdd(ctx context.Context) {
 		reach := func() []byte { return []byte(opt.Reach().String() + "\n") }
 		n.tree.addStatic(ctx, &n.Inode, "storage", &dynamicFile{tree: n.tree, content: reach}, fuse.S_IFREG)
 	}
-	n.tree.addStatic(ctx, &n.Inode, "metrics", &metricsNode{tree: n.tree, text: n.tree.opt.Observer.Text}, fuse.S_IFREG)
+	for _, node := range []*snapshotNode{
+		{name: "metrics", text: opt.Observer.Text, step: metricsStep},
+		{name: "clients", text: n.tree.clients, own: true},
+	} {
+		node.tree = n.tree
+		n.tree.addStatic(ctx, &n.Inode, node.name, node, fuse.S_IFREG)
+	}
 	n.tree.addStatic(ctx, &n.Inode, traceName, &traceNode{tree: n.tree}, fuse.S_IFREG)
 }
 

@@ -26,6 +26,10 @@ const ProbeCommand = "__probe"
 // selfExe is this program, also after its file was replaced.
 const selfExe = "/proc/self/exe"
 
+// firstRead is how much is asked for at first: all that files below .wcfs/ have, most of
+// the time, so that looking at them is few requests.
+const firstRead = 64 << 10
+
 // killedWait is how long a child that was killed may take to be gone, if it can.
 const killedWait = 100 * time.Millisecond
 
@@ -196,6 +200,7 @@ func probe(op, path string) ([]byte, error) {
 		}
 		defer f.Close()
 		var data bytes.Buffer
+		data.Grow(firstRead)
 		_, err = io.Copy(&data, io.LimitReader(f, MaxProbe+1))
 		return data.Bytes(), err
 	case "stat":

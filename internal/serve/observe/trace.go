@@ -168,11 +168,11 @@ func (o *Observer) Trace(r Request) {
 		letter = 'W'
 	}
 	line := begin(letter)
-	line = fmt.Appendf(line, "%s %s", r.Op, plain(r.Path))
+	line = fmt.Appendf(line, "%s %s", r.Op, Plain(r.Path))
 	if r.Size >= 0 {
 		line = fmt.Appendf(line, " off=%d size=%d", r.Off, r.Size)
 	}
-	line = fmt.Appendf(line, " pid=%d uid=%d comm=%s: %s", r.Pid, r.Uid, plain(cmp.Or(proc.Name(int(r.Pid)), "-")), errnoName(r.Errno))
+	line = fmt.Appendf(line, " pid=%d uid=%d comm=%s: %s", r.Pid, r.Uid, Plain(cmp.Or(proc.Name(int(r.Pid)), "-")), errnoName(r.Errno))
 	if r.Size >= 0 && r.Errno == 0 {
 		line = fmt.Appendf(line, " %d", r.Done)
 	}
@@ -214,9 +214,9 @@ func finish(line []byte, took time.Duration) []byte {
 	return fmt.Appendf(line, " <%.6f>\n", took.Seconds())
 }
 
-// plain returns a word as it is, or quoted if it could be taken for something else:
+// Plain returns a word as it is, or quoted if it could be taken for something else:
 // clients choose the names that they look up.
-func plain(word string) string {
+func Plain(word string) string {
 	if word == "" || word != plainText(word) || slices.Contains([]byte(word), ' ') {
 		return strconv.QuoteToASCII(word)
 	}

@@ -107,7 +107,7 @@ func TestLinesSayWhatHappened(t *testing.T) {
 	pid := uint32(os.Getpid())
 	name, err := os.ReadFile("/proc/self/comm")
 	require.NoError(t, err)
-	who := fmt.Sprintf("pid=%d uid=7 comm=%s", pid, plain(strings.TrimSpace(string(name))))
+	who := fmt.Sprintf("pid=%d uid=7 comm=%s", pid, Plain(strings.TrimSpace(string(name))))
 	for _, c := range []struct {
 		tell func()
 		want string
