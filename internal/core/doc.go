@@ -32,8 +32,8 @@
 //
 // A READ is a request of the kernel for pages, which are locked until its reply is
 // written. A load is one block on its way into memory, or there. A READ is parked from its
-// arrival until its reply goes: it waits for a load, a client or a commit. The gate is where
-// a READ waits for clients, and the critical section that lets its reply go. The rest of a
+// arrival until its reply goes: it waits for a load, a client or a commit. The gate (r5 and
+// r6 below) is where a READ waits for clients, and where its reply goes then. The rest of a
 // block is what was loaded for a READ beyond what it asked for; it is stored into the page
 // cache.
 //
