@@ -1,6 +1,6 @@
 // Package core is the map of this wing: how files of arrays are shown as of views,
-// what a commit does to them, and how clients are isolated from it. It knows neither FUSE
-// nor any database, and all of it runs in tests without a mount.
+// what a commit does to them, and how clients are isolated from it. The wing knows neither
+// FUSE nor any driver of a database, and all of it runs in tests without a mount.
 //
 // # Rooms
 //
@@ -20,8 +20,8 @@
 // # Nouns
 //
 // An object is a record of the database; its serial is the transaction that wrote it. A
-// view is the database as of a transaction. The tail is the newest transactions, up to the
-// head, whose changed objects are remembered; that memory is the history.
+// view is the database as of a transaction. History is the memory of which objects the
+// newest transactions have changed; it goes from the tail, a view, up to the head.
 //
 // A file is a ZBigFile with its block table, which is a tree of nodes, and its blocks. A
 // block shows a ZBlk, or it is a hole. The revision of a block is the transaction since
@@ -31,13 +31,15 @@
 // when a served block, or the size of a file, depends on it.
 //
 // A READ is a request of the kernel for pages, which are locked until its reply is
-// written. A parked READ waits for a client. The gate is the critical section that lets a
-// reply go. The rest of a block is what a READ has loaded and was not asked for; it is
-// stored into the page cache.
+// written. A load is one block on its way into memory, or there. A READ is parked from its
+// arrival until its reply goes: it waits for a load, a client or a commit. The gate (r5 and
+// r6 below) is where a READ waits for clients, and where its reply goes then. The rest of a
+// block is what was loaded for a READ beyond what it asked for; it is stored into the page
+// cache.
 //
 // A watch says that a client wants to see a file as of a view. A pin is a message that
 // tells the client to map one block from a revision, or from head again. A client that does
-// not acknowledge is ended.
+// not acknowledge a pin is ended. A setup makes a watch, or moves it to another view.
 //
 // Old content of a block is preserved in memory when a commit changes the block. A file
 // is fenced when its object has become another file.
@@ -50,17 +52,17 @@
 //	    blocks as served; list the watches that this concerns. If there are none, the
 //	    reply goes
 //	r4  find out what these watches have to pin, and have it sent
-//	r5  the gate: no client may see the page that must not
-//	r6  in the section that finds r5 true: once more, nothing may have changed; the reply
-//	    goes. A READ that fails a check begins again at r2
+//	r5  the gate: wait until no client sees the page that must not see it
+//	r6  still the gate, in the section that finds r5 true: once more, nothing may have
+//	    changed; the reply goes. A READ that fails a check begins again at r2
 //
-// The code is in live/read.go, from Read on; r4 in live/pinread.go, r5 in
-// live/gate.go.
+// The code begins at Read in live/read.go; r1 is in live/registered.go, r2 and r3 are in
+// live/attempt.go, r4 is in live/pinread.go, r5 and r6 are in live/gate.go.
 //
 // # The life of a commit
 //
 //	c1  from here on nothing is stored for READs; then find out what changed
-//	c2  wait until stores of what changed are done: they have old data
+//	c2  stores already under way would bring old data: wait for those of what changed
 //	c3  preserve old content of what changed, while the page cache is all old; have
 //	    clients pin what a file loses, and what was read a moment ago
 //	c4  tell the kernel of files that become longer; then switch the view of every file:
@@ -68,8 +70,8 @@
 //	c5  invalidate what changed, without what is locked by parked READs: they bring
 //	    new data
 //	c6  invalidate attributes
-//	c7  publish; it is left to the next transaction if that is there already and this
-//	    state of the database passed during an outage
+//	c7  publish; skipped if the next transaction of an outage is there (Event.More), which
+//	    publishes both
 //	c8  forget history that nobody may ask for
 //
 // The code is in live/commit.go, from Commit on; c1 in live/diff.go, c3 in
@@ -83,12 +85,19 @@
 //
 // # Locks
 //
-//	1  live.Head       which files there are, which view is published
-//	2  live.File       what is served of one file; its READs and watches
-//	3  live.Head.index which objects lead to what is served
-//	4  locks of versions, routes and live.Preserved, those of the links of isolation, and
-//	   that of wire.Output
+// A lock is taken before those in the rows below it; two of one row are never held
+// together, but where the row says it.
 //
-// They are taken in this order, and held for map operations only: never during a load, a
-// call into the kernel, or a wait for a client. core/lock checks it in tests.
+//	1  live.Head.mu       which files there are, which view is published
+//	2  live.File.mu       what is served of one file; its READs and watches
+//	3  live.Head.indexMu  which objects lead to what is served
+//	   isolation.Link.mu  requests and messages of one link, taken before wire.Output.mu:
+//	                      a pin is written in the section that finds it wanted
+//	   bigfile.Ahead.mu   what is loaded ahead of readers, taken before bigfile.Loads.mu
+//	4  all others, as versions.Objects.mu, live.Preserved.mu, isolation.Engine.mu and those
+//	   of a storage: leaves, but that a storage queues events under its lock
+//
+// All are held for map operations only: never during a load, a call into the kernel, or a
+// wait for a client. core/lock checks in tests that the first three are taken in this
+// order.
 package core

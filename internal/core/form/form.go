@@ -1,6 +1,6 @@
 // Package form says how an array looks as a file of NumPy (.npy): a header, and then its
-// items. What an array is is known to package ndarray, far below; a Form is what the core
-// needs of that.
+// items. Package ndarray, far below, knows about types and shapes; a Form has the part of that
+// which the core needs.
 package form
 
 import "lab.nexedi.com/kirr/neo/go/zodb"

@@ -223,61 +223,6 @@ func (l *Link) send(f wire.Frame) {
 	}
 }
 
-// shutdown takes the link down, for the first reason that is given, and starts
-// what has to follow. The last message to the client is why, if that is not nil; it is
-// a *pinError if a pin has failed. Nobody waits for the client to read it. The client
-// sees the end of the link once it is known whether it has to be ended, and then only
-// after that.
-func (l *Link) shutdown(reason downReason, why error) {
-	l.mu.Lock()
-	if l.down {
-		l.mu.Unlock()
-		return
-	}
-	failure, fatal := why.(*pinError)
-	if !fatal {
-		failure = l.oldestMessage()
-	}
-	l.down, l.reason, l.failure = true, reason, failure
-	l.mu.Unlock()
-	switch {
-	case why == nil:
-		l.out.Say("")
-	case fatal:
-		l.out.Say(wire.Frame{Msg: "fatal: " + why.Error()}.Line())
-	default:
-		l.out.Say(wire.Frame{Msg: "error: " + why.Error()}.Line())
-	}
-	if !l.mustEndClient() {
-		l.out.End()
-	}
-	l.cancel()
-	l.engine.wg.Go(l.end)
-}
-
-// mustEndClient reports whether the client may see wrong data. It is asked when the
-// link is down.
-func (l *Link) mustEndClient() bool {
-	return l.failure != nil && l.reason != downBye && l.reason != downStopped
-}
-
-// end waits until nothing of the link runs, ends the client if it has to be, and
-// only then lets READs go on without it.
-func (l *Link) end() {
-	defer l.leave()
-	l.wg.Wait()
-	if l.reason == downEOF {
-		l.engine.tell(l.engine.cfg.Observer.Infof, "wlink %d: pid%d: closed without bye", l.id, l.proc.Pid())
-	}
-	if !l.mustEndClient() || l.engine.endClient(l) {
-		for _, w := range l.watchList() {
-			w.Drop()
-		}
-	} // else data stays held back until the server has ended
-	l.out.End()
-	l.engine.leave(l)
-}
-
 // watchList returns the watches.
 func (l *Link) watchList() (all []*live.Watch) {
 	l.mu.Lock()

@@ -58,7 +58,7 @@ type change struct {
 	end      int64   // from here on all pages are invalid, since the size changed; -1: it did not
 }
 
-// Commit takes in one transaction; see the package comment for the order. It
+// Commit takes in one transaction; package core has the order of the steps. It
 // returns when the transaction is published, or is to be together with the next
 // one (Event.More). There is one Commit at a time.
 func (h *Head) Commit(ctx context.Context, event storage.Event) error {

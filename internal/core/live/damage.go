@@ -9,26 +9,6 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// changedAt returns the revision of a block at the newest view. Where damage hides it the
-// block counts as changed there: every client pins it.
-func (f *File) changedAt(ctx context.Context, blk int64, view zodb.Tid) (zodb.Tid, error) {
-	rev, err := f.BlkRevAt(ctx, blk, view)
-	if f.isDamaged(err, view) {
-		return view, nil
-	}
-	return rev.Tid, err
-}
-
-// pinAt is PinRev for a client that watches view at. A block that is damaged there is
-// pinned to the view itself: the client gets EIO if it looks, and nobody else does.
-func (f *File) pinAt(ctx context.Context, blk int64, at zodb.Tid) (zodb.Tid, error) {
-	rev, err := f.pinRev(ctx, blk, at)
-	if f.isDamaged(err, at) {
-		return at, nil
-	}
-	return rev, err
-}
-
 // isDamaged reports whether err is about something damaged at a view, and not about what
 // a pack has removed.
 func (f *File) isDamaged(err error, at zodb.Tid) bool {

@@ -5,7 +5,35 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"lab.nexedi.com/kirr/neo/go/zodb"
 )
+
+// concern is a watch that a READ of a block may have to pin.
+type concern struct {
+	watch *Watch
+	blk   int64
+	at    zodb.Tid // of the watch when it was listed
+}
+
+// concerns lists, for r3, the watches whose view may be before the last change of a block
+// of the READ.
+func (a *attempt) concerns() (all []concern) {
+	a.file.mu.MustHold()
+	f := a.file
+	if len(f.watches) == 0 {
+		return nil
+	}
+	for _, e := range a.read.extents {
+		ub := f.served().UpperBound(e.Blk)
+		for w := range f.watches {
+			if w.at < ub {
+				all = append(all, concern{w, e.Blk, w.at})
+			}
+		}
+	}
+	return all
+}
 
 // resized reports whether the READ has to begin anew, with another end.
 func (a *attempt) resized() bool {
@@ -57,6 +85,24 @@ func (a *attempt) pass(concerns []concern) (wake <-chan struct{}, err error) {
 	}
 	a.letGo()
 	return nil, nil
+}
+
+// held is the question of r5: it reports whether a watch may still show the pages of the
+// READ to a client that must not see them. A client on any pin of the block does not see
+// the page, so that a move from pin to pin is not waited for, nor an un-pin that its view
+// allows.
+func (a *attempt) held(all []concern) bool {
+	a.file.mu.MustHold()
+	for _, c := range all {
+		w := c.watch
+		if w.removed || !w.established || w.at >= a.revs[c.blk] {
+			continue
+		}
+		if w.mayMapHead(c.blk) {
+			return true
+		}
+	}
+	return false
 }
 
 // letGo lets the reply go.

@@ -1,27 +1,3 @@
-// Package live serves files as they are at the newest view, and follows every
-// commit. It is a pure engine: the page cache of the kernel, loads and time
-// stand behind small interfaces, and all of it runs in tests without a mount.
-//
-// # Nouns
-//
-// Head is the newest view. A File is one ZBigFile in it. A READ is registered
-// with its file from its arrival until its reply is written; it is parked until
-// it is replying. A commit switches the view of every file, drops what changed
-// from the page cache, and then publishes its tid: from then on At tells it.
-//
-// # The promise
-//
-// Once At tells T, no page of any file holds content older than T, and
-// attributes are those of T. A READ waits for a commit only while that waits for
-// clients to pin the blocks of the READ (early.go), or makes the file long enough for
-// it; and a commit waits for no READ except one whose reply is being written.
-//
-// The life of a READ and that of a commit are told in the comment of package core.
-//
-// # Locking
-//
-// Lock order: Head.mu, File.mu, Head.indexMu, then locks of core/versions. All are held
-// for map operations only.
 package live
 
 import (
@@ -88,7 +64,7 @@ type Head struct {
 	broken map[*File]struct{} // their block table cannot be read
 
 	order   lock.Order
-	indexMu lock.Mutex // taken after that of a File
+	indexMu lock.Mutex // taken while that of a File is held
 	index   *served.Index
 
 	mu         lock.Mutex

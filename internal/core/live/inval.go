@@ -99,7 +99,7 @@ func (c *change) invalid() []span {
 }
 
 // invalidate drops the pages of s, except those that are locked by parked READs
-// at one moment after the switch: the gate makes these load new data.
+// at one moment after the switch: r3 and the gate make these load new data.
 //
 // The kernel works through a range in order and blocks at a page that is being
 // read. The READ may have arrived only after the invalidation was issued, and

@@ -37,9 +37,10 @@ type Request struct {
 // an array; there is nothing at or beyond the end of the file. The reply counts as unanswered until it is
 // released.
 //
-// If a commit changes what was loaded, it is loaded again: what passes the gate is not
-// older than the view at that moment. Read waits until no client sees the data through
-// head/ that must not see it; for a commit it waits as the package comment says.
+// If a commit changes what was loaded, it is loaded again: a reply that goes is not older
+// than the view at that moment. Read waits until no client sees the data through
+// head/ that must not see it; for a commit it waits as the package comment says ("The
+// promise").
 func (f *File) Read(ctx context.Context, req Request) (*bigfile.Reply, error) {
 	return f.readAgain(ctx, req, nil)
 }

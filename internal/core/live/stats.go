@@ -42,7 +42,7 @@ type Stats struct {
 	Preserved      int64  // bytes of old content
 	Cache          versions.CacheStats
 
-	History      int // transactions in the object tail
+	History      int // transactions in history
 	HistoryBegin zodb.Tid
 }
 

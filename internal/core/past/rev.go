@@ -117,7 +117,7 @@ func (f *File) Oid() zodb.Oid { return f.oid }
 // At returns the view.
 func (f *File) At() zodb.Tid { return f.view.at }
 
-// Size returns the size in bytes, without the header. That of a file is a multiple of
+// Size returns the size in bytes, without the header. The size of a file is a multiple of
 // BlkSize.
 func (f *File) Size() int64 { return f.size }
 

@@ -1,12 +1,3 @@
-// Package routes knows since when nodes of block tables route keys as they do.
-//
-// Routes is a cache: what it does not know is found by comparing the versions of a node,
-// newest first, and only as far back as somebody asks. Neighbouring blocks share their
-// nodes, so what was found out for one block is there for all others: without it each of
-// them would compare all versions of a leaf again.
-//
-// A Routes has a lock of its own, held for map operations only: never while a node is
-// loaded.
 package routes
 
 import (

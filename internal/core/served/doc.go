@@ -7,8 +7,12 @@
 // A File is one ZBigFile as of one view, with its served blocks. A block is served
 // from the READ that brought it until it is dropped. The revision of a block is the
 // transaction since which it has shown what it does; the File knows it, or an upper
-// bound of it. A block that was served during a commit is late: whether the commit
-// changed it is found out at its end, and until then the block is unsure.
+// bound of it.
+//
+// A block is late if a READ brought it after a commit began and before the file was
+// switched: the commit did not know it when it looked for what changed. With the switch
+// the list of late blocks is handed to the commit, and each of them that is still served
+// becomes unsure: it counts as changed until the commit has looked it up (Settle).
 //
 // The Index leads from the objects that a transaction has changed to what is served:
 // from a node of a block table to the files that have it registered, with the keys by

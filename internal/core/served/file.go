@@ -31,7 +31,7 @@ type block struct {
 	since   zodb.Tid   // view at which it was served first
 	ub      zodb.Tid   // no change after it; an upper bound of the revision
 	base    zodb.Tid   // revision as of since, once somebody wanted to know
-	changes []zodb.Tid // after since, ascending; what the tail does not need is left out
+	changes []zodb.Tid // after since, ascending; what history does not need is left out
 	used    uint32     // when it was read last, by the clock of Touch
 
 	linked bool // false: a hole

@@ -3,11 +3,12 @@
 //
 // # Nouns
 //
-// The object tail lists the transactions of (tail, head] with the objects that each of
-// them changed. A view up to head is immutable, so a decoded object is cached once with
-// the interval of views [from, until] that it answers; an unchanged node serves every view
-// from one copy. Objects is the object tail and this node cache in one, because the until
-// of what is loaded has to be decided together with the append of a transaction.
+// History lists the transactions of (tail, head] with the objects that each of
+// them changed; the tail is the view at which it begins. A view up to head is immutable, so
+// a decoded object is cached once with the interval of views [from, until] that it answers;
+// an unchanged node serves every view from one copy. Objects is history and this node cache
+// in one, because the until of what is loaded has to be decided together with the append of
+// a transaction.
 //
 // The cache holds BTree nodes and ZBigFile objects. It never holds data of blocks: the
 // kernel has that.
@@ -24,7 +25,7 @@
 //
 // # Views below the tail
 //
-// Changes before the tail are not known, so a revision loaded for such a view answers up
+// Changes up to the tail are not known, so a revision loaded for such a view answers up
 // to that view only. It is never taken for what the object was at the tail.
 //
 // # Packs
@@ -32,9 +33,9 @@
 // A pack removes records that nobody sees from its time on. So a revision of before a pack
 // may lead to a view that cannot be opened any more, though the block still shows the same.
 // The storage tells from where on views are complete. This view is a floor for all views
-// after it. A block as of a view before it has no other revision than this view, if all
-// that it needs there is left, and else a storage.PackedError. A node that is missing at
-// such a view is not taken for an empty one.
+// after it. The revision of a block as of an earlier view is that earlier view itself, if
+// all is there that shows the block, and else a storage.PackedError. A node that is missing
+// at such a view is not taken for an empty one.
 //
 // # Ownership and locking
 //

@@ -8,13 +8,13 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
-// change is one transaction of the object tail.
+// change is one transaction of history.
 type change struct {
 	tid  zodb.Tid
 	oids []zodb.Oid
 }
 
-// Append extends the tail by one transaction. Its tid must be above Head.
+// Append extends history by one transaction. Its tid must be above Head.
 func (o *Objects) Append(tid zodb.Tid, oids []zodb.Oid) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,7 +84,7 @@ func (o *Objects) NextChange(oid zodb.Oid, at zodb.Tid) zodb.Tid {
 }
 
 // LastUpTo returns the newest transaction that is not after at, or Tail if there is
-// none in the tail.
+// none in history.
 func (o *Objects) LastUpTo(at zodb.Tid) zodb.Tid {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -122,7 +122,7 @@ func (o *Objects) Head() zodb.Tid {
 	return o.head
 }
 
-// Len returns how many transactions the tail holds.
+// Len returns how many transactions history holds.
 func (o *Objects) Len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -45,7 +45,7 @@ func (r *revision) memSize() int64 {
 	return revisionOverhead + int64(r.obj.MemSize())
 }
 
-// Objects is the object tail together with the node cache.
+// Objects is history together with the node cache.
 type Objects struct {
 	loader storage.Loader
 	loads  *flight.Group[loadKey, *revision]
@@ -65,7 +65,7 @@ type Objects struct {
 	misses  uint64
 }
 
-// NewObjects returns an object tail that begins and ends at head and loads
+// NewObjects returns Objects whose history begins and ends at head and loads
 // through loader. The node cache never holds more than budget bytes.
 func NewObjects(ctx context.Context, loader storage.Loader, head zodb.Tid, budget int64) *Objects {
 	return &Objects{

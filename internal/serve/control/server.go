@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,13 +49,31 @@ func Servers() ([]Server, error) {
 		return nil, err
 	}
 	processes := fuseProcesses()
-	servers := make([]Server, len(entries))
-	for i, e := range entries {
-		p := processes.serving(e)
-		servers[i] = Server{Entry: e, PID: p.pid, start: p.start}
-		servers[i].Started = proc.StartTime(servers[i].PID)
+	now, err := mount.List()
+	if err != nil {
+		return nil, err
 	}
-	return servers, nil
+	return processes.serversOf(entries, now), nil
+}
+
+// serversOf returns the mounts of before, with their processes, that are there after the
+// processes were found, too. The kernel gives the number of a mount that has gone to the
+// next one, so that the process which was found by that number may serve the next one.
+func (list fuseProcessList) serversOf(before, after []mount.Entry) (servers []Server) {
+	for _, e := range before {
+		if isIn(after, e) {
+			p := list.serving(e)
+			servers = append(servers, Server{Entry: e, PID: p.pid, Started: proc.StartTime(p.pid), start: p.start})
+		}
+	}
+	return servers
+}
+
+// isIn reports whether a table of mounts has e.
+func isIn(table []mount.Entry, e mount.Entry) bool {
+	return slices.ContainsFunc(table, func(o mount.Entry) bool {
+		return o.Device() == e.Device() && o.Source == e.Source && slices.Contains(o.Places(), e.Dir)
+	})
 }
 
 // List returns all servers of the host with their states. It takes no longer

@@ -43,7 +43,8 @@
 // while it talks to the kernel or the storage. Handlers run in goroutines of
 // the FUSE library. READs of file data are not interrupted by signals, since a
 // fault in kernel mode would turn EINTR into EFAULT; they end with the server's
-// context.
+// context. Only a READ by a thread that is being killed is answered by EINTR: the thread
+// will not see that, and cannot end before.
 //
 // # Caveats
 //

@@ -9,8 +9,8 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
-// headArrays is the nodes of arrays at the newest view. Whatever names an array has, there is
-// one node of it, and so one page cache.
+// headArrays is the nodes of arrays at the newest view. There is one node of an
+// array, and so one page cache, for all names that it has.
 type headArrays struct {
 	mu    sync.Mutex // making and replacing nodes
 	nodes map[zodb.Oid]*headFileNode

@@ -134,12 +134,12 @@ func (n *headFileNode) notified(what string, off, size int64, e syscall.Errno) e
 	return fmt.Errorf("%s: %s [%d +%d): %w", n.path, what, off, size, e)
 }
 
-// Store implements head.Kernel.
+// Store implements live.Kernel.
 func (n *headFileNode) Store(off int64, data []byte) error {
 	return n.notified("store", off, int64(len(data)), n.WriteCache(n.before+off, data))
 }
 
-// Invalidate implements head.Kernel.
+// Invalidate implements live.Kernel.
 func (n *headFileNode) Invalidate(off, size int64) error {
 	if size > math.MaxInt64-off-n.before {
 		size = 0 // for the kernel this is "up to the end"
@@ -147,24 +147,24 @@ func (n *headFileNode) Invalidate(off, size int64) error {
 	return n.notified("invalidate", off, size, n.NotifyContent(n.before+off, size))
 }
 
-// InvalidateAttr implements head.Kernel.
+// InvalidateAttr implements live.Kernel.
 func (n *headFileNode) InvalidateAttr() error {
 	return n.notified("invalidate attributes", 0, 0, n.NotifyContent(-1, 0))
 }
 
-// Extend implements head.Kernel: a store moves the end (fuse_notify_store of Linux). A
+// Extend implements live.Kernel: a store moves the end (fuse_notify_store of Linux). A
 // page that it does not fill from its beginning does not become up to date.
 func (n *headFileNode) Extend(size int64) error {
 	return n.notified("extend", size-1, 1, n.WriteCache(n.before+size-1, []byte{0}))
 }
 
-// Retrieve implements head.Kernel.
+// Retrieve implements live.Kernel.
 func (n *headFileNode) Retrieve(off int64, dest []byte) (int, error) {
 	size, e := n.ReadCache(n.before+off, dest)
 	return size, n.notified("retrieve", off, int64(len(dest)), e)
 }
 
-// Gone implements head.Kernel.
+// Gone implements live.Kernel.
 func (n *headFileNode) Gone() error {
 	if n.gone == nil {
 		return nil

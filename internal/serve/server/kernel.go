@@ -17,7 +17,7 @@ import (
 const minFUSEMinor = 15
 
 // needsLinux says which kernels do. Holds on processes need the newest that is
-// needed: see package process.
+// needed: see package proc.
 const needsLinux = "use Linux 5.10 or newer"
 
 // checkProcesses refuses to serve where a client that does not answer could not be

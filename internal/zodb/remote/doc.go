@@ -23,7 +23,7 @@
 //
 //   - Its last transaction must not be below the last one that changed anything
 //     (WentBackError). Head may be above: a FileStorage that was killed while it wrote a
-//     transaction names that one as its last until it is opened once more.
+//     transaction names that one as its last until the server opens the file again.
 //   - It must have that transaction, and up to head nothing else, now and later. A pack may
 //     have removed it; then some of the records that were seen must be there as they were,
 //     and none may be another (AnotherDatabaseError). A record that is not there says
@@ -44,11 +44,11 @@
 // outage.
 //
 // A commit without objects is completed by Transactions before it is published. ZEO does
-// not list objects that were deleted or restored. It waits for that, and what follows
-// waits behind it.
+// not list objects that were deleted or restored. The supervisor waits for that, and what
+// follows waits behind it.
 //
 // Objects that a pack removes from transactions that are not published yet are not told.
-// They were replaced by later transactions, which are told, or nothing leads to them. If
+// They were replaced by later transactions, which are told, or nothing refers to them. If
 // the last transaction is gone, it is told without objects, since it is a view that
 // clients may have.
 //
@@ -57,7 +57,8 @@
 // Load and Sync wait while there is no session, and are repeated when theirs ends. They
 // fail with an AwayError when it takes longer than Config.Timeout from when the session
 // ended, or they began, whichever is later; when the server does not answer for as long;
-// or when maxLost sessions have ended under one call, since it may be what ends them.
+// or when maxLost sessions have ended under one call, since the call itself may be what
+// ends them.
 //
 // A reply of Last may overtake the commit that it tells of. So Sync waits until head is
 // there. If the session has not told of it after Config.Timeout, it has lost commits, and

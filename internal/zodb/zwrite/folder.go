@@ -24,8 +24,8 @@ const maxItems = 250
 
 // Folder is an object that has other objects by name: a PersistentMapping, or an
 // OOBTree. The names of a mapping may also be in an OOBTree that takes the place of
-// its dict: most of what applications do with it stays as it was, see "Looking and
-// writing" in DESIGN.rst.
+// its dict: most of what applications do with it stays as it was, see
+// "Writing" in DESIGN.rst.
 //
 // A Folder is changed in memory until Flush. After an error of Set or Delete it must
 // be abandoned. It is for one goroutine.
