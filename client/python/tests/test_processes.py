@@ -95,7 +95,7 @@ def test_dask_over_three_snapshots(db):
     stack = dask.array.stack([dask.array.from_array(a, chunks=(256, 1024)) for a in arrays])
     want = np.stack([big(i) for i in range(3)])
     for scheduler in ("threads", "processes"):
-        with dask.config.set(scheduler=scheduler):
+        with dask.config.set(scheduler=scheduler, num_workers=2):
             np.testing.assert_array_equal((stack[2] - stack[0]).compute(), want[2] - want[0])
             assert float(stack.sum()) == float(want.sum())
 
@@ -107,7 +107,7 @@ s = db.snapshot()
 a = s["t"]
 print("ready", flush=True)
 sys.stdin.readline()
-for use in (s.refresh, db.snapshot, lambda: db.head):
+for use in (lambda: s.refresh(move=True), db.snapshot, lambda: db.head):
     try:
         use()
     except wcfs.errors.GoneError:

@@ -1,13 +1,14 @@
 """Snapshots: the newest state, the past, moves."""
 import datetime
 import gc
+import itertools
 import os
 import subprocess
 import threading
 
 import numpy as np
 import pytest
-from conftest import ARRAYS, big, stop
+from conftest import ARRAYS, big
 
 import wcfs
 
@@ -30,32 +31,25 @@ def test_arrays_are_what_was_imported(db):
         s["x"]
 
 
-@pytest.mark.parametrize("dtype", ["<f8", ">f4", "|b1", "<i2", "|S5", "<U3", "<c16", "<M8[s]", "<f2", [("t", "<f8"), ("v", ">i4", (2,))]])
-@pytest.mark.parametrize("shape", [(), (0,), (5,), (3, 4), (2, 0, 3), (2, 3, 4)])
-@pytest.mark.parametrize("order", "CF")
-def test_types_shapes_and_orders(shared, dtype, shape, order):
-    name = "x" + str(abs(hash((str(dtype), shape, order))))
-    rng = np.random.default_rng(len(shape))
-    dtype = np.dtype(dtype)
-    n = int(np.prod(shape))
-    want = np.frombuffer(rng.integers(65, 90, n * dtype.itemsize, dtype="u1").tobytes(), dtype) if dtype.kind not in "bU" else np.arange(n).astype(dtype)
-    want = np.asarray(want.reshape(shape), order=order)
-    shared.import_(name, want)
-    for s in (shared.snapshot(), shared.snapshot(at=shared.head)):
-        assert s[name].dtype == want.dtype and s[name].shape == want.shape
-        assert s[name].tobytes() == want.tobytes()
-        if want.size:
-            assert s[name].strides == want.strides
+DTYPES = ["<f8", ">f4", "|b1", "<i2", "|S5", "<U3", "<c16", "<M8[s]", "<f2", [("t", "<f8"), ("v", ">i4", (2,))]]
+SHAPES = [(), (0,), (5,), (3, 4), (2, 0, 3), (2, 3, 4)]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("shared") / "shared.fs")
-    np.save(path + ".npy", np.arange(3))
-    subprocess.run([wcfs._mount.program(), "import", path + ".npy", path, "first"], check=True)
-    with wcfs.open(path) as db:
-        yield db
-    stop(path)
+def test_types_shapes_and_orders(made):
+    arrays = {}
+    for dtype, shape, order in itertools.product(map(np.dtype, DTYPES), SHAPES, "CF"):
+        n = int(np.prod(shape))
+        flat = np.frombuffer((np.arange(n * dtype.itemsize) % 90 + 33).astype("u1"), dtype) if dtype.kind not in "bU" else np.arange(n).astype(dtype)
+        arrays[f"x{len(arrays)}"] = np.asarray(flat.reshape(shape), order=order)
+    np.savez(made + ".npz", **arrays)
+    subprocess.run([wcfs._mount.program(), "import", made + ".npz", made, "all"], check=True)
+    with wcfs.open(made) as db:
+        for s in (db.snapshot(), db.snapshot(at=db.head)):
+            for name, want in arrays.items():
+                got = s["all/" + name]
+                assert got.dtype == want.dtype and got.shape == want.shape
+                assert got.tobytes() == want.tobytes()
+                assert not want.size or got.strides == want.strides
 
 
 def test_what_is_computed_is_plain(db):

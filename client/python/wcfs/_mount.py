@@ -1,6 +1,7 @@
 """Mounts of wcfs, and its commands."""
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -83,7 +84,8 @@ class Joined:
     def close(self) -> None:
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # ENOTCONN if the server is gone; it is closed anyway
+                os.close(fd)
 
     __del__ = close
 
