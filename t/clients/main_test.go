@@ -53,7 +53,7 @@ var builds = []*build{
 	{name: "plain", flags: []string{"-O2"}},
 	{name: "asan", flags: []string{"-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"},
 		env: []string{"ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:allow_user_segv_handler=1"}},
-	{name: "tsan", flags: []string{"-O1", "-fsanitize=thread"}, env: []string{"TSAN_OPTIONS=handle_segv=0:handle_sigbus=0:halt_on_error=1:die_after_fork=0"}},
+	{name: "tsan", flags: []string{"-O1", "-fsanitize=thread"}, env: []string{"TSAN_OPTIONS=handle_segv=0:handle_sigbus=0:halt_on_error=1"}},
 }
 
 // make compiles the programs of client/c/test, once.

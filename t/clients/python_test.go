@@ -14,7 +14,7 @@ import (
 )
 
 // pythonLimit bounds all tests of the Python package together.
-const pythonLimit = 9 * time.Minute
+const pythonLimit = 15 * time.Minute
 
 // python is a Python that has the package as users get it: from the wheel.
 type python struct {
