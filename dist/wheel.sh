@@ -1,6 +1,6 @@
 #!/bin/sh
-# wheel.sh DIR: builds the wheel of the Python package in DIR. What setuptools writes beside
-# its sources is written beside a copy of them.
+# wheel.sh DIR: builds the wheel of the Python package in DIR. The files that setuptools
+# writes beside its sources are written beside a copy of them.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"

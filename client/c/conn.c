@@ -22,8 +22,8 @@ int wcfs_connect(wcfs *w, wcfs_tid at, wcfs_conn **connected, wcfs_error *err) {
 	return wcfs_about(err, code, "wcfs %s: connect", w->point);
 }
 
-// init_locks makes the locks of a new connection. Whoever changes the view goes first: else
-// threads that use it all the time would keep it out.
+// init_locks makes the locks of a new connection. A thread that changes the view goes first:
+// else threads that use it all the time would keep it out.
 static void init_locks(wcfs_conn *c) {
 	pthread_rwlockattr_t attr;
 	pthread_rwlockattr_init(&attr);

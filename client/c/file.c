@@ -63,7 +63,7 @@ int wcfs_refit(wcfs_file *f, wcfs_error *err) {
 		code = wcfs_fail(err, WCFS_EBADFILE, 0, "wcfs bug: blksize changed: %" PRId64 " -> %" PRId64, f->blksize, blksize);
 	if (code) return code;
 	wcfs_lock(f->c, &signals);
-	// What was pinned since the end was missing in head/ is looked at anew.
+	// Blocks that were pinned since they are missing in head/ are looked at anew.
 	int errnum = wcfs_unpin_own(f);
 	if (!errnum) errnum = wcfs_resize(f, nblk);
 	wcfs_unlock(f->c, &signals);

@@ -1,4 +1,4 @@
-// What the files of libwcfs know of each other.
+// The parts of libwcfs that its files know of each other.
 //
 // Locks, in the order in which they are taken:
 //
@@ -7,7 +7,7 @@
 //	all                the list of everything that was joined; see fork.c
 //	wcfs_conn.mu       all that the thread of the link uses
 //
-// The thread of the link takes wcfs_conn.mu only. That is never held by a thread that
+// The thread of the link takes wcfs_conn.mu only. This lock is never held by a thread that
 // touches mapped memory, nor while something is asked of the server that needs an answer
 // of the client. Signals are blocked while it is held: a handler may touch mapped memory.
 // No memory of malloc is taken with it, whose locks such a handler may have interrupted.
@@ -109,7 +109,7 @@ struct mapping {
 	struct mapping *next;
 };
 
-// What follows is called with wcfs_conn.mu held. It returns 0 or errno.
+// These functions are called with wcfs_conn.mu held. They return 0 or errno.
 int wcfs_set_pin(wcfs_file *f, int64_t blk, uint64_t rev, bool own);
 int wcfs_pin_own(wcfs_file *f, int64_t start, int64_t stop, uint64_t rev);
 int wcfs_unpin_own(wcfs_file *f);

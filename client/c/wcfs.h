@@ -30,7 +30,7 @@
  * the caller without any harm. A function must not be called from a signal handler; a
  * handler may touch mapped memory.
  *
- * Memory. What is mapped is read-only, and stays at its address until wcfs_unmap. Behind
+ * Memory. A mapping is read-only, and stays at its address until wcfs_unmap. Behind
  * the end of an array it reads as zeros. It faults (SIGSEGV) after the file or the
  * connection was closed, or has failed, and in a child of fork; it faults (SIGBUS) where
  * the server cannot deliver the data, or is gone. It never shows other data than that of

@@ -1,4 +1,4 @@
-"""What tests have: a database that is not there yet, and is not served any more when they end."""
+"""The things that tests have: a database that is not there yet, and is not served any more when they end."""
 import json
 import os
 import shutil

@@ -41,7 +41,7 @@ def test_fault_with_the_gil_held(made, db, writers):
 
 
 def test_snapshots_are_those_of_the_past(db, writers):
-    """What is seen live, at once and later, is what the transaction has left."""
+    """A live snapshot shows, at once and later, the state that the transaction has left."""
     until = time.monotonic() + 6
     n = 0
     while time.monotonic() < until:

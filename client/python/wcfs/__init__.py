@@ -12,7 +12,7 @@ Array([[0., 1.],
        [2., 3.],
        [4., 5.]])
 
-Whatever others commit, `a` stays as it is:
+The array `a` stays as it is, whatever others commit:
 
 >>> tid = db.append("temperature", numpy.array([[6.0, 7.0]]))
 >>> a.shape, float(a.sum())

@@ -56,8 +56,8 @@ class Array(np.ndarray):
     """A read-only array of a snapshot. It keeps its memory alive.
 
     It pickles as a reference to the database, the transaction, the name and the part of
-    the array: no data is copied to another process of the host, which maps the same. What
-    is computed of it is a plain array.
+    the array: no data is copied to another process of the host, which maps the same. The
+    results of computing are plain arrays.
     """
 
     _source: Source | None

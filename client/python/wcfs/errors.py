@@ -1,4 +1,4 @@
-"""What can go wrong."""
+"""Errors: each says what was attempted, why it failed and what to do."""
 from __future__ import annotations
 
 
