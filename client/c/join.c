@@ -38,15 +38,32 @@ ssize_t wcfs_read_file(int fd, char *text, size_t size) {
 	return have;
 }
 
+// clean_path takes empty elements, "." and ".." out of a path from the root, so that one file
+// has one url. Symbolic links are left as they are, as by the commands of wcfs.
+static void clean_path(char *path) {
+	char *to = path, *element, *rest = NULL;
+	char copy[PATH_MAX + 64];
+	snprintf(copy, sizeof copy, "%s", path);
+	for (element = strtok_r(copy, "/", &rest); element; element = strtok_r(NULL, "/", &rest)) {
+		if (!strcmp(element, "..")) {
+			while (to > path && *--to != '/') continue;
+		} else if (strcmp(element, ".")) {
+			to = stpcpy(stpcpy(to, "/"), element);
+		}
+	}
+	if (to == path) to = stpcpy(to, "/");
+	*to = 0;
+}
+
 // url_of returns the url of a database that is named by it, or by a path.
 static int url_of(const char *database, char *url, size_t size, wcfs_error *err) {
 	char cwd[PATH_MAX] = "";
 	bool is_url = strstr(database, "://") || !strncmp(database, "demo:", 5);
 	if (!is_url && database[0] != '/' && !getcwd(cwd, sizeof cwd)) return wcfs_failed(err, "current directory");
 	const char *path = database;
-	while (!is_url && !strncmp(path, "./", 2)) path += 2;
 	int n = snprintf(url, size, "%s%s%s%s", is_url ? "" : "file://", cwd, cwd[0] ? "/" : "", path);
 	if (n < 0 || (size_t)n >= size) return wcfs_fail(err, WCFS_EARGUMENT, ENAMETOOLONG, "database");
+	if (!is_url) clean_path(url + strlen("file://"));
 	return 0;
 }
 

@@ -39,7 +39,7 @@ setup(
             sorted(glob(os.path.join(library, "*.c"))),
             depends=glob(os.path.join(library, "*.h")),
             extra_compile_args=["-std=c11", "-D_GNU_SOURCE", "-O2", "-pthread"],
-            extra_link_args=["-pthread", "-Wl,-z,now"],
+            extra_link_args=["-pthread", "-Wl,-z,now", "-Wl,--version-script=" + os.path.join(library, "libwcfs.map")],
         )
     ],
     cmdclass={"build_ext": BuildLibrary, "bdist_wheel": AnyPython},

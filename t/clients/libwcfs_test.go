@@ -105,6 +105,35 @@ func TestForkLeavesTheParentAlone(t *testing.T) {
 	}
 }
 
+// TestJoinStartsAServer if none runs, and finds the one that does by each name of the database.
+func TestJoinStartsAServer(t *testing.T) {
+	for _, b := range builds {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			path := harness.CopyDatabase(t, "basic")
+			start := func(program string, args ...string) *harness.Helper {
+				env := append([]string{"-C", filepath.Dir(path), "WCFS=" + program}, b.env...)
+				return harness.StartProgram(t, "env", append(append(env, filepath.Join(b.make(t), "helper")), args...)...)
+			}
+			require.Contains(t, start(harness.Binary, path).Line(), "error 3: join: no server of file://"+path+" is running")
+			require.Contains(t, start("/nowhere/wcfs", path, "start").Line(), "error 5: ")
+			require.Contains(t, start(harness.Binary, path+".nothing", "start").Line(), "error 5: ")
+			t.Cleanup(func() { harness.Run(t, "stop", path) })
+			first := harness.NewClient(start(harness.Binary, path, "start"))
+			joined := first.Helper.Ask("joined")
+			require.True(t, strings.HasSuffix(joined, " file://"+path), joined)
+			first.Do("connect c head")
+			base := filepath.Base(path)
+			for _, name := range []string{path, base, "./" + base, "../" + filepath.Base(filepath.Dir(path)) + "//./" + base, "file://" + path, strings.Fields(joined)[0]} {
+				c := harness.NewClient(start(harness.Binary, name))
+				require.Equal(t, joined, c.Helper.Ask("joined"), name)
+				c.End()
+			}
+			first.End()
+		})
+	}
+}
+
 // TestLibraryNeedsTheCLibraryOnly, of which threads are a part.
 func TestLibraryNeedsTheCLibraryOnly(t *testing.T) {
 	t.Parallel()

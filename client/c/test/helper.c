@@ -1,4 +1,4 @@
-// helper MOUNTPOINT does what it is told by lines on stdin, and answers each with one line:
+// helper DATABASE [start] does what it is told by lines on stdin, and answers each with one line:
 // "ok", what was asked for, or "error: " and the text. It is the helper goclient of
 // t/harness for libwcfs, with the same commands but for those that read without memory.
 #include "../wcfs.h"
@@ -173,6 +173,8 @@ static void answer(char word[5][32]) {
 	int64_t size = 0;
 	if (!strcmp(word[0], "show")) {
 		show(named(maps, word[1]));
+	} else if (!strcmp(word[0], "joined")) {
+		printf("%s %s\n", wcfs_mountpoint(w), wcfs_zurl(w));
 	} else if (!strcmp(word[0], "at")) {
 		printf("%016" PRIx64 "\n", wcfs_at(named(conns, word[1])->p));
 	} else if (!strcmp(word[0], "fork")) {
@@ -204,10 +206,10 @@ static void give_back(void) {
 
 int main(int argc, char **argv) {
 	char line[256];
-	if (argc != 2) return 2;
+	if (argc < 2) return 2;
 	catch_faults();
-	if (wcfs_join(argv[1], &(wcfs_options){.no_start = 1}, &w, &err)) {
-		fprintf(stderr, "%s\n", err.text);
+	if (wcfs_join(argv[1], &(wcfs_options){.no_start = argc < 3}, &w, &err)) {
+		printf("error %d: %s\n", err.code, err.text);
 		return 1;
 	}
 	printf("ready\n");

@@ -124,5 +124,5 @@ def restore(database: str, point: str, at: str, name: str, oid: str, size: int, 
         key = (db.mountpoint, at, oid, size)
         memory = _memories.get(key)
         if memory is None:
-            memory = _memories[key] = PastMemory(db.mountpoint, at, oid, size)
+            memory = _memories[key] = PastMemory(db.joined(), at, oid, size)
     return make(Source(database, db.mountpoint, name, oid, memory), dtype, shape, strides, offset)

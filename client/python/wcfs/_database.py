@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import datetime
-import io
 import os
 import re
 import threading
@@ -84,6 +83,12 @@ class Database:
         if joined is not None:
             joined.close()
 
+    def joined(self) -> _mount.Joined:
+        """Returns the mount."""
+        if self._joined is None:
+            raise errors.ClosedError("the database was closed")
+        return self._joined
+
     def alive(self) -> bool:
         """Tells whether its server answers."""
         try:
@@ -94,14 +99,14 @@ class Database:
     @property
     def head(self) -> str:
         """The newest view: the id of the last transaction, 16 hexadecimal digits."""
-        if self._joined is None:
-            raise errors.ClosedError("the database was closed")
-        path = os.path.join(self.mountpoint, "head/at")
         try:
-            with io.open(path) as at:
-                return at.read().strip()
+            fd = self.joined().open("head/at")
+            try:
+                return os.pread(fd, 64, 0).decode().strip()
+            finally:
+                os.close(fd)
         except OSError as err:
-            raise _mount.failed(f"read {path}", err) from err
+            raise _mount.failed(f"read {self.mountpoint}/head/at", err) from err
 
     def snapshot(self, at: View = None) -> Snapshot:
         """Returns a snapshot: the newest state, or one of the past.
@@ -273,10 +278,10 @@ class Snapshot:
 
     def _map(self, entry: Entry, size: int) -> Any:
         if self._conn is None:
-            return PastMemory(self._db.mountpoint, self._at, entry.oid, size)
+            return PastMemory(self._db.joined(), self._at, entry.oid, size)
         file = self._conn.open(int(entry.oid, 16))
         if file.blksize % os.sysconf("SC_PAGESIZE"):
-            return PastMemory(self._db.mountpoint, self._at, entry.oid, size)  # the same, but for sharing
+            return PastMemory(self._db.joined(), self._at, entry.oid, size)  # the same, but for sharing
         return file.map(0, -(-size // file.blksize))
 
     def refresh(self, at: View = None, *, move: bool = False) -> Snapshot:

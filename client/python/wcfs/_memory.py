@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from . import errors
-from ._mount import failed
+from ._mount import Joined, failed
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -22,14 +22,14 @@ _HUGE = 2 << 20
 class PastMemory:
     """Bytes of a file as of a view, followed by zeros. It works in children of fork, too."""
 
-    def __init__(self, point: str, at: str, oid: str, size: int) -> None:
+    def __init__(self, joined: Joined, at: str, oid: str, size: int) -> None:
         self.address, self.size = 0, size
         self._at = at
-        path = os.path.join(point, f"@{at}", "bigfile", oid)
+        path = f"@{at}/bigfile/{oid}"
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = joined.open(path)
         except OSError as err:
-            raise failed(f"open {path}", err) from err
+            raise failed(f"open {joined.point}/{path}", err) from err
         try:
             stat = os.fstat(fd)
             there = min(size, stat.st_size)

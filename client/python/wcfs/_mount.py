@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import stat
 import subprocess
 from typing import Any, Iterator, Sequence
 
@@ -49,29 +50,29 @@ class Joined:
 
     def __init__(self, point: str) -> None:
         """Joins what is mounted at a place, if it may be believed."""
-        self.fd = -1
         self.point = os.path.abspath(point)
-        self._check()
+        self._fds: list[int] = []
         try:
-            self.fd = os.open(os.path.join(self.point, ".wcfs/zurl"), os.O_RDONLY | os.O_CLOEXEC)
-            self.zurl = os.fsdecode(os.pread(self.fd, 1 << 16, 0))
-        except FileNotFoundError as err:
+            # All is opened below the directory: another mount may take the place of this one.
+            self._fds.append(os.open(self.point, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            self._check()
+            self._fds.append(self.open(".wcfs/zurl"))
+            self.zurl = os.fsdecode(os.pread(self._fds[1], 1 << 16, 0))
+        except (FileNotFoundError, NotADirectoryError) as err:
             raise errors.NotRunningError(f"join {self.point}: {err.strerror}") from err
         except OSError as err:
             raise failed(f"join {self.point}", err) from err
 
+    def open(self, path: str) -> int:
+        """Opens a file of the mount."""
+        if not self._fds:
+            raise errors.ClosedError("the database was closed")
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fds[0])
+
     def _check(self) -> None:
         # A mount that is open to others could be anybody's, who could serve anything.
-        try:
-            directory = os.open(self.point, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as err:
-            kind = errors.NotRunningError if err.errno in (errno.ENOENT, errno.ENOTDIR) else errors.Error
-            raise kind(f"join {self.point}: {err.strerror}") from err
-        try:
-            with open(f"/proc/self/fdinfo/{directory}") as info:
-                number = re.search(r"^mnt_id:\s*(\d+)$", info.read(), re.M)
-        finally:
-            os.close(directory)
+        with open(f"/proc/self/fdinfo/{self._fds[0]}") as info:
+            number = re.search(r"^mnt_id:\s*(\d+)$", info.read(), re.M)
         for mount, _, _, options in _mounts():
             if number and mount == int(number.group(1)):
                 owner = re.search(r"\buser_id=(\d+)", options)
@@ -82,8 +83,8 @@ class Joined:
         raise errors.NotRunningError(f"join {self.point}: no wcfs is mounted there")
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
+        fds, self._fds = self._fds, []
+        for fd in fds:
             with contextlib.suppress(OSError):  # ENOTCONN if the server is gone; it is closed anyway
                 os.close(fd)
 
@@ -103,7 +104,7 @@ def join(database: str, start: bool) -> Joined:
     """Joins the server of a database, or of the directory where one is mounted."""
     if "://" not in database and not database.startswith("demo:"):
         try:
-            is_mount = os.path.isdir(database) or os.stat(database) is None
+            is_mount = stat.S_ISDIR(os.stat(database).st_mode)
         except OSError as err:
             is_mount = err.errno == errno.ENOTCONN
         if is_mount:
