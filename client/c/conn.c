@@ -14,7 +14,7 @@ int wcfs_connect(wcfs *w, wcfs_tid at, wcfs_conn **connected, wcfs_error *err) {
 	wcfs_tid head;
 	int code = wcfs_wait_head(w, at == WCFS_HEAD ? 0 : at, NULL, &head, err);
 	if (code) return wcfs_about(err, code, "connect");
-	int fd = openat(w->dir, "head/watch", O_RDWR | O_CLOEXEC);
+	int fd = wcfs_open_below(w, "head/watch", O_RDWR);
 	if (fd < 0 && errno == EACCES)
 		code = wcfs_fail(err, WCFS_EFOREIGN, errno, "open head/watch: the server may not end this process, which is of another user");
 	else if (fd < 0) code = wcfs_failed(err, "open head/watch");

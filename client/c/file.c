@@ -13,7 +13,9 @@
 // stat_blocks tells the sizes of an open file: its blocks, and the bytes of one.
 static int stat_blocks(int fd, int64_t *nblk, int64_t *blksize, wcfs_error *err) {
 	struct stat st;
-	if (fstat(fd, &st)) return wcfs_failed(err, "stat");
+	int failed;
+	while ((failed = fstat(fd, &st)) && errno == EINTR) continue;
+	if (failed) return wcfs_failed(err, "stat");
 	if (st.st_blksize <= 0 || st.st_size % st.st_blksize)
 		return wcfs_fail(err, WCFS_EBADFILE, 0, "wcfs bug: size %lld is not multiple of blksize %ld", (long long)st.st_size, (long)st.st_blksize);
 	*nblk = st.st_size / st.st_blksize;
@@ -25,7 +27,7 @@ static int stat_blocks(int fd, int64_t *nblk, int64_t *blksize, wcfs_error *err)
 static int open_past(const wcfs_file *f) {
 	char path[64];
 	snprintf(path, sizeof path, "@%016" PRIx64 "/bigfile/%016" PRIx64, f->c->at, f->oid);
-	return openat(f->c->w->dir, path, O_RDONLY | O_CLOEXEC);
+	return wcfs_open_below(f->c->w, path, O_RDONLY);
 }
 
 // system_error is an error of what is done with wcfs_conn.mu held, which returns errno.
@@ -105,7 +107,7 @@ static int watch(wcfs_file *f, wcfs_tid at, wcfs_error *err) {
 static int open_new(wcfs_file *f, wcfs_error *err) {
 	char path[64];
 	snprintf(path, sizeof path, "head/bigfile/%016" PRIx64, f->oid);
-	f->fd = openat(f->c->w->dir, path, O_RDONLY | O_CLOEXEC);
+	f->fd = wcfs_open_below(f->c->w, path, O_RDONLY);
 	if (f->fd < 0 && (errno == EINVAL || errno == ENOENT)) return wcfs_fail(err, WCFS_ENOFILE, 0, "not a ZBigFile");
 	if (f->fd < 0) return wcfs_failed(err, "open %s", path);
 	int code = stat_blocks(f->fd, &f->nblk, &f->blksize, err);

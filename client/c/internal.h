@@ -74,6 +74,10 @@ deadline wcfs_deadline(int timeout_ms);
 bool wcfs_is_over(deadline d);
 struct timespec wcfs_timespec(deadline d);
 
+// wcfs_open_below opens a path of the mount, again if a signal interrupts that: files of FUSE
+// are opened by a request to the server.
+int wcfs_open_below(const wcfs *w, const char *path, int flags);
+
 // wcfs_read_file reads a small file of the mount from its beginning.
 ssize_t wcfs_read_file(int fd, char *text, size_t size);
 

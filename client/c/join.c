@@ -25,6 +25,12 @@ struct timespec wcfs_timespec(deadline d) {
 	return (struct timespec){.tv_sec = d / 1000000000, .tv_nsec = d % 1000000000};
 }
 
+int wcfs_open_below(const wcfs *w, const char *path, int flags) {
+	int fd;
+	while ((fd = openat(w->dir, path, flags | O_CLOEXEC)) < 0 && errno == EINTR) continue;
+	return fd;
+}
+
 ssize_t wcfs_read_file(int fd, char *text, size_t size) {
 	size_t have = 0;
 	while (have < size - 1) {
@@ -117,7 +123,7 @@ int wcfs_join_dir(const char *point, int dir, int timeout_ms, wcfs **joined, wcf
 	if (w) *w = (struct wcfs){.dir = dir, .alive = -1, .timeout_ms = timeout_ms, .refs = 1};
 	if (!w || !(w->point = strdup(point)) || !(w->zurl = malloc(MOST)))
 		code = wcfs_fail(err, WCFS_ESYSTEM, ENOMEM, "join %s", point);
-	else if ((w->alive = openat(dir, ".wcfs/zurl", O_RDONLY | O_CLOEXEC)) < 0 || wcfs_read_file(w->alive, w->zurl, MOST) < 0)
+	else if ((w->alive = wcfs_open_below(w, ".wcfs/zurl", O_RDONLY)) < 0 || wcfs_read_file(w->alive, w->zurl, MOST) < 0)
 		code = errno == EACCES ? wcfs_fail(err, WCFS_EFOREIGN, errno, "%s", point)
 			: errno == ENOENT ? wcfs_fail(err, WCFS_ENOTRUNNING, errno, "%s", point)
 			: wcfs_failed(err, "open %s/.wcfs/zurl", point);
@@ -177,7 +183,7 @@ int wcfs_wait_head(wcfs *w, wcfs_tid at, wcfs_conn *c, wcfs_tid *head, wcfs_erro
 	const struct timespec interval = {.tv_nsec = 1000000};
 	deadline until = wcfs_deadline(w->timeout_ms);
 	if (w->forked) return wcfs_fail(err, WCFS_EFORKED, 0, "the parent process has joined it, this one has to join anew");
-	int fd = openat(w->dir, "head/at", O_RDONLY | O_CLOEXEC);
+	int fd = wcfs_open_below(w, "head/at", O_RDONLY);
 	if (fd < 0) return wcfs_failed(err, "open %s/head/at", w->point);
 	int code;
 	while (!(code = read_at(fd, head, err)) && *head < at && !(code = interrupted(c, err))) {

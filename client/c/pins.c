@@ -78,7 +78,7 @@ static int place(const wcfs_file *f, const struct mapping *m, int64_t blk, uint6
 	char path[64];
 	struct stat st;
 	snprintf(path, sizeof path, "@%016" PRIx64 "/bigfile/%016" PRIx64, rev, f->oid);
-	int fd = openat(f->c->w->dir, path, O_RDONLY | O_CLOEXEC);
+	int fd = wcfs_open_below(f->c->w, path, O_RDONLY);
 	if (fd < 0) return errno;
 	int failed = fstat(fd, &st) ? errno : st.st_blksize != f->blksize ? EPROTO : 0;
 	if (!failed)

@@ -1,4 +1,5 @@
 """Other processes: fork, spawn, pickles, and the end of a server."""
+import faulthandler
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ def child(work):
     """Runs work in a child of fork, and returns the status that it has ended with."""
     pid = os.fork()
     if pid == 0:
+        faulthandler.disable()  # a fault is what some of them are about
         try:
             work()
             os._exit(0)

@@ -92,7 +92,7 @@ class Array(np.ndarray):
         return ("wcfs", *map(str, reference))
 
 
-def make(source: Source, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...] | None, offset: int, order: str = "C") -> Array:
+def make(source: Source, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...] | None, offset: int, order: Any = "C") -> Array:
     """Returns an array over the memory of a source."""
     memory = np.asarray(source.memory)
     array: Array = np.ndarray.__new__(Array, shape, dtype, memory, offset, strides, order)
