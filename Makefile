@@ -18,11 +18,11 @@ WITHOUT ?=
 TEST    := $(GO) test -tags invariants
 MOUNTED := CGO_ENABLED=0 $(TEST) -count=1 -timeout 10m
 # The scenarios of t/live and t/watch that make test runs behind a ZEO server, too.
-ON_ZEO = ^Test(GoClient|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
+ON_ZEO = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
-.PHONY: all build demo run test testsetup soak bench bench-compare fuzz lint setup install uninstall deb release clean help
+.PHONY: all build lib wheel demo run test testsetup soak bench bench-compare fuzz lint setup install uninstall deb release clean help
 
 all: build
 
@@ -32,6 +32,15 @@ help: ## list the targets
 build: ## build bin/wcfs, one static binary
 	@t/setup.sh go
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(STAMP)" -o bin/wcfs ./wcfs
+
+lib: ## build libwcfs for programs in C, bin/libwcfs.so and bin/libwcfs.a
+	@t/setup.sh cc
+	@dist/lib.sh bin
+
+wheel: ## build a wheel of the Python package, with libwcfs inside, below bin/
+	@t/setup.sh cc
+	@t/setup.sh python
+	@dist/wheel.sh bin
 
 demo: setup build ## show in a few seconds what this is for
 	@bin/wcfs demo
@@ -43,12 +52,13 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh go
 	@t/setup.sh
 
-test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 bin/promtool lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
+test: testsetup build bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/promtool lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
-	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /lint -e /witness)
-	$(MOUNTED) -p 1 ./t/live ./t/watch -on zeo -run '$(ON_ZEO)'
+	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /clients -e /lint -e /witness)
+	$(MOUNTED) -timeout 20m ./t/clients
+	$(MOUNTED) -p 1 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
 	$(MOUNTED) ./t/witness -duration 1m -without "$(WITHOUT)"
 
 testsetup: setup
@@ -64,6 +74,11 @@ soak: testsetup bin/venv ## run the random tests for long: first real clients an
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
 	@t/setup.sh python
 	@t/witness/venv.sh $@
+	@touch $@
+
+bin/venv-clients: client/python/requirements-test.txt t/witness/venv.sh # the Python of t/clients, with NumPy
+	@t/setup.sh python
+	@t/witness/venv.sh $@ $<
 	@touch $@
 
 bin/venv-zeo%: internal/zodb/zeo/testdata/requirements-%.txt internal/zodb/zeo/testdata/venv.sh # the Pythons of storage/zeo
@@ -98,7 +113,7 @@ bin/wcfs:
 uninstall: ## remove what install has put there
 	@dist/uninstall.sh "$(DESTDIR)" "$(PREFIX)" "$(SBIN)" "$(UNITS)"
 
-deb: build ## build a Debian package below bin/
+deb: build lib ## build Debian packages of the program, and of libwcfs, below bin/
 	@dist/deb.sh bin/wcfs bin
 
 release: ## build a tarball, a Debian package of it, and their checksums below dist-out/

@@ -6,6 +6,7 @@
 #   test    all tests; with them comes python, a Python for t/witness
 #   python  that alone
 #   promtool FILE  Prometheus' checker of alerts; without it that test is skipped
+#   cc      a C compiler alone
 set -u
 for=${1:-mount}
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -101,6 +102,7 @@ go)
 	;;
 mount) need_mount ;;
 python) need_python ;;
+cc) need_cc ;;
 test)
 	need_cc
 	need_python
@@ -125,7 +127,7 @@ if [ -n "$missing" ]; then
 		exit 1
 	fi
 fi
-case $for in go | python) exit 0 ;; esac
+case $for in go | python | cc) exit 0 ;; esac
 
 if [ ! -e /dev/fuse ]; then
 	[ "$(id -u)" = 0 ] && modprobe fuse 2>/dev/null

@@ -44,20 +44,27 @@ func shell(t *testing.T, dir, commands string, env ...string) (out string, err e
 }
 
 // TestReleaseIsOfACommit: its tarball says which commit it is without git, and its
-// package is built from that. The same commit gives the same files.
+// packages are built from that, of which a program in C can be built that works. The same
+// commit gives the same files.
 func TestReleaseIsOfACommit(t *testing.T) {
 	t.Parallel()
 	dir := sourceTree(t)
 	out, err := shell(t, dir, `
 		make release >&2
 		cd dist-out
-		test $(wc -l < SHA256SUMS) = 2
+		test $(wc -l < SHA256SUMS) = 3
 		sha256sum -c SHA256SUMS >&2
-		dpkg-deb -f *.deb Version
-		dpkg-deb -x *.deb root
+		dpkg-deb -f wcfs_*.deb Version
+		dpkg-deb -x wcfs_*.deb root
 		tar -xf *.tar.gz
+		wcfs-*/dist/lib.sh .
 		wcfs-*/dist/deb.sh root/usr/bin/wcfs .
 		sha256sum -c SHA256SUMS >&2
+		dpkg-deb -x libwcfs-dev_*.deb library
+		echo '#include <wcfs.h>
+			int main(void) { return !wcfs_join("/nowhere", &(wcfs_options){.no_start = 1}, &(wcfs *){0}, NULL); }' > try.c
+		gcc -Werror -Ilibrary/usr/include -o try try.c -Llibrary/usr/lib/$(gcc -print-multiarch) -lwcfs
+		LD_LIBRARY_PATH=library/usr/lib/$(gcc -print-multiarch) ./try
 		root/usr/bin/wcfs --version
 		zcat -f root/usr/share/man/man1/wcfs.1 | grep '^\.TH'
 		grep '^\.TH' root/usr/share/man/man8/mount.wcfs.8

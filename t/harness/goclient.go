@@ -11,12 +11,17 @@ import (
 // StartGoClientAs starts a client of s as a user.
 func StartGoClientAs(t testing.TB, uid uint32, s *Server) *GoClient {
 	t.Helper()
-	h := StartHelperAs(t, uid, "goclient", s.Dir)
-	require.Equal(t, "ready", h.Line())
-	return &GoClient{t, h}
+	return NewClient(StartHelperAs(t, uid, "goclient", s.Dir))
 }
 
-// GoClient is a process that uses package client.
+// NewClient returns the client that a helper is, which has just been started.
+func NewClient(h *Helper) *GoClient {
+	h.T.Helper()
+	require.Equal(h.T, "ready", h.Line())
+	return &GoClient{h.T, h}
+}
+
+// GoClient is a process that uses package client, or does the same by other means.
 type GoClient struct {
 	t      testing.TB
 	Helper *Helper
@@ -25,9 +30,7 @@ type GoClient struct {
 // StartGoClient starts a client of s.
 func StartGoClient(t testing.TB, s *Server) *GoClient {
 	t.Helper()
-	h := StartHelper(t, "goclient", s.Dir)
-	require.Equal(t, "ready", h.Line())
-	return &GoClient{t, h}
+	return NewClient(StartHelper(t, "goclient", s.Dir))
 }
 
 // Do requires that a command works.

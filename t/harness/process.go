@@ -52,6 +52,12 @@ func StartHelper(t testing.TB, name string, args ...string) *Helper {
 	return startHelper(t, exec.Command(os.Args[0], args...), name)
 }
 
+// StartProgram starts another program as a helper.
+func StartProgram(t testing.TB, program string, args ...string) *Helper {
+	t.Helper()
+	return startHelper(t, exec.Command(program, args...), "")
+}
+
 // StartHelperAs is StartHelper as another user.
 func StartHelperAs(t testing.TB, uid uint32, name string, args ...string) *Helper {
 	t.Helper()
