@@ -70,6 +70,7 @@ soak: testsetup bin/venv ## run the random tests for long: first real clients an
 	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
 	$(MOUNTED) -timeout 60m ./internal/core/live -run BruteForce -histories 100000
 	$(MOUNTED) -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000
+	$(MOUNTED) -timeout 60m ./internal/zodb/fs1 -run OneWrongBit -flips 1000
 
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
 	@t/setup.sh python

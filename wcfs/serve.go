@@ -47,8 +47,8 @@ var glogFlags = []struct{ name, usage string }{
 	{"v", "log more the higher it is"},
 	{"vmodule", "the same for some source files: PATTERN=N,..."},
 	{"log_dir", "log to files in this directory, and not to stderr"},
-	{"alsologtostderr", "with -log_dir: log to stderr as well"},
-	{"stderrthreshold", "with -log_dir: log to stderr what is at least so severe: INFO, WARNING, ERROR"},
+	{"alsologtostderr", "with --log_dir: log to stderr as well"},
+	{"stderrthreshold", "with --log_dir: log to stderr what is at least so severe: INFO, WARNING, ERROR"},
 	{"logtostderr", "log to stderr, as without any of these"},
 }
 
@@ -120,7 +120,7 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags.DurationVar(&f.away, "storage-timeout", time.Minute, "time that requests wait for a database whose server is away")
 	flags.BoolVar(&f.wait, "wait", false, "wait for the server of the database if it is not there yet")
 	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
-	flags.DurationVar(&f.linger, "autoexit-linger", defaultLinger, "time that -autoexit waits for somebody to come back")
+	flags.DurationVar(&f.linger, "autoexit-linger", defaultLinger, "time that --autoexit waits for somebody to come back")
 	flags.BoolVar(&f.allowOther, "allow-other", false, "let in other users: those who may read the database")
 	flags.BoolVar(&f.debug, "debug", false, "log more, and serve .wcfs/debug/")
 	flags.BoolVar(&f.traceFUSE, "trace.fuse", false, "log every FUSE message")
@@ -155,7 +155,7 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 		return usagef("%s: --storage-timeout must be positive, got %s", cmd.Name(), f.away)
 	}
 	if f.linger < 0 {
-		return usagef("%s: -autoexit-linger must not be negative, got %s", cmd.Name(), f.linger)
+		return usagef("%s: --autoexit-linger must not be negative, got %s", cmd.Name(), f.linger)
 	}
 	return f.observe.check(cmd)
 }

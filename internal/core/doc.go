@@ -30,15 +30,17 @@
 // A block is served when the page cache of the kernel may have it. A node is registered
 // when a served block, or the size of a file, depends on it.
 //
-// A READ is a request of the kernel for pages, which are locked until its reply is
-// written. A load is one block on its way into memory, or there. A READ is parked from its
+// A READ is a request of the kernel for pages. Its reply goes when it is decided that
+// nothing holds it back (r3 and r6 below), and is written when the kernel has it and unlocks
+// the pages. A load is one block on its way into memory, or there. A READ is parked from its
 // arrival until its reply goes: it waits for a load, a client or a commit. The gate (r5 and
 // r6 below) is where a READ waits for clients, and where its reply goes then. The rest of a
 // block is what was loaded for a READ beyond what it asked for; it is stored into the page
 // cache.
 //
 // A watch says that a client wants to see a file as of a view. A pin is a message that
-// tells the client to map one block from a revision, or from head again. A client that does
+// tells the client to map one block from a view, usually that of its revision, or from head
+// again. A client that does
 // not acknowledge a pin is ended. A setup makes a watch, or moves it to another view.
 //
 // Old content of a block is preserved in memory when a commit changes the block. A file
@@ -69,7 +71,8 @@
 //	    READs load new data, also those that are parked with old data
 //	c5  invalidate what changed, without what is locked by parked READs: they bring
 //	    new data
-//	c6  invalidate attributes
+//	c6  invalidate attributes; then settle late blocks, those that were served between c1
+//	    and c4: they count as changed until it is known whether they are
 //	c7  publish; skipped if the next transaction of an outage is there (Event.More), which
 //	    publishes both
 //	c8  forget history that nobody may ask for

@@ -13,6 +13,7 @@ import (
 	"github.com/wcfs/wcfs/internal/core/live"
 	"github.com/wcfs/wcfs/internal/core/lock"
 	"github.com/wcfs/wcfs/internal/core/wire"
+	"github.com/wcfs/wcfs/internal/zodb/fault"
 )
 
 const (
@@ -82,7 +83,7 @@ type request struct {
 }
 
 // ErrTooManyLinks refuses a link more than the server has descriptors for.
-var ErrTooManyLinks = errors.New("too many links are open")
+var ErrTooManyLinks = &fault.Error{Kind: fault.TooMany, Msg: "too many links are open"}
 
 // Open returns a new link of the client that find finds, whom it takes over. A
 // client that has a large part of all links gets no more of them, so that there

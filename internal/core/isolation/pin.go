@@ -91,8 +91,9 @@ const turnTime = 200 * time.Millisecond
 // sendUrgent sends what READs wait for, in order: the next one when the one before is
 // answered. The client of wendelin.core holds the lock that its pinner needs while it
 // waits for the answer to "watch <oid> -". It can take that answer behind one pin, which
-// the pinner has then, but not behind two: nobody takes the second one. A client that is
-// slow is sent all, so that nobody waits for it longer than for one pin.
+// the pinner has then, but not behind two: nobody takes the second one. A client that
+// was silent for turnTime is sent all, so that nobody waits for it longer than for one pin;
+// it may hang by that, and is ended then.
 func (l *Link) sendUrgent() {
 	for {
 		next, ok := l.next(&l.urgent)

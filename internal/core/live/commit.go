@@ -77,7 +77,7 @@ func (h *Head) Commit(ctx context.Context, event storage.Event) error {
 	if err := t.invalidate(ctx); err != nil { // c5, c6
 		return err
 	}
-	for _, c := range t.all() {
+	for _, c := range t.all() { // the end of c6
 		if err := t.retry(ctx, func() error { return c.settle(ctx) }); err != nil {
 			return err
 		}

@@ -6,4 +6,4 @@ package live
 const raced = true
 
 // defaultHistories is how many random histories are run.
-const defaultHistories = 1200
+const defaultHistories = 600

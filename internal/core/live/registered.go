@@ -17,7 +17,7 @@ type read struct {
 	span     span               // whole pages that the kernel keeps locked meanwhile
 	direct   bool               // O_DIRECT: locks no pages
 	thread   int                // that reads
-	replying bool               // the reply goes
+	replying bool               // the reply goes: nothing holds it back any more
 	end      int64              // of what is read
 	view     zodb.Tid           // of the file when the READ came
 	size     int64              // the same

@@ -65,7 +65,7 @@ func (f *File) changedAt(ctx context.Context, blk int64, view zodb.Tid) (zodb.Ti
 	return rev.Tid, err
 }
 
-// pinAt is PinRev for a client that watches view at. A block that is damaged there is
+// pinAt is pinRev for a client that watches view at. A block that is damaged there is
 // pinned to the view itself: the client gets EIO if it looks, and nobody else does.
 func (f *File) pinAt(ctx context.Context, blk int64, at zodb.Tid) (zodb.Tid, error) {
 	rev, err := f.pinRev(ctx, blk, at)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/golang/glog"
 
-	"github.com/wcfs/wcfs/internal/core/isolation"
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -49,8 +48,6 @@ func classify(err error) syscall.Errno {
 		return errno
 	case errors.Is(err, context.Canceled):
 		return syscall.EINTR
-	case errors.Is(err, isolation.ErrTooManyLinks):
-		return fault.TooMany.Errno()
 	case storage.IsNoData(err):
 		return fault.NotFile.Errno()
 	case errors.As(err, &raw) && raw != syscall.EFBIG:

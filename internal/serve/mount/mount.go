@@ -2,8 +2,9 @@
 //
 // # Nouns
 //
-// A mount point is the directory clients look at; Point computes the usual one
-// from the url of the database, as every client of wcfs does. A Place is a
+// A mount point is the directory clients look at. Without one, wcfs chooses it from the
+// url of the database: Point computes the usual place, as every client of wcfs does. The
+// managed places are this one and one for each user (Points). A Place is a
 // directory that is ready to be mounted on. A Device is an open /dev/fuse together
 // with the mount that hangs on it. It is handed to the FUSE library as the "mount
 // point" /dev/fd/N.

@@ -44,7 +44,7 @@ const (
 	// keepHistory, however old the watches are: some 100 MB.
 	maxHistory = 1 << 20
 
-	// preserveTime is how long it is kept at most: a client that begins to look
+	// preserveTime is how long old content is kept at most: a client that begins to look
 	// at a view does so soon after it began its transaction.
 	preserveTime = 2 * time.Minute
 
@@ -312,7 +312,8 @@ func (s *server) serve(ctx context.Context) error {
 	var down *DownError
 	if errors.As(err, &down) {
 		// The mount stays, so that everybody gets ENOTCONN and not the empty
-		// directory below.
+		// directory below. The text is what operators know and search for, though
+		// the errno is not EIO.
 		glog.Error("switching filesystem to EIO mode")
 		return err
 	}
