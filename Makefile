@@ -47,8 +47,8 @@ test: testsetup build bin/venv bin/venv-zeo5 bin/venv-zeo6 lint ## run all tests
 	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
-	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /lint -e /witness)
-	$(MOUNTED) -p 1 ./t/live ./t/watch -on zeo -run '$(ON_ZEO)'
+	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /lint -e /witness)
+	$(MOUNTED) -p 2 -parallel 2 ./t/live ./t/watch -on zeo -run '$(ON_ZEO)'
 	$(MOUNTED) ./t/witness -duration 1m -without "$(WITHOUT)"
 
 testsetup: setup
