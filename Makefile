@@ -56,9 +56,9 @@ test: testsetup build bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/
 	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
-	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /clients -e /lint -e /witness)
-	$(MOUNTED) -timeout 20m ./t/clients
-	$(MOUNTED) -p 1 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
+	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /lint -e /witness)
+	$(MOUNTED) -parallel 4 ./t/clients
+	$(MOUNTED) -p 2 -parallel 2 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
 	$(MOUNTED) ./t/witness -duration 1m -without "$(WITHOUT)"
 
 testsetup: setup
