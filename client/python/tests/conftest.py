@@ -83,7 +83,7 @@ class Writers:
 @pytest.fixture
 def writers(db):
     """Four of them, for the array t."""
-    w = Writers(db.zurl[len("file://"):], db._names(db.head)[1]["t"].oid, 4)
+    w = Writers(db.zurl[len("file://"):], db._catalog(db.head).find("t").oid, 4)
     yield w
     if w.process.poll() is None:
         w.stop()

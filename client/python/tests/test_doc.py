@@ -7,10 +7,10 @@ import pytest
 from conftest import stop
 
 import wcfs
-from wcfs import _array, _database, _mount
+from wcfs import _catalog, _database, _mount
 
 
-@pytest.mark.parametrize("module", [_array, _database, _mount], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [_catalog, _database, _mount], ids=lambda m: m.__name__)
 def test_examples(module):
     assert doctest.testmod(module).failed == 0
 
