@@ -57,16 +57,17 @@ test: testsetup build bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
 	$(MOUNTED) -p 1 -parallel 4 $$($(GO) list ./t/... | grep -v -e /clients -e /lint -e /witness)
-	$(MOUNTED) -timeout 20m ./t/clients
+	$(MOUNTED) -parallel 4 ./t/clients
 	$(MOUNTED) -p 1 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
 	$(MOUNTED) ./t/witness -duration 1m -without "$(WITHOUT)"
 
 testsetup: setup
 	@t/setup.sh test
 
-soak: testsetup bin/venv ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
+soak: testsetup bin/venv bin/venv-clients ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
 	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
+	$(MOUNTED) -timeout 60m ./t/clients -v -run Python -effort 10
 	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
 	$(MOUNTED) -timeout 60m ./internal/core/live -run BruteForce -histories 100000
 	$(MOUNTED) -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000

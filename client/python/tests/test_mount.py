@@ -58,11 +58,11 @@ def views(db):
 def test_every_type_shape_and_order(every):
     """What was imported is what NumPy loads, and what the package shows."""
     db, arrays = every
-    s = db.snapshot()
+    s, past = db.snapshot(), db.snapshot(at=db.head)
     assert s.names() == sorted("all/" + name for name in arrays)
     for name, want in arrays.items():
         loaded = [np.load(f"{view}/all/{name}.npy", mmap_mode=mode) for view in views(db) for mode in (None, "r") if want.size or mode is None]
-        for got in [*loaded, s["all/" + name]]:
+        for got in [*loaded, s["all/" + name], past["all/" + name]]:
             assert got.dtype == want.dtype and got.shape == want.shape, (name, want.dtype)
             assert items(got) == items(want), (name, want.dtype, want.shape)
             if want.size:
