@@ -32,9 +32,7 @@ type python struct {
 func newPython(t *testing.T) python {
 	t.Helper()
 	dir := t.TempDir()
-	venv := harness.Repo("bin/venv-clients")
-	command(t, nil, harness.Repo("t/witness/venv.sh"), venv, harness.Repo("client/python/requirements-test.txt"))
-	p := python{filepath.Join(venv, "bin/python"), append(os.Environ(),
+	p := python{filepath.Join(harness.NumPy(t), "python"), append(os.Environ(),
 		"WCFS="+harness.Binary, "WCFS_TEST_LIBRARY="+testLibrary(t), "PYTHONPATH="+filepath.Join(dir, "site"),
 		fmt.Sprint("WCFS_TEST_EFFORT=", *effort), "PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1")}
 	command(t, nil, "cp", "-r", harness.Repo("client"), dir)
