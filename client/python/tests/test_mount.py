@@ -84,6 +84,7 @@ def test_appends_and_replacement_are_seen(db):
     np.testing.assert_array_equal(old[-1], before)  # as long as it was
     db.import_("t", np.arange(5), replace=True)
     np.testing.assert_array_equal(np.load(head, mmap_mode="r"), np.arange(5))
+    np.testing.assert_array_equal(old[::64], ARRAYS["t"][::64])  # the old one is still there
     for mode in (None, "r"):
         np.testing.assert_array_equal(np.load(past, mmap_mode=mode), ARRAYS["t"])
 

@@ -184,7 +184,11 @@ class Database:
         return ranges
 
     def import_(self, name: str, array: Any, *, replace: bool = False, message: str | None = None) -> str:
-        """Writes an array into the database by a name, and returns the transaction."""
+        """Writes an array into the database by a name, and returns the transaction.
+
+        It runs `wcfs import`, and `follow` and times run other commands: the url of the
+        database stands in their command line, which others can see while they run.
+        """
         return self._write(name, array, (["--replace"] if replace else []) + ([] if message is None else ["--message", message]))
 
     def append(self, name: str, rows: Any, *, message: str | None = None) -> str:
