@@ -64,9 +64,10 @@ test: testsetup build bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/
 testsetup: setup
 	@t/setup.sh test
 
-soak: testsetup bin/venv ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
+soak: testsetup bin/venv bin/venv-clients ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
 	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
+	$(MOUNTED) -timeout 60m ./t/clients -v -run Python -effort 10
 	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
 	$(MOUNTED) -timeout 60m ./internal/core/live -run BruteForce -histories 100000
 	$(MOUNTED) -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000

@@ -2,9 +2,12 @@ package clients
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +16,10 @@ import (
 	"github.com/wcfs/wcfs/t/harness"
 )
 
-// pythonLimit bounds all tests of the Python package together.
+// pythonLimit bounds the tests of a file; each test has a limit of its own.
 const pythonLimit = 15 * time.Minute
+
+var effort = flag.Int("effort", 1, "how many times as long the tests of the Python package take that need time")
 
 // python is a Python that has the package as users get it: from the wheel.
 type python struct {
@@ -27,11 +32,9 @@ type python struct {
 func newPython(t *testing.T) python {
 	t.Helper()
 	dir := t.TempDir()
-	venv := harness.Repo("bin/venv-clients")
-	command(t, nil, harness.Repo("t/witness/venv.sh"), venv, harness.Repo("client/python/requirements-test.txt"))
-	p := python{filepath.Join(venv, "bin/python"), append(os.Environ(),
+	p := python{filepath.Join(harness.NumPy(t), "python"), append(os.Environ(),
 		"WCFS="+harness.Binary, "WCFS_TEST_LIBRARY="+testLibrary(t), "PYTHONPATH="+filepath.Join(dir, "site"),
-		"PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1")}
+		fmt.Sprint("WCFS_TEST_EFFORT=", *effort), "PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1")}
 	command(t, nil, "cp", "-r", harness.Repo("client"), dir)
 	pip := func(args ...string) {
 		command(t, nil, p.program, append([]string{"-m", "pip", "--disable-pip-version-check", "--quiet"}, args...)...)
@@ -56,9 +59,31 @@ func command(t *testing.T, env []string, program string, args ...string) {
 	t.Logf("%s", out)
 }
 
-// TestPythonPackage runs its tests, and its examples, against servers that it starts.
+// pytest runs files of the tests of the package.
+func (p python) pytest(t *testing.T, files ...string) {
+	t.Helper()
+	args := []string{"-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--tb=short", "--durations=5", "--basetemp=" + filepath.Join(t.TempDir(), "pytest")}
+	for _, file := range files {
+		args = append(args, filepath.Join(harness.Repo("client/python/tests"), file))
+	}
+	command(t, p.env, p.program, args...)
+}
+
+// TestPythonPackage runs its tests, and its examples, against servers that it starts: first
+// how fast it is, while nothing else runs.
 func TestPythonPackage(t *testing.T) {
+	t.Logf("-effort %d: %d snapshots leave nothing behind, %d seconds of faults with the GIL held", *effort, 1000**effort, 4**effort)
 	p := newPython(t)
-	command(t, p.env, p.program, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--tb=short", "--durations=10",
-		"--basetemp="+filepath.Join(t.TempDir(), "pytest"), harness.Repo("client/python/tests"))
+	p.pytest(t, "test_speed.py")
+	t.Parallel()
+	all, err := filepath.Glob(harness.Repo("client/python/tests/test_*.py"))
+	require.NoError(t, err)
+	for _, path := range all {
+		if file := filepath.Base(path); file != "test_speed.py" {
+			t.Run(strings.TrimSuffix(file, ".py"), func(t *testing.T) {
+				t.Parallel()
+				p.pytest(t, file)
+			})
+		}
+	}
 }

@@ -16,6 +16,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 WITNESS = os.path.join(HERE, "..", "..", "..", "t", "witness")  # the classes of wendelin.core
 
 
+# Tests that need time take so many times as long; make soak says 10.
+EFFORT = int(os.environ.get("WCFS_TEST_EFFORT", "1"))
+
+
 def big(stamp):
     """Four blocks of 2 MiB."""
     return np.arange(1 << 20, dtype="<f8").reshape(-1, 1024) + stamp
@@ -83,7 +87,7 @@ class Writers:
 @pytest.fixture
 def writers(db):
     """Four of them, for the array t."""
-    w = Writers(db.zurl[len("file://"):], db._names(db.head)[1]["t"].oid, 4)
+    w = Writers(db.zurl[len("file://"):], db._catalog(db.head).find("t").oid, 4)
     yield w
     if w.process.poll() is None:
         w.stop()

@@ -1,11 +1,10 @@
 """Snapshots while others commit."""
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
-from conftest import big, script
+from conftest import EFFORT, big, script
 
 import wcfs
 
@@ -34,7 +33,7 @@ print(n)
 
 def test_fault_with_the_gil_held(made, db, writers):
     """A pinner in Python would wait for the GIL of the thread that waits for it."""
-    code, said = script(TOUCHING, made, "8")
+    code, said = script(TOUCHING, made, str(4 * EFFORT))
     assert code == 0, said
     assert int(said) > 3
     assert writers.stop() > 3
@@ -42,7 +41,7 @@ def test_fault_with_the_gil_held(made, db, writers):
 
 def test_snapshots_are_those_of_the_past(db, writers):
     """A live snapshot shows, at once and later, the state that the transaction has left."""
-    until = time.monotonic() + 6
+    until = time.monotonic() + 3 * EFFORT
     n = 0
     while time.monotonic() < until:
         s = db.snapshot()
@@ -78,7 +77,7 @@ def test_a_hundred_threads(db, writers):
 
     def look():
         try:
-            for _ in range(3):
+            for _ in range(EFFORT):
                 np.testing.assert_array_equal(shared["t"][::128], want)
                 a = db.snapshot()["t"]
                 stamps = {a[0, 0], a[300, 0], a[600, 0], a[1000, 1000]}
@@ -96,7 +95,7 @@ def test_a_hundred_threads(db, writers):
 
 
 def test_memory_stays_flat(db):
-    """10 000 snapshots of many states leave nothing behind."""
+    """Thousands of snapshots, of many states, leave nothing behind."""
 
     def resident():
         with open("/proc/self/status") as status:
@@ -108,40 +107,14 @@ def test_memory_stays_flat(db):
 
     def take(count):
         for i in range(count):
-            if i % 1000 == 0:
+            if i % 250 == 0:
                 db.append("a", np.zeros(1))
             s = db.snapshot() if i % 4 else db.snapshot(at=db.head)
             assert s["a"][3] == 3.0
 
-    take(1000)
+    take(500)
     before, maps, threads = resident(), mappings(), threading.active_count()
-    take(10000)
+    take(1000 * EFFORT)
     assert resident() - before < 8 << 20
     assert mappings() - maps < 50
     assert threading.active_count() == threads
-
-
-def test_a_hot_snapshot_is_as_fast_as_a_file(db, tmp_path_factory):
-    """Sums of a snapshot in the page cache, and of numpy.memmap of the same bytes on tmpfs."""
-    import tempfile
-
-    data = np.random.default_rng(1).random((32, 1 << 18))  # 64 MiB
-    db.import_("hot", data)
-    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
-        data.tofile(file.name)
-        plain = np.memmap(file.name, "f8", "r", shape=data.shape)
-        hot = db.snapshot()["hot"]
-
-        def seconds(array):
-            begin = time.perf_counter()
-            assert array.sum() > 0
-            return time.perf_counter() - begin
-
-        # The best of many is what the memory can do; others share the machine.
-        best_plain, best_hot = seconds(plain), seconds(hot)
-        for _ in range(200):
-            best_plain, best_hot = min(best_plain, seconds(plain)), min(best_hot, seconds(hot))
-            if _ > 20 and best_plain / best_hot >= 0.97:
-                break
-    print(f"numpy.memmap {data.nbytes / best_plain / 1e9:.2f} GB/s, snapshot {data.nbytes / best_hot / 1e9:.2f} GB/s")
-    assert best_plain / best_hot >= 0.97

@@ -1,9 +1,7 @@
 """Snapshots: the newest state, the past, moves."""
 import datetime
 import gc
-import itertools
 import os
-import subprocess
 import threading
 
 import numpy as np
@@ -29,27 +27,6 @@ def test_arrays_are_what_was_imported(db):
     assert s["b"].flags.f_contiguous
     with pytest.raises(KeyError, match="no array 'x'"):
         s["x"]
-
-
-DTYPES = ["<f8", ">f4", "|b1", "<i2", "|S5", "<U3", "<c16", "<M8[s]", "<f2", [("t", "<f8"), ("v", ">i4", (2,))]]
-SHAPES = [(), (0,), (5,), (3, 4), (2, 0, 3), (2, 3, 4)]
-
-
-def test_types_shapes_and_orders(made):
-    arrays = {}
-    for dtype, shape, order in itertools.product(map(np.dtype, DTYPES), SHAPES, "CF"):
-        n = int(np.prod(shape))
-        flat = np.frombuffer((np.arange(n * dtype.itemsize) % 90 + 33).astype("u1"), dtype) if dtype.kind not in "bU" else np.arange(n).astype(dtype)
-        arrays[f"x{len(arrays)}"] = np.asarray(flat.reshape(shape), order=order)
-    np.savez(made + ".npz", **arrays)
-    subprocess.run([wcfs._mount.program(), "import", made + ".npz", made, "all"], check=True)
-    with wcfs.open(made) as db:
-        for s in (db.snapshot(), db.snapshot(at=db.head)):
-            for name, want in arrays.items():
-                got = s["all/" + name]
-                assert got.dtype == want.dtype and got.shape == want.shape
-                assert got.tobytes() == want.tobytes()
-                assert not want.size or got.strides == want.strides
 
 
 def test_what_is_computed_is_plain(db):

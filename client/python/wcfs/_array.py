@@ -1,36 +1,13 @@
 """Arrays over memory of a view."""
 from __future__ import annotations
 
-import ast
 import threading
 import weakref
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import errors
-
-
-class Entry(NamedTuple):
-    """An array of a database, as of a view."""
-
-    name: str
-    oid: str  # of the file that has its data
-    dtype: str
-    shape: tuple[int, ...]
-    order: str
-
-    def type(self) -> np.dtype[Any]:
-        """Returns the type of an item.
-
-        >>> Entry("t", "0" * 16, "[('t', '<f8'), ('v', '>i4', (2,))]", (3,), "C").type()
-        dtype([('t', '<f8'), ('v', '>i4', (2,))])
-        """
-        text = self.dtype
-        dtype = np.dtype(ast.literal_eval(text) if text[:1] in "[{(" else text)
-        if dtype.hasobject:
-            raise errors.NoArrayError(f"{self.name}: objects of type {text} are not in memory")
-        return dtype
+from ._catalog import Entry
 
 
 class Source:
@@ -102,7 +79,7 @@ def make(source: Source, dtype: Any, shape: tuple[int, ...], strides: tuple[int,
 
 def nothing(entry: Entry) -> Array:
     """Returns an array that has no bytes."""
-    array = np.empty(entry.shape, entry.type(), order="F" if entry.order == "F" else "C").view(Array)
+    array = np.empty(entry.shape, entry.dtype, order="F" if entry.order == "F" else "C").view(Array)
     array.flags.writeable = False
     return array
 

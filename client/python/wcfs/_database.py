@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import threading
@@ -13,12 +14,14 @@ from typing import Any, Iterator, Union
 import numpy as np
 
 from . import _array, _lib, _mount, errors
-from ._array import Array, Entry, Source
+from ._array import Array, Source
+from ._catalog import Catalog, Entry
 from ._memory import PastMemory
 
 View = Union[str, int, bytes, datetime.datetime, None]
 
-_CATALOGS = 16  # how many views' names are remembered
+_CATALOGS = 16  # how many views' arrays are remembered
+_BEFORE = "0" * 15 + "1"  # a view in which there is nothing
 
 
 def _is_tid(text: str) -> bool:
@@ -43,18 +46,6 @@ def _view(at: View) -> str:
     return at[1:] if at.startswith("@") else at
 
 
-def _catalog(zurl: str, view: str) -> tuple[str, dict[str, Entry]]:
-    """Returns the tid of a view, and the arrays of the database as of it, by name."""
-    document = _mount.run_json(["ls", "--json", "--at=" + view, "--", zurl], codes=(0, 1))
-    entries = {}
-    for e in document["entries"]:
-        if "error" in e or "file" not in e:
-            continue
-        dtype, shape = e.get("dtype", "|u1"), tuple(e.get("shape", [e.get("file_size", 0)]))
-        entries[e["name"]] = Entry(e["name"], e["file"], dtype, shape, e.get("order", "C"))
-    return document["at"], entries
-
-
 class Database:
     """A database that is mounted. Take one with `wcfs.open`."""
 
@@ -63,7 +54,7 @@ class Database:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._mount: _lib.Mount | None = None
-        self._catalogs: OrderedDict[str, dict[str, Entry]] = OrderedDict()
+        self._catalogs: OrderedDict[str, Catalog] = OrderedDict()
         self._pid = os.getpid()
         self.mountpoint = joined.point
         self.zurl = joined.zurl
@@ -117,7 +108,11 @@ class Database:
         """
         if at is None:
             return self._live(self.head)
-        tid, _ = self._names(_view(at))
+        tid = self._tid(at)
+        try:
+            self.joined().stat("@" + tid)
+        except OSError as err:
+            raise _mount.failed(f"look at {self.mountpoint}/@{tid}", err) from err
         return Snapshot(self, tid, None)
 
     def _live(self, at: str) -> Snapshot:
@@ -129,19 +124,24 @@ class Database:
             mount = self._mount
         return Snapshot(self, at, mount.connect(int(at, 16)))
 
-    def _names(self, view: str) -> tuple[str, dict[str, Entry]]:
+    def _tid(self, at: View) -> str:
+        """Returns the transaction that a view is of."""
+        view = _view(at)
+        if _is_tid(view):
+            return view
+        lines = _mount.run(["log", "--json", "--number=1", "--until=" + view, "--", self.zurl])
+        newest: str = json.loads(lines)["tid"] if lines.strip() else _BEFORE
+        return min(newest, self.head)
+
+    def _catalog(self, tid: str) -> Catalog:
         with self._lock:
-            if view in self._catalogs:
-                self._catalogs.move_to_end(view)
-                return view, self._catalogs[view]
-        tid, entries = _catalog(self.zurl, view)
-        with self._lock:
-            self._catalogs[tid] = entries
+            catalog = self._catalogs.get(tid)
+            if catalog is None:
+                catalog = self._catalogs[tid] = Catalog(self.joined(), tid)
+            self._catalogs.move_to_end(tid)
             while len(self._catalogs) > _CATALOGS:
                 self._catalogs.popitem(last=False)
-        if not _is_tid(view) or view == tid:
-            return tid, entries
-        return view, entries
+        return catalog
 
     def follow(self, name: str, *, since: View = None, interval: float = 0.05) -> Iterator[Snapshot]:
         """Yields a snapshot after each commit that changed an array.
@@ -151,7 +151,7 @@ class Database:
         one if the array is in Fortran order. Commits that are faster than the loop are
         told together.
         """
-        before = self.head if since is None else self._names(_view(since))[0]
+        before = self.head if since is None else self._tid(since)
         while True:
             head = self.head
             if head > before:
@@ -166,12 +166,12 @@ class Database:
 
     def _changes(self, name: str, old: str, new: str) -> list[tuple[int, int]]:
         """Returns the ranges of indices that differ between two views."""
-        entry = self._names(new)[1].get(name)
+        entry = self._catalog(new).find(name)
         if entry is None:
             return []
         document = _mount.run_json(["diff", "--json", "--", self.zurl, name, "@" + old, "@" + new])
         n = entry.shape[-1 if entry.order == "F" else 0] if entry.shape else 1
-        size = entry.type().itemsize * int(np.prod(entry.shape, dtype=object))
+        size = entry.dtype.itemsize * int(np.prod(entry.shape, dtype=object))
         ranges: list[tuple[int, int]] = []
         for blocks in document.get("blocks") or []:
             if size == 0 or blocks["offset"] >= size:
@@ -184,7 +184,11 @@ class Database:
         return ranges
 
     def import_(self, name: str, array: Any, *, replace: bool = False, message: str | None = None) -> str:
-        """Writes an array into the database by a name, and returns the transaction."""
+        """Writes an array into the database by a name, and returns the transaction.
+
+        It runs `wcfs import`, and `follow` and times run other commands: the url of the
+        database stands in their command line, which others can see while they run.
+        """
         return self._write(name, array, (["--replace"] if replace else []) + ([] if message is None else ["--message", message]))
 
     def append(self, name: str, rows: Any, *, message: str | None = None) -> str:
@@ -245,20 +249,20 @@ class Snapshot:
 
     def names(self) -> list[str]:
         """Returns the names of all arrays, and of files that are not just those of arrays."""
-        return sorted(self._db._names(self._at)[1])
+        return self._db._catalog(self._at).names()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._db._names(self._at)[1]
+        return isinstance(name, str) and self._db._catalog(self._at).find(name) is not None
 
     def __getitem__(self, name: str) -> Array:
         """Returns an array, without a copy. It is read-only, and keeps its memory alive."""
-        entry = self._db._names(self._at)[1].get(name)
+        entry = self._db._catalog(self._at).find(name)
         if entry is None:
             raise errors.NoArrayError(f"there is no array {name!r} in {self._db.zurl} @{self._at}; names() lists them")
-        dtype = entry.type()
+        dtype = entry.dtype
         size = dtype.itemsize * int(np.prod(entry.shape, dtype=object))
         if size == 0:
             return _array.nothing(entry)
@@ -296,7 +300,7 @@ class Snapshot:
                 raise errors.GoingBackError("a snapshot of the past does not move; take another one")
             if len(self._memories) > 0 and not move:
                 raise errors.InUseError(f"{len(self._memories)} arrays of the snapshot are in use, and would change: delete them before, or say move=True")
-            tid = self._db.head if at is None else self._db._names(_view(at))[0]
+            tid = self._db.head if at is None else self._db._tid(at)
             if tid < self._at:
                 raise errors.GoingBackError(f"@{tid} is older than @{self._at}; take another snapshot")
             self._conn.resync(int(tid, 16))

@@ -69,6 +69,12 @@ class Joined:
             raise errors.ClosedError("the database was closed")
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fds[0])
 
+    def stat(self, path: str) -> os.stat_result:
+        """Looks at a file or directory of the mount, and not at what a link leads to."""
+        if not self._fds:
+            raise errors.ClosedError("the database was closed")
+        return os.stat(path, dir_fd=self._fds[0], follow_symlinks=False)
+
     def _check(self) -> None:
         # A mount that is open to others could be anybody's, who could serve anything.
         with open(f"/proc/self/fdinfo/{self._fds[0]}") as info:
