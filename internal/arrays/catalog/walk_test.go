@@ -208,8 +208,8 @@ func TestEntriesTellWhatTheyAre(t *testing.T) {
 	require.Equal(t, "<f8", arr.Array.DType.String())
 	require.Equal(t, []int64{3}, arr.Array.Shape)
 	arr.Array = nil
-	require.Equal(t, &Entry{Path: "arr", Oid: array.oid, Class: zBigArray, File: file.oid, BlkSize: 8, Size: 32, Blocks: 2, Rev: first}, arr)
-	require.Equal(t, &Entry{Path: "bare", Oid: bare.oid, Class: record.ZBigFile, File: bare.oid, BlkSize: 8, Rev: second}, empty)
+	require.Equal(t, &Entry{Path: "arr", Names: []string{"arr"}, Oid: array.oid, Class: zBigArray, File: file.oid, BlkSize: 8, Size: 32, Blocks: 2, Rev: first}, arr)
+	require.Equal(t, &Entry{Path: "bare", Names: []string{"bare"}, Oid: bare.oid, Class: record.ZBigFile, File: bare.oid, BlkSize: 8, Rev: second}, empty)
 	require.Len(t, w.entries(first), 1)
 	require.Empty(t, w.entries(first-1))
 
