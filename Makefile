@@ -22,7 +22,7 @@ ON_ZEO = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
-.PHONY: all build lib wheel demo run test testsetup soak bench bench-compare fuzz lint setup install uninstall deb release clean help
+.PHONY: all build lib wheel demo run test testsetup soak bench bench-compare fuzz lint formatted setup install uninstall deb release clean help
 
 all: build
 
@@ -52,14 +52,15 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh go
 	@t/setup.sh
 
-test: testsetup build bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/promtool lint ## run all tests: without a mount under -race, random ones longer, then with real mounts
+test: testsetup build formatted ## run all tests: without a mount under -race, random ones longer, then with real mounts
+	+@$(MAKE) --no-print-directory -j 4 bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/promtool
 	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
-	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /lint -e /witness)
+	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)
 	$(MOUNTED) -parallel 4 ./t/clients
 	$(MOUNTED) -p 2 -parallel 2 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
-	$(MOUNTED) ./t/witness -duration 1m -without "$(WITHOUT)"
+	$(MOUNTED) ./t/witness -duration 30s -without "$(WITHOUT)"
 
 testsetup: setup
 	@t/setup.sh test
@@ -91,10 +92,12 @@ bin/venv-zeo%: internal/zodb/zeo/testdata/requirements-%.txt internal/zodb/zeo/t
 bin/promtool: # of Prometheus: checks the alerts, where Debian packages can be had
 	@t/setup.sh promtool $@
 
-lint: ## what must hold of every file
+lint: formatted ## what must hold of every file
+	$(GO) test -count=1 ./t/lint
+
+formatted:
 	@test -z "$$(gofmt -l wcfs internal client t)" || { echo "not gofmt-clean:"; gofmt -l wcfs internal client t; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -count=1 ./t/lint
 
 bench: setup build ## run the benchmarks
 	$(GO) test -p 1 -run '^$$' -bench . -benchmem ./internal/... ./client/... ./t/...

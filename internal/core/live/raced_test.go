@@ -6,4 +6,4 @@ package live
 const raced = true
 
 // defaultHistories is how many random histories are run.
-const defaultHistories = 400
+const defaultHistories = 150
