@@ -26,8 +26,9 @@ NAME is the way there: a/b is the item b of the mapping a, or the attribute b of
 the object a. A mount shows it as head/PATH, for numpy.load if it is an array, and
 the data alone as head/bigfile/FILE. SIZE is that of the array, or of the file if
 it has no array. BLOCKS are those that are stored; the others are zeros. CHANGED
-is when the data or the array itself changed last. A dash stands for what a file does not have, and a question mark
-for what cannot be read; then the exit code is not 0.`,
+is when the data or the array itself changed last. A dash stands for what a file
+does not have, and a question mark for what cannot be read; then the exit code is
+not 0.`,
 		Example: `  wcfs ls data.fs
   wcfs ls data.fs --at 2024-02-29T12:00:00Z
   wcfs ls data.fs --at -5m

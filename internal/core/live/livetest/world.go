@@ -46,6 +46,7 @@ type World struct {
 	rnd   *rand.Rand
 
 	mu      sync.Mutex
+	shapes  *rand.Rand            // of the array
 	content map[zodb.Tid][][]byte // of every view: what each block reads as
 	end     map[zodb.Tid]int      // of every view: the size in blocks
 	forms   map[zodb.Tid]*form.Form
@@ -57,7 +58,7 @@ type World struct {
 // NewWorld returns the world of a seed. Its first transaction is committed, and
 // was taken out of the events.
 func NewWorld(seed uint64) *World {
-	w := &World{DB: mem.New(), rnd: rand.New(rand.NewPCG(seed, 2)), content: make(map[zodb.Tid][][]byte), end: make(map[zodb.Tid]int), forms: make(map[zodb.Tid]*form.Form),
+	w := &World{DB: mem.New(), rnd: rand.New(rand.NewPCG(seed, 2)), shapes: rand.New(rand.NewPCG(seed, 3)), content: make(map[zodb.Tid][][]byte), end: make(map[zodb.Tid]int), forms: make(map[zodb.Tid]*form.Form),
 		table: make(map[int64]zodb.Oid), data: make(map[zodb.Oid][]byte)}
 	w.BlkSize = int64(os.Getpagesize()) * int64(1+w.Intn(3))
 	for z := range zodb.Oid(zblks) {
@@ -86,8 +87,14 @@ func (w *World) reshape(tid zodb.Tid) []byte {
 	binary.BigEndian.PutUint64(page, uint64(tid))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.forms[tid] = &form.Form{File: File, Rev: tid, Header: page, Items: int64(w.Intn(Blks * int(w.BlkSize)))}
+	w.forms[tid] = &form.Form{File: File, Rev: tid, Header: page, Items: w.shapes.Int64N(Blks * w.BlkSize)}
 	return page[:8]
+}
+
+func (w *World) isReshaped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.shapes.IntN(3) == 0
 }
 
 // Reshape makes a transaction that gives the array another size, and changes nothing else.
@@ -285,7 +292,7 @@ func (w *World) Transact() {
 	if w.Intn(3) == 0 {
 		w.resize(int64(w.Intn(Blks + 1)))
 	}
-	if w.Intn(3) == 0 {
+	if w.isReshaped() {
 		records[Array] = w.reshape(tid)
 	}
 	for oid, data := range w.tableRecords() {
