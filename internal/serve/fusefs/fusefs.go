@@ -34,8 +34,8 @@
 // Nothing can be changed through the tree: every attempt is refused with EROFS
 // (readonly.go). The rules who may read what are in access.go. Names are
 // canonical: lower-case hexadecimal digits only, so that one object never has
-// two inodes. Errors become an errno, and a line in the log where somebody
-// should know, in one place (errno.go).
+// two inodes. Errors about files and names become an errno, and a line in the log where
+// somebody should know, in one place (errno.go).
 //
 // # Ownership and locking
 //
