@@ -21,8 +21,10 @@ var (
 	errNotOurs = &fault.Error{Kind: fault.NotOurs, Msg: "this server may not end the client, so the client cannot be told what to map"}
 )
 
-// errno maps err to what the client is told, and logs what somebody besides
-// the client should know. It is the only place that does either.
+// errno maps err to what the client is told, and logs what somebody besides the client
+// should know. All errors about files and names come here. Files that are no data answer by
+// themselves: watchHandle, which logs nothing since its link does, streams, and files of
+// figures (snapshotNode).
 func (t *FS) errno(err error) syscall.Errno {
 	if t.ctx.Err() != nil {
 		return syscall.ENOTCONN // the server ends, which is not an interruption
