@@ -127,12 +127,12 @@ func (s *schedule) checkSize(tid zodb.Tid) {
 	if end := s.EndAt(tid); end > 0 && s.Kernel.Beyond(int64(end)*s.BlkSize/s.Kernel.Page-1) {
 		s.Fail("the kernel does not know that the file has %d blocks @%d", end, tid)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.array != nil {
-		s.array.Stat()
+	array := s.opened()
+	if array == nil {
+		return
 	}
-	if size := s.ArraySize(tid); s.array != nil && size > 0 && s.array.Beyond((size-1)/s.Kernel.Page) {
+	array.Stat()
+	if size := s.ArraySize(tid); size > 0 && array.Beyond((size-1)/s.Kernel.Page) {
 		s.Fail("the kernel does not know that the array has %d bytes @%d", size, tid)
 	}
 }
@@ -141,9 +141,18 @@ func (s *schedule) checkSize(tid zodb.Tid) {
 // the last one.
 func (s *schedule) checkEnd() {
 	tids := s.Tids()
-	if size := s.ArraySize(tids[len(tids)-1]); s.array != nil && s.array.Size() != size {
-		s.Fail("the kernel takes the array for %d bytes long in place of %d", s.array.Size(), size)
+	array := s.opened()
+	if size := s.ArraySize(tids[len(tids)-1]); array != nil && array.Size() != size {
+		s.Fail("the kernel takes the array for %d bytes long in place of %d", array.Size(), size)
 	}
+}
+
+// opened returns the page cache of the array, nil before it is open. The lock is not held
+// while the kernel is asked: time stands still in a bubble as long as a goroutine waits for it.
+func (s *schedule) opened() *livetest.Kernel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.array
 }
 
 func closed(done chan struct{}) bool {
@@ -164,10 +173,7 @@ func (s *schedule) kernels() []*livetest.Kernel {
 
 // page returns what a page of a file reads as at a view.
 func (s *schedule) page(k *livetest.Kernel, at zodb.Tid, i int64) []byte {
-	s.mu.Lock()
-	isArray := k == s.array
-	s.mu.Unlock()
-	if isArray {
+	if k == s.opened() {
 		return s.ArrayPage(at, i)
 	}
 	return s.Page(at, i)
