@@ -22,6 +22,8 @@ type Kernel struct {
 	file *live.File
 	Page int64  // bytes
 	nap  func() // called wherever time may pass in the kernel
+	// Stored is told where each store ends, when it has ended; it may be nil.
+	Stored func(end int64)
 
 	mu    sync.Mutex
 	pages map[int64]*cachedPage // by index
@@ -57,13 +59,6 @@ func (k *Kernel) Stat() (size int64) {
 	k.nap()
 	k.setSize(size, version)
 	return size
-}
-
-// Size returns the size that the kernel believes in.
-func (k *Kernel) Size() int64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.size
 }
 
 // Extends returns how often the file was extended.
@@ -295,9 +290,13 @@ func (k *Kernel) Store(off int64, data []byte) error {
 		copy(page, data[i*k.Page:])
 		k.unlock(off/k.Page+i, p, page)
 	}
+	end := off + int64(len(data))
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.size = max(k.size, off+int64(len(data))) // fuse_notify_store of Linux moves the end
+	k.size = max(k.size, end) // fuse_notify_store of Linux moves the end
+	k.mu.Unlock()
+	if k.Stored != nil {
+		k.Stored(end)
+	}
 	return nil
 }
 

@@ -100,7 +100,25 @@ func (s *System) OpenArray() (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewKernel(f, s.nap), nil
+	k := NewKernel(f, s.nap)
+	k.Stored = s.checkStored
+	return k, nil
+}
+
+// checkStored requires that a store into the array has ended within what the array is as of
+// the published view, or of one that is on its way: else it would make the array longer again
+// for the kernel, which nothing would take back.
+func (s *System) checkStored(end int64) {
+	at := s.Head.At()
+	most := s.ArraySize(at)
+	for _, tid := range s.Tids() {
+		if tid > at {
+			most = max(most, s.ArraySize(tid))
+		}
+	}
+	if end > most {
+		s.Fail("a store ends at %d, the array at %d @%d", end, most, at)
+	}
 }
 
 // Cancel ends all that is under way.
