@@ -16,6 +16,8 @@ SOAK    ?= 2h
 WITHOUT ?=
 # All tests look for misuse that would else show only by its consequences.
 TEST    := $(GO) test -tags invariants
+# Begun first, since one of them that ran alone at the end would leave processors idle.
+LONGEST := $(addprefix ./internal/,zodb/zeo core/live zodb/fs1 core/isolation)
 MOUNTED := CGO_ENABLED=0 $(TEST) -count=1 -timeout 10m
 # The scenarios of t/live and t/watch that make test runs behind a ZEO server, too.
 ON_ZEO = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
@@ -54,7 +56,7 @@ setup: ## check what building and mounting need; install or name what is missing
 
 test: testsetup build formatted ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	+@$(MAKE) --no-print-directory -j 4 bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/promtool
-	$(TEST) -race -p 3 -timeout 10m ./internal/... ./client/... ./wcfs/...
+	$(TEST) -race -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
 	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)

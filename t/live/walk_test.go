@@ -182,11 +182,11 @@ func TestDirectoriesAreComplete(t *testing.T) {
 		numbers = make(map[string]uint64)
 		harness.Stat(t, s.Path("head/bigfile", arr))
 		harness.Stat(t, s.Path(view))
-		require.Equal(t, []string{"bigfile"}, harness.List(t, s.Path(view)))
+		require.Equal(t, []string{"arrays", "bigfile"}, harness.List(t, s.Path(view)))
 		unseen := inodes(t, s.Path(view))["bigfile"]
 		harness.Stat(t, s.Path(view, "bigfile", arr))
 		require.Equal(t, unseen, harness.Stat(t, s.Path(view, "bigfile")).Ino, "it was listed with this number")
-		for _, dir := range []string{".", ".wcfs", "head", "head/bigfile", view, view + "/bigfile"} {
+		for _, dir := range []string{".", ".wcfs", "head", "head/arrays", "head/bigfile", view, view + "/arrays", view + "/bigfile"} {
 			listed := inodes(t, s.Path(dir))
 			require.Equal(t, harness.Stat(t, s.Path(dir)).Ino, listed["."], dir)
 			above := filepath.Dir(dir) // the root is in itself here
