@@ -1,7 +1,9 @@
 package live_test
 
 import (
+	"bytes"
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -48,6 +50,59 @@ func TestCommitDoesNotWaitForAREADOfAHeader(t *testing.T) {
 		require.NoError(t, <-read)
 		require.Equal(t, livetest.IDOf(sys.ArrayPage(sys.Head.At(), -1)), livetest.IDOf(k.PageAt(-1)))
 	})
+}
+
+// A thread that was told an end within a page waits for a READ of that page, and clears the
+// rest of it whenever that ends. Meanwhile the array becomes longer: nothing of what it has
+// then may be cleared.
+func TestEndThatWasToldLateClearsNothing(t *testing.T) {
+	for _, size := range []int64{900, 5000} { // in the page of the old end, and in another one
+		synctest.Test(t, func(t *testing.T) {
+			sys, err := livetest.NewSystem(t.Context(), 1, 0)
+			require.NoError(t, err)
+			defer sys.Close()
+			f, err := sys.Head.OpenArray(t.Context(), livetest.Array)
+			require.NoError(t, err)
+			var steps atomic.Pointer[chan struct{}]
+			k := livetest.NewKernel(f, func() {
+				if s := steps.Load(); s != nil {
+					<-*s
+				}
+			})
+			sys.ReshapeTo(9000)
+			commit(t, sys)
+			require.EqualValues(t, 9000, k.Stat())
+			sys.ReshapeTo(100)
+			commit(t, sys)
+
+			step := make(chan struct{})
+			steps.Store(&step)
+			var all sync.WaitGroup
+			all.Go(func() { k.Stat() })
+			step <- struct{}{} // it has asked, and the answer is on its way
+			synctest.Wait()
+			steps.Store(nil)
+			release := make(chan struct{})
+			sys.DB.OnLoad(func(_ context.Context, xid zodb.Xid) error {
+				if xid.Oid != livetest.Array {
+					<-release
+				}
+				return nil
+			})
+			all.Go(func() { require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1)) })
+			synctest.Wait()
+			step <- struct{}{} // the answer is there, and the page is locked
+			synctest.Wait()
+			sys.ReshapeTo(size)
+			all.Go(func() { commit(t, sys) })
+			synctest.Wait()
+			close(release)
+			all.Wait()
+			require.EqualValues(t, size, k.Stat())
+			require.NoError(t, k.ReadPages(t.Context(), nil, 0, 0, 1))
+			require.True(t, bytes.Equal(sys.ArrayPage(sys.Head.At(), 0), k.PageAt(0)), "what is behind the old end was cleared")
+		})
+	}
 }
 
 // commit takes in what was committed.

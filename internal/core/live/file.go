@@ -76,6 +76,7 @@ type File struct {
 	// announcing says that the kernel is being told a larger size. Meanwhile nobody
 	// else is told any, and no READ keeps pages behind the end locked for long.
 	announcing bool
+	clearing   bool // nobody is told a size, since what is behind the old one has to be cleared first
 
 	answered []answered // READs of the last moments, while there are watches
 }
@@ -197,11 +198,12 @@ type Attr struct {
 	Rev     zodb.Tid
 }
 
-// Attr returns the attributes. It waits while the kernel is being told a size.
+// Attr returns the attributes. It waits while the kernel is being told a size, and as long
+// as that of an array cannot be told.
 func (f *File) Attr(ctx context.Context) (a Attr) {
 	get := func() bool {
 		a = Attr{Size: f.shown, BlkSize: f.served().Obj.BlkSize, Rev: f.rev}
-		return !f.announcing
+		return !f.announcing && !f.clearing && (f.before == 0 || f.shown == f.served().Size)
 	}
 	if f.await(ctx, get) != nil {
 		f.mu.Lock()

@@ -54,6 +54,7 @@ func (f *File) unregister(r *read) Kernel {
 		}
 	}
 	if f.hasGrown() && f.show(f.served().Size) {
+		f.broadcast()
 		return f.kernel
 	}
 	return nil

@@ -27,6 +27,9 @@ import (
 //     An answer that is on its way when such a READ comes makes the one who asked
 //     wait as long as that READ does; and so does one about an end that the file has
 //     passed again before the kernel has dropped all that was behind it.
+//   - The rest of the page that an end is in is cleared, too, and that must not happen to a
+//     page that shows more since. Arrays end anywhere: so the size of an array moves only when
+//     the kernel has cleared what is behind the last one. See clear.
 
 // show makes size what the kernel is told, and reports whether it was another.
 func (f *File) show(size int64) (changed bool) {
@@ -76,12 +79,58 @@ func (t *transaction) grow(ctx context.Context) error {
 		if c.delta == nil || c.delta.whole() {
 			continue
 		}
+		if err := c.file.clear(ctx, c.delta.Size); err != nil {
+			return fmt.Errorf("have the kernel clear what is behind the end of %s: %w", c.file.Oid, err)
+		}
 		if err := c.file.grow(ctx, c.delta.Size); err != nil {
 			return fmt.Errorf("tell the kernel the size of %s: %w", c.file.Oid, err)
 		}
 	}
 	return nil
 }
+
+// clear waits until the kernel has cleared the rest of the page that the end of an array is
+// in, before the size moves. Who was told that end waits there for READs of the page, and for
+// what else came before (folio_lock of Linux): so an invalidation of the page comes after it,
+// and an answer that the kernel takes in later than that begins does not count. Nothing that a
+// READ of an array waits for waits for this, but for READs of views that a pack has overtaken:
+// the invalidation is left behind then, and drops the page whenever it can.
+func (f *File) clear(ctx context.Context, size int64) error {
+	f.mu.Lock()
+	kernel, end := f.kernel, f.shown
+	page := pages(end, end+1)
+	if f.before == 0 || kernel == nil || size == f.served().Size || page.lo == end {
+		f.mu.Unlock()
+		return nil
+	}
+	f.clearing = true
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.clearing = false
+		f.broadcast()
+		f.mu.Unlock()
+	}()
+	if err := kernel.InvalidateAttr(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	f.head.loader.Go(func() { done <- kernel.Invalidate(page.lo, page.hi-page.lo) })
+	patience := time.NewTimer(clearPatience)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patience.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// clearPatience is how long a commit waits for READs of the page that an array ends in. They
+// take as long as the database needs for a block.
+const clearPatience = 3 * time.Second
 
 // grow tells the kernel a larger size, and makes READs of what is new wait for the
 // switch.

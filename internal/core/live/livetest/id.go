@@ -14,7 +14,7 @@ func (k *Kernel) PageID(i int64) (id ID, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := k.pages[i]
-	if p == nil || p.locked != nil || p.data == nil {
+	if p == nil || p.locked || p.data == nil {
 		return id, false
 	}
 	return IDOf(p.data), true

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/wcfs/wcfs/internal/core/live"
@@ -17,7 +18,8 @@ import (
 // Kernel is the page cache of one file with the locking of the real one
 // (measured on Linux 6.18): a READ keeps its pages locked until it is answered;
 // stores, invalidations and a change of the size wait for locked pages one after
-// another, and a retrieval takes a locked page for one that is not cached.
+// another, in the order in which they came, and a retrieval takes a locked page for one
+// that is not cached.
 type Kernel struct {
 	file *live.File
 	Page int64  // bytes
@@ -35,8 +37,9 @@ type Kernel struct {
 }
 
 type cachedPage struct {
-	data   []byte        // nil: not up to date
-	locked chan struct{} // closed when a READ or a store lets the page go; nil: not locked
+	data   []byte          // nil: not up to date
+	locked bool            // by a READ, a store, an invalidation, or a change of the size
+	queue  []chan struct{} // who waits for that, longest first; closed at its turn
 }
 
 // NewKernel returns an empty page cache of f. nap is called wherever time may
@@ -107,30 +110,45 @@ func (k *Kernel) Beyond(i int64) bool {
 // lock waits until page i is not locked, and locks it unless it is up to date
 // and a reader is content with that. It returns nil if killed is closed before.
 func (k *Kernel) lock(killed <-chan struct{}, i int64, unlessCached bool) (p *cachedPage, cached bool) {
-	for {
-		k.mu.Lock()
-		p := k.pages[i]
-		if p == nil {
-			p = &cachedPage{}
-			k.pages[i] = p
-		}
-		wait := p.locked
-		if wait == nil {
-			if unlessCached && p.data != nil {
-				k.mu.Unlock()
-				return p, true
-			}
-			p.locked = make(chan struct{})
-			k.mu.Unlock()
-			return p, false
-		}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p = k.pages[i]; p == nil {
+		p = &cachedPage{}
+		k.pages[i] = p
+	}
+	if p.locked {
+		turn := make(chan struct{})
+		p.queue = append(p.queue, turn)
 		k.mu.Unlock()
 		select {
-		case <-wait:
+		case <-turn:
 		case <-killed:
+		}
+		k.mu.Lock()
+		if j := slices.Index(p.queue, turn); j >= 0 {
+			p.queue = slices.Delete(p.queue, j, j+1)
 			return nil, false
 		}
 	}
+	p.locked = true
+	if unlessCached && p.data != nil {
+		k.handOver(i, p)
+		return p, true
+	}
+	return p, false
+}
+
+// handOver gives the lock of p to the one that has waited longest.
+func (k *Kernel) handOver(i int64, p *cachedPage) {
+	switch {
+	case len(p.queue) > 0:
+		close(p.queue[0])
+		p.queue = p.queue[1:]
+		return
+	case p.data == nil && k.pages[i] == p:
+		delete(k.pages, i)
+	}
+	p.locked = false
 }
 
 // unlock lets p go, with new content or, if data is nil, without any.
@@ -138,11 +156,7 @@ func (k *Kernel) unlock(i int64, p *cachedPage, data []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p.data = data
-	close(p.locked)
-	p.locked = nil
-	if data == nil && k.pages[i] == p {
-		delete(k.pages, i)
-	}
+	k.handOver(i, p)
 }
 
 // ReadPages makes pages [from, to) up to date, as a fault or read-ahead does,
@@ -201,7 +215,7 @@ func (k *Kernel) readOneByOne(ctx context.Context, killed <-chan struct{}, threa
 func (k *Kernel) PageAt(i int64) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if p := k.pages[i]; p != nil && p.locked == nil {
+	if p := k.pages[i]; p != nil && !p.locked {
 		return bytes.Clone(p.data)
 	}
 	return nil
@@ -212,7 +226,7 @@ func (k *Kernel) isFree(i int64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := k.pages[i]
-	return p == nil || p.locked == nil && p.data == nil
+	return p == nil || !p.locked && p.data == nil
 }
 
 // sendREAD has the server fill the locked pages of run.
@@ -259,7 +273,7 @@ func (k *Kernel) Cached() map[int64][]byte {
 	defer k.mu.Unlock()
 	out := make(map[int64][]byte)
 	for i, p := range k.pages {
-		if p.data != nil && p.locked == nil {
+		if p.data != nil && !p.locked {
 			out[i] = bytes.Clone(p.data)
 		}
 	}
@@ -271,7 +285,7 @@ func (k *Kernel) Cached() map[int64][]byte {
 func (k *Kernel) Reclaim(i int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if p := k.pages[i]; p != nil && p.locked == nil {
+	if p := k.pages[i]; p != nil && !p.locked {
 		delete(k.pages, i)
 	}
 }
@@ -367,7 +381,7 @@ func (k *Kernel) Retrieve(off int64, dest []byte) (n int, err error) {
 	for i := off / k.Page; len(refs)*int(k.Page) < len(dest); i++ {
 		k.mu.Lock()
 		p := k.pages[i]
-		if p == nil || p.locked != nil || p.data == nil {
+		if p == nil || p.locked || p.data == nil {
 			k.mu.Unlock()
 			break
 		}

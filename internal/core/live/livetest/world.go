@@ -83,11 +83,17 @@ func NewWorld(seed uint64) *World {
 
 // reshape gives the array another size from transaction tid on, and returns its record.
 func (w *World) reshape(tid zodb.Tid) []byte {
-	page := make([]byte, os.Getpagesize())
-	binary.BigEndian.PutUint64(page, uint64(tid))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.forms[tid] = &form.Form{File: File, Rev: tid, Header: page, Items: w.shapes.Int64N(Blks * w.BlkSize)}
+	return w.reshapeTo(tid, w.shapes.Int64N(Blks*w.BlkSize))
+}
+
+// reshapeTo is reshape with a size.
+// Requires: w.mu.
+func (w *World) reshapeTo(tid zodb.Tid, size int64) []byte {
+	page := make([]byte, os.Getpagesize())
+	binary.BigEndian.PutUint64(page, uint64(tid))
+	w.forms[tid] = &form.Form{File: File, Rev: tid, Header: page, Items: size}
 	return page[:8]
 }
 
@@ -101,6 +107,15 @@ func (w *World) isReshaped() bool {
 func (w *World) Reshape() {
 	tid := w.tids[len(w.tids)-1] + 1
 	w.commit(tid, map[zodb.Oid][]byte{Array: w.reshape(tid)})
+}
+
+// ReshapeTo is Reshape with a size.
+func (w *World) ReshapeTo(size int64) {
+	tid := w.tids[len(w.tids)-1] + 1
+	w.mu.Lock()
+	record := w.reshapeTo(tid, size)
+	w.mu.Unlock()
+	w.commit(tid, map[zodb.Oid][]byte{Array: record})
 }
 
 // Form implements live.Forms.
