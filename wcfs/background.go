@@ -10,7 +10,9 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// zurlEnv is the variable that has the url of the database if there are secrets in it.
+// zurlEnv is the variable that has the url of the database if there are secrets in it, of
+// which the arguments have what may be seen: of servers that mount starts, and of all
+// commands that clients run.
 const zurlEnv = "WCFS_ZURL"
 
 // wholeURL returns the url that mount was given, of which shown is what may be seen.

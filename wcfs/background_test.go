@@ -30,6 +30,12 @@ func TestSecretsAreNotOnTheCommandLine(t *testing.T) {
 	t.Setenv(zurlEnv, "zeo://other?ssl_key=/secret/key")
 	require.Equal(t, shown, wholeURL(shown), "that is another one")
 
+	t.Setenv(zurlEnv, zurl)
+	opt, err = startOptions(cmd, &f, []string{shown, t.TempDir()})
+	require.NoError(t, err)
+	require.Equal(t, zurl, opt.ZURL, "mount gets it so from clients")
+	require.Equal(t, []string{zurlEnv + "=" + zurl}, opt.Env)
+
 	opt, err = startOptions(cmd, &f, []string{"zeo://db", t.TempDir()})
 	require.NoError(t, err)
 	require.Empty(t, opt.Env)

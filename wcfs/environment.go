@@ -13,7 +13,7 @@ import (
 func opener() database.Opener {
 	cwd, _ := os.Getwd()        // only needed for relative paths
 	home, _ := os.UserHomeDir() // only needed for paths with ~
-	return database.Opener{Cwd: cwd, Home: home, Warnf: glog.Warningf}
+	return database.Opener{Cwd: cwd, Home: home, Warnf: glog.Warningf, Whole: os.Getenv(zurlEnv)}
 }
 
 // expandHome returns a path that a person typed. The shell does not expand a tilde in

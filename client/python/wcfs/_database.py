@@ -58,9 +58,10 @@ class Database:
         self._pid = os.getpid()
         self.mountpoint = joined.point
         self.zurl = joined.zurl
+        self._shown = _mount.shown(joined.zurl)
 
     def __repr__(self) -> str:
-        return f"<wcfs.Database {self.zurl} on {self.mountpoint}>"
+        return f"<wcfs.Database {self._shown} on {self.mountpoint}>"
 
     def __enter__(self) -> Database:
         return self
@@ -129,7 +130,7 @@ class Database:
         view = _view(at)
         if _is_tid(view):
             return view
-        lines = _mount.run(["log", "--json", "--number=1", "--until=" + view, "--", self.zurl])
+        lines = _mount.run(["log", "--json", "--number=1", "--until=" + view, "--", self._shown], zurl=self.zurl)
         newest: str = json.loads(lines)["tid"] if lines.strip() else _BEFORE
         return min(newest, self.head)
 
@@ -169,7 +170,7 @@ class Database:
         entry = self._catalog(new).find(name)
         if entry is None:
             return []
-        document = _mount.run_json(["diff", "--json", "--", self.zurl, name, "@" + old, "@" + new])
+        document = _mount.run_json(["diff", "--json", "--", self._shown, name, "@" + old, "@" + new], zurl=self.zurl)
         n = entry.shape[-1 if entry.order == "F" else 0] if entry.shape else 1
         size = entry.dtype.itemsize * int(np.prod(entry.shape, dtype=object))
         ranges: list[tuple[int, int]] = []
@@ -186,8 +187,7 @@ class Database:
     def import_(self, name: str, array: Any, *, replace: bool = False, message: str | None = None) -> str:
         """Writes an array into the database by a name, and returns the transaction.
 
-        It runs `wcfs import`, and `follow` and times run other commands: the url of the
-        database stands in their command line, which others can see while they run.
+        It runs `wcfs import`. Secrets of the url stand in no command line.
         """
         return self._write(name, array, (["--replace"] if replace else []) + ([] if message is None else ["--message", message]))
 
@@ -202,7 +202,7 @@ class Database:
             # A file would be asked for its position, which a pipe has not.
             np.lib.format.write_array(type("Pipe", (), {"write": staticmethod(write)})(), np.asarray(data), allow_pickle=False)
 
-        document = _mount.run_json(["import", "--json", *options, "--", "-", self.zurl, name], feed=feed)
+        document = _mount.run_json(["import", "--json", *options, "--", "-", self._shown, name], zurl=self.zurl, feed=feed)
         tid: str = (document[0] if isinstance(document, list) else document)["tid"]
         limit = None if self._timeout is None else time.monotonic() + self._timeout
         while self.head < tid:
@@ -230,7 +230,7 @@ class Snapshot:
         self.changed = []
 
     def __repr__(self) -> str:
-        return f"<wcfs.Snapshot @{self._at} of {self._db.zurl}>"
+        return f"<wcfs.Snapshot @{self._at} of {self._db._shown}>"
 
     def __enter__(self) -> Snapshot:
         return self
@@ -261,7 +261,7 @@ class Snapshot:
         """Returns an array, without a copy. It is read-only, and keeps its memory alive."""
         entry = self._db._catalog(self._at).find(name)
         if entry is None:
-            raise errors.NoArrayError(f"there is no array {name!r} in {self._db.zurl} @{self._at}; names() lists them")
+            raise errors.NoArrayError(f"there is no array {name!r} in {self._db._shown} @{self._at}; names() lists them")
         dtype = entry.dtype
         size = dtype.itemsize * int(np.prod(entry.shape, dtype=object))
         if size == 0:

@@ -31,6 +31,20 @@ def url(database: str) -> str:
     return "file://" + os.path.normpath(os.path.join(os.getcwd(), os.path.expanduser(database)))
 
 
+# What storage.Redact hides: passwords, and options that carry secrets or lead to them.
+_USER_PASSWORD = re.compile(r"(://[^:/?#@()]*:)[^()?#\s]*@")
+_SECRET_OPTION = re.compile(r"((?:[?&;]|://)(?:ssl_)?(?:password|passwd|pwd|pass|key|cert|ca|secret|token)=)[^&;()#@\s]+", re.I)
+
+
+def shown(zurl: str) -> str:
+    """Returns a url as it may be seen by others.
+
+    >>> shown("zeo://db?ssl_key=/secret/key&storage=a"), shown("demo:(file:///a)/(zeo://u:p@h)")
+    ('zeo://db?ssl_key=xxx&storage=a', 'demo:(file:///a)/(zeo://u:xxx@h)')
+    """
+    return _SECRET_OPTION.sub(r"\1xxx", _USER_PASSWORD.sub(r"\1xxx@", zurl))
+
+
 def _mounts() -> Iterator[tuple[int, str, str, str]]:
     """Yields number, place, source and options of each mount of wcfs; see proc(5)."""
 
@@ -117,7 +131,7 @@ def join(database: str, start: bool) -> Joined:
             return Joined(database)
     zurl, reason = url(database), None
     for _, point, source, _ in _mounts():
-        if source == zurl:
+        if source == shown(zurl):
             try:
                 joined = Joined(point)
             except errors.Error as err:
@@ -127,16 +141,21 @@ def join(database: str, start: bool) -> Joined:
                 return joined
             joined.close()
     if not start:
-        raise reason or errors.NotRunningError(f"no server of {zurl} is running; start one: wcfs mount {database}")
+        raise reason or errors.NotRunningError(f"no server of {shown(zurl)} is running; start one: wcfs mount {shown(database)}")
     # 3: it runs already; its place is printed, too.
-    return Joined(run(["mount", "--autoexit", "--", zurl], codes=(0, 3)).strip())
+    return Joined(run(["mount", "--autoexit", "--", shown(zurl)], zurl=zurl, codes=(0, 3)).strip())
 
 
-def run(args: Sequence[str], *, codes: Sequence[int] = (0,), feed: Any = None) -> str:
-    """Runs a command of wcfs and returns what it prints. feed writes its input."""
+def run(args: Sequence[str], *, zurl: str, codes: Sequence[int] = (0,), feed: Any = None) -> str:
+    """Runs a command of wcfs and returns what it prints. feed writes its input.
+
+    Everybody can see the arguments, so they have the url of the database as it is shown.
+    The command takes it as it is from its environment.
+    """
     command = [program(), *args]
+    env = dict(os.environ, WCFS_ZURL=zurl)
     try:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     except OSError as err:
         raise errors.StartError(f"run {command[0]}: {err.strerror}; set $WCFS to the path of the command") from err
     with child:

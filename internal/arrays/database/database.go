@@ -33,10 +33,16 @@ type Opener struct {
 	Cwd   string                           // for relative paths
 	Home  string                           // for paths with ~
 	Warnf func(format string, args ...any) // gets what is odd about a database
+
+	// Whole is the url with secrets that is meant by its shown form, which has none.
+	Whole string
 }
 
 // URL turns what a person typed for a database into its url.
 func (o Opener) URL(arg string) (string, error) {
+	if o.Whole != "" && storage.Redact(o.Whole) == arg {
+		arg = o.Whole
+	}
 	if !strings.Contains(arg, "://") && strings.Contains(arg, "?") {
 		return "", &fault.Error{Kind: fault.Usage, Msg: fmt.Sprintf("a path with a question mark, as in %s, cannot be named by a url", arg), Hint: "rename it"}
 	}
