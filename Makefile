@@ -4,8 +4,10 @@
 GO      ?= go
 export GO
 # The stamp below says of which commit this is, also in a checkout of another user and
-# in an archive, where the go command would fail or know nothing.
-export GOFLAGS := $(GOFLAGS) -buildvcs=false
+# in an archive, where the go command would fail or know nothing (-buildvcs). There is one
+# way to compile all but what runs under -race, so that it is compiled once.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath
+export CGO_ENABLED := 0
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -15,10 +17,10 @@ UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 SOAK    ?= 2h
 WITHOUT ?=
 # All tests look for misuse that would else show only by its consequences.
-TEST    := $(GO) test -tags invariants
+TEST    := $(GO) test -tags invariants -vet=off
 # Begun first, since one of them that ran alone at the end would leave processors idle.
 LONGEST := $(addprefix ./internal/,zodb/zeo core/live zodb/fs1 core/isolation)
-MOUNTED := CGO_ENABLED=0 $(TEST) -count=1 -timeout 10m
+MOUNTED := $(TEST) -count=1 -timeout 10m
 # The scenarios of t/live and t/watch that make test runs behind a ZEO server, too.
 ON_ZEO = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
@@ -33,7 +35,7 @@ help: ## list the targets
 
 build: ## build bin/wcfs, one static binary
 	@t/setup.sh go
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(STAMP)" -o bin/wcfs ./wcfs
+	$(GO) build -ldflags "$(STAMP)" -o bin/wcfs ./wcfs
 
 lib: ## build libwcfs for programs in C, bin/libwcfs.so and bin/libwcfs.a
 	@t/setup.sh cc
@@ -56,7 +58,7 @@ setup: ## check what building and mounting need; install or name what is missing
 
 test: testsetup build formatted ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	+@$(MAKE) --no-print-directory -j 4 bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/promtool
-	$(TEST) -race -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
+	CGO_ENABLED=1 $(TEST) -race -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
 	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)
@@ -100,6 +102,7 @@ lint: formatted ## what must hold of every file
 formatted:
 	@test -z "$$(gofmt -l wcfs internal client t)" || { echo "not gofmt-clean:"; gofmt -l wcfs internal client t; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags invariants ./internal/core/... ./internal/zodb/storage
 
 bench: setup build ## run the benchmarks
 	$(GO) test -p 1 -run '^$$' -bench . -benchmem ./internal/... ./client/... ./t/...

@@ -11,7 +11,7 @@ import (
 // pinned at a time: it is sent as many pins as may be under way, and the next ones as
 // it acknowledges those. Pins that READs wait for do not wait behind them.
 func TestPinsThatREADsWaitForHaveRoomOfTheirOwn(t *testing.T) {
-	const n = maxPins + 200
+	const n, many = maxPins + 200, 200
 	inScene(t, n, func(s *scene) {
 		require.Equal(t, 2*n, s.read(0, 2*n)())
 		s.commit(0)
@@ -34,14 +34,14 @@ func TestPinsThatREADsWaitForHaveRoomOfTheirOwn(t *testing.T) {
 		moving := s.pins(s.hear(l), 0, 2)
 		require.Len(t, moving, maxPins, "nobody waits for them")
 		s.commit(1)
-		answered := s.read(n, 2*n)
-		for i := range n {
+		answered := s.read(n, n+many)
+		for i := range many {
 			urgent := s.pins(s.hear(l), 1, 1)
 			require.Len(t, urgent, 1, "one at a time, however many are under way for which nobody waits")
 			require.Equal(t, i, answered())
 			s.ack(l, urgent)
 		}
-		require.Equal(t, n, answered())
+		require.Equal(t, many, answered())
 		s.ack(l, moving)
 		last = s.pins(s.hear(l), 0, 2)
 		require.Len(t, last, n-maxPins)

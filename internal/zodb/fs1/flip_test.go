@@ -20,7 +20,7 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-var flips = flag.Int("flips", 6, "how many bits TestOneWrongBitCostsWhatItIsAbout changes, in each way; 0: each bit of a header")
+var flips = flag.Int("flips", 3, "how many bits TestOneWrongBitCostsWhatItIsAbout changes, in each way; 0: each bit of a header")
 
 // field is a part of a header.
 type field struct {

@@ -66,19 +66,20 @@ func TestLoadsOfManyRevisionsAreNotAllWalks(t *testing.T) {
 }
 
 func TestWaypointsAreBounded(t *testing.T) {
+	const objects = 1 << 14
 	var w waypoints
 	for i := range maxWaypoints + 10 {
-		w.add(zodb.Oid(i%100), waypoint{zodb.Tid(1 + i), int64(i)})
+		w.add(zodb.Oid(i%objects), waypoint{zodb.Tid(1 + i), int64(i)})
 	}
 	if w.n != 10 {
 		t.Errorf("%d are remembered", w.n)
 	}
 	last := maxWaypoints + 9
-	p, ok := w.near(zodb.Oid(last%100), 1)
+	p, ok := w.near(zodb.Oid(last%objects), 1)
 	if !ok || p.pos != int64(last) {
 		t.Errorf("%v, %t", p, ok)
 	}
-	if p, ok := w.near(zodb.Oid(last%100), zodb.Tid(last+2)); ok {
+	if p, ok := w.near(zodb.Oid(last%objects), zodb.Tid(last+2)); ok {
 		t.Errorf("%v is older", p)
 	}
 }
