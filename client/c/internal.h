@@ -34,10 +34,16 @@ int wcfs_failed(wcfs_error *err, const char *fmt, ...) __attribute__((format(pri
 // wcfs_about puts where it happened before the text of an error.
 int wcfs_about(wcfs_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+// ---- secrets.c ----
+
+// wcfs_shown returns a url as others may see it, which is to be freed; NULL without memory.
+char *wcfs_shown(const char *zurl);
+
 // ---- mount.c ----
 
-// wcfs_find_mount finds where a database is mounted, the n-th place.
-bool wcfs_find_mount(const char *zurl, int n, char *point, size_t size);
+// wcfs_find_mount finds where a database is mounted, the n-th place, by its url as it is
+// shown. Others may be shown alike.
+bool wcfs_find_mount(const char *shown, int n, char *point, size_t size);
 
 // wcfs_open_mount opens a mount point for use in paths, if it is one of wcfs that may be
 // believed.
@@ -45,8 +51,10 @@ int wcfs_open_mount(const char *point, int *dir, wcfs_error *err);
 
 // ---- start.c ----
 
-// wcfs_start starts a server of a database, and tells where it is mounted.
-int wcfs_start(const char *program, const char *database, int timeout_ms, char *point, size_t size, wcfs_error *err);
+// wcfs_start starts a server of a database, and tells where it is mounted. Everybody can see
+// the arguments of a program: so they have the url as it is shown, and its environment has it
+// as it is.
+int wcfs_start(const char *program, const char *zurl, const char *shown, int timeout_ms, char *point, size_t size, wcfs_error *err);
 
 // ---- join.c ----
 

@@ -83,10 +83,10 @@ static int join_point(const char *point, const char *zurl, int timeout_ms, wcfs 
 
 // join_running joins a server that serves the database wherever it is mounted. The first
 // reason is told why there is none.
-static int join_running(const char *zurl, int timeout_ms, wcfs **joined, wcfs_error *err) {
+static int join_running(const char *zurl, const char *shown, int timeout_ms, wcfs **joined, wcfs_error *err) {
 	char point[PATH_MAX];
-	int code = wcfs_fail(err, WCFS_ENOTRUNNING, 0, "no server of %s is running; start one: wcfs mount", zurl);
-	for (int i = 0; wcfs_find_mount(zurl, i, point, sizeof point); i++) {
+	int code = wcfs_fail(err, WCFS_ENOTRUNNING, 0, "no server of %s is running; start one: wcfs mount", shown);
+	for (int i = 0; wcfs_find_mount(shown, i, point, sizeof point); i++) {
 		wcfs_error other;
 		int failed = join_point(point, zurl, timeout_ms, joined, &other);
 		if (!failed) return 0;
@@ -109,11 +109,16 @@ int wcfs_join(const char *database, const wcfs_options *options, wcfs **joined, 
 	if (!strstr(database, "://") && (stat(database, &st) ? errno == ENOTCONN : S_ISDIR(st.st_mode)))
 		return wcfs_about(err, join_point(database, NULL, timeout_ms, joined, err), "join");
 	int code = url_of(database, url, sizeof url, err);
-	if (!code) code = join_running(url, timeout_ms, joined, err);
-	if (code == 0 || code == WCFS_EARGUMENT || o->no_start) return wcfs_about(err, code, "join");
-	code = wcfs_start(o->program, url, timeout_ms, point, sizeof point, err);
+	if (code) return wcfs_about(err, code, "join");
+	char *shown = wcfs_shown(url);
+	if (!shown) return wcfs_fail(err, WCFS_ESYSTEM, ENOMEM, "join");
+	code = join_running(url, shown, timeout_ms, joined, err);
+	if (code == 0 || code == WCFS_EARGUMENT || o->no_start) return free(shown), wcfs_about(err, code, "join");
+	code = wcfs_start(o->program, url, shown, timeout_ms, point, sizeof point, err);
 	if (!code) code = join_point(point, NULL, timeout_ms, joined, err);
-	return wcfs_about(err, code, "join %s", url);
+	code = wcfs_about(err, code, "join %s", shown);
+	free(shown);
+	return code;
 }
 
 int wcfs_join_dir(const char *point, int dir, int timeout_ms, wcfs **joined, wcfs_error *err) {

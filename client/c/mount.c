@@ -62,7 +62,7 @@ static bool each_mount(bool (*f)(struct mount *, void *), void *arg) {
 }
 
 struct wanted {
-	const char *zurl;
+	const char *shown;
 	int n;
 	char *point;
 	size_t size;
@@ -70,13 +70,13 @@ struct wanted {
 
 static bool serves(struct mount *m, void *arg) {
 	struct wanted *w = arg;
-	if (strcmp(m->source, w->zurl) || strlen(m->point) >= w->size || w->n-- > 0) return false;
+	if (strcmp(m->source, w->shown) || strlen(m->point) >= w->size || w->n-- > 0) return false;
 	strcpy(w->point, m->point);
 	return true;
 }
 
-bool wcfs_find_mount(const char *zurl, int n, char *point, size_t size) {
-	struct wanted w = {zurl, n, point, size};
+bool wcfs_find_mount(const char *shown, int n, char *point, size_t size) {
+	struct wanted w = {shown, n, point, size};
 	return each_mount(serves, &w);
 }
 

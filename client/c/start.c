@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -38,7 +39,7 @@ static void take_output(struct output *o) {
 
 // spawn starts a program with its stdout and stderr on pipes. Nothing of ours but that is
 // open in it, no handler of this process runs, and no signal is blocked.
-static int spawn(const char *program, char *const args[], struct output *out, struct output *words, pid_t *pid) {
+static int spawn(const char *program, char *const args[], char *const env[], struct output *out, struct output *words, pid_t *pid) {
 	int pipes[2][2] = {{-1, -1}, {-1, -1}};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -53,7 +54,7 @@ static int spawn(const char *program, char *const args[], struct output *out, st
 		posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 		posix_spawn_file_actions_adddup2(&files, pipes[0][1], 1);
 		posix_spawn_file_actions_adddup2(&files, pipes[1][1], 2);
-		errnum = posix_spawnp(pid, program, &files, &attr, args, environ);
+		errnum = posix_spawnp(pid, program, &files, &attr, args, env);
 	}
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
@@ -86,13 +87,31 @@ static int wait_for(pid_t pid, struct output *out, struct output *words, deadlin
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-int wcfs_start(const char *program, const char *database, int timeout_ms, char *point, size_t size, wcfs_error *err) {
+// environment returns the one of a program that gets a url by it. Both are to be freed.
+static char **environment(const char *zurl, char **variable) {
+	static const char name[] = "WCFS_ZURL=";
+	size_t n = 0, len = sizeof name + strlen(zurl);
+	while (environ && environ[n]) n++;
+	char **env = calloc(n + 2, sizeof *env), **to = env;
+	*variable = malloc(len);
+	if (!env || !*variable) return free(env), free(*variable), *variable = NULL, NULL;
+	snprintf(*variable, len, "%s%s", name, zurl);
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(environ[i], name, sizeof name - 1)) *to++ = environ[i];
+	*to = *variable;
+	return env;
+}
+
+int wcfs_start(const char *program, const char *zurl, const char *shown, int timeout_ms, char *point, size_t size, wcfs_error *err) {
 	char said[400] = "";
 	struct output out = {-1, point, size, 0}, words = {-1, said, sizeof said, 0};
 	if (!program && !(program = getenv("WCFS"))) program = "wcfs";
-	char *args[] = {(char *)program, "mount", "--autoexit", "--", (char *)database, NULL};
+	char *args[] = {(char *)program, "mount", "--autoexit", "--", (char *)shown, NULL};
 	pid_t pid = -1;
-	int errnum = spawn(program, args, &out, &words, &pid);
+	char *variable, **env = environment(zurl, &variable);
+	int errnum = env ? spawn(program, args, env, &out, &words, &pid) : ENOMEM;
+	free(env);
+	free(variable);
 	if (errnum) {
 		for (int i = 0; i < 2; i++)
 			if ((i ? words : out).fd >= 0) close((i ? words : out).fd);

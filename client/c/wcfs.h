@@ -115,7 +115,7 @@ typedef struct wcfs_options {
 /*
  * wcfs_join uses the server of a database: a path, a url, or the directory where it is
  * mounted. If none runs one is started with wcfs mount --autoexit, that ends some time
- * after its last client.
+ * after its last client. Secrets of a url stand in no command line and no error.
  */
 int wcfs_join(const char *database, const wcfs_options *options, wcfs **joined, wcfs_error *err);
 

@@ -71,7 +71,8 @@
 //	c2  stores already under way would bring old data: wait for those of what changed
 //	c3  preserve old content of what changed, while the page cache is all old; have
 //	    clients pin early: what a file loses, and what changes and was read a moment ago
-//	c4  tell the kernel of files that become longer; then switch the view of every file:
+//	c4  have the kernel clear what is behind ends that move, and tell it of files that
+//	    become longer; then switch the view of every file:
 //	    READs load new data, also those that are parked with old data
 //	c5  invalidate what changed, without what is locked by parked READs: they bring
 //	    new data

@@ -134,6 +134,42 @@ func TestJoinStartsAServer(t *testing.T) {
 	}
 }
 
+// TestSecretsAreInNoCommandLine: a server is started, and found again, by a url of which
+// others see a part only. Here the secret is a part of a path, which is none for the server.
+func TestSecretsAreInNoCommandLine(t *testing.T) {
+	const secret = "hunter2"
+	for _, b := range builds {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "of;password="+secret)
+			require.NoError(t, os.Mkdir(dir, 0o755))
+			path, record, recorder := filepath.Join(dir, "data.fs"), filepath.Join(t.TempDir(), "record"), filepath.Join(t.TempDir(), "wcfs")
+			require.NoError(t, os.Rename(harness.CopyDatabase(t, "basic"), path))
+			require.NoError(t, os.WriteFile(recorder, []byte("#!/bin/sh\necho \"$@\" >>"+record+"\nexec "+harness.Binary+" \"$@\"\n"), 0o755))
+			start := func(args ...string) *harness.Helper {
+				env := append([]string{"WCFS=" + recorder}, b.env...)
+				return harness.StartProgram(t, "env", append(append(env, filepath.Join(b.make(t), "helper")), args...)...)
+			}
+			line := start(path).Line()
+			require.Contains(t, line, "no server of ")
+			require.Contains(t, line, "password=xxx")
+			require.NotContains(t, line, secret)
+			t.Cleanup(func() { harness.Run(t, "stop", path) })
+			first := harness.NewClient(start(path, "start"))
+			joined := first.Helper.Ask("joined")
+			require.True(t, strings.HasSuffix(joined, " file://"+path), joined)
+			again := harness.NewClient(start("file://" + path))
+			require.Equal(t, joined, again.Helper.Ask("joined"))
+			again.End()
+			first.End()
+			run, err := os.ReadFile(record)
+			require.NoError(t, err)
+			require.Contains(t, string(run), "mount --autoexit -- file://")
+			require.NotContains(t, string(run), secret)
+		})
+	}
+}
+
 // TestLibraryNeedsTheCLibraryOnly, of which threads are a part.
 func TestLibraryNeedsTheCLibraryOnly(t *testing.T) {
 	t.Parallel()

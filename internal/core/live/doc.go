@@ -17,7 +17,8 @@
 // clients to pin the blocks of the READ (early.go), or announces the new size of its
 // file (resize.go). A READ of what a pack has removed from the newest view, since commits
 // are taken in too slowly, waits for the next view (read.go). A commit waits for no READ
-// except one whose reply is being written.
+// except one whose reply is being written, and those of the page that an array ends in when
+// its size moves (resize.go).
 //
 // Package core has the life of a READ (r1 to r6), that of a commit (c1 to c8), the files in
 // which each step is, and the order of locks.

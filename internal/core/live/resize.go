@@ -90,9 +90,9 @@ func (t *transaction) grow(ctx context.Context) error {
 }
 
 // clear waits until the kernel has cleared the rest of the page that the end of an array is
-// in, before the size moves. Who was told that end waits there for READs of the page, and for
-// what else came before (folio_lock of Linux): so an invalidation of the page comes after it,
-// and an answer that the kernel takes in later than that begins does not count. Nothing that a
+// in, before the size moves. A thread that was told that end waits for READs of the page, and
+// for all that came before it (folio_lock of Linux). So an invalidation of the page comes after
+// that thread, and an answer that the kernel takes in when that has begun does not count. Nothing that a
 // READ of an array waits for waits for this, but for READs of views that a pack has overtaken:
 // the invalidation is left behind then, and drops the page whenever it can.
 func (f *File) clear(ctx context.Context, size int64) error {
