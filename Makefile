@@ -61,8 +61,9 @@ test: testsetup build formatted ## run all tests: without a mount under -race, r
 	CGO_ENABLED=1 $(TEST) -race -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
 	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
-	$(MOUNTED) -p 3 -parallel 2 $$($(GO) list ./t/... | grep -v /witness)
-	$(MOUNTED) -p 3 -parallel 2 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
+	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)
+	$(MOUNTED) -parallel 4 ./t/clients
+	$(MOUNTED) -p 2 -parallel 2 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
 	$(MOUNTED) ./t/witness -duration 30s -without "$(WITHOUT)"
 
 testsetup: setup

@@ -9,8 +9,8 @@ if ! cmp -s "$wanted" "$1/requirements.txt" || ! "$1/bin/python" -c 'import ZODB
 		echo "python3 with venv and pip is missing; on Debian: sudo apt-get install python3-venv" >&2
 		exit 1
 	}
-	"$1/bin/pip" install --quiet --no-compile --disable-pip-version-check --only-binary :all: --no-deps \
+	"$1/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps \
 		-r "$wanted" ||
-		"$1/bin/pip" install --quiet --no-compile --disable-pip-version-check --no-deps -r "$wanted"
+		"$1/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$wanted"
 	cp "$wanted" "$1/requirements.txt"
 fi

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import EFFORT
 
 
 @pytest.fixture
@@ -22,16 +23,20 @@ def seconds(work):
 
 
 def compare(what, yardstick, want, size, least, prepare=lambda: None):
-    """Measures two works by turns, until the one is as fast as is wanted, and prints how fast."""
+    """Measures two works by turns and prints how fast they are.
+
+    With more effort (make soak), when nothing else runs, it goes on until the one is as fast as
+    is wanted, and requires that.
+    """
     best = [float("inf"), float("inf")]
-    for n in range(10 * least):
+    for n in range(10 * least if EFFORT > 1 else 5):
         for i, work in enumerate((what, yardstick)):
             prepare()
             best[i] = min(best[i], seconds(work))
         if n >= least and best[1] / best[0] >= want:
             break
     print(f"\n{size / best[0] / 1e9:.2f} GB/s, yardstick {size / best[1] / 1e9:.2f} GB/s: ratio {best[1] / best[0]:.3f}, wanted {want}")
-    assert best[1] / best[0] >= want
+    assert EFFORT == 1 or best[1] / best[0] >= want
 
 
 def test_a_hot_snapshot_is_as_fast_as_a_file(db, data):
