@@ -75,11 +75,13 @@ func (f *File) resized() {
 func (t *transaction) grow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.head.cfg.StuckAfter)
 	defer cancel()
+	patience, enough := context.WithTimeout(ctx, min(clearPatience, t.head.cfg.StuckAfter/3)) // for all arrays together
+	defer enough()
 	for _, c := range t.all() {
 		if c.delta == nil || c.delta.whole() {
 			continue
 		}
-		if err := c.file.clear(ctx, c.delta.Size); err != nil {
+		if err := c.file.clear(ctx, patience, c.delta.Size); err != nil {
 			return fmt.Errorf("have the kernel clear what is behind the end of %s: %w", c.file.Oid, err)
 		}
 		if err := c.file.grow(ctx, c.delta.Size); err != nil {
@@ -92,10 +94,12 @@ func (t *transaction) grow(ctx context.Context) error {
 // clear waits until the kernel has cleared the rest of the page that the end of an array is
 // in, before the size moves. A thread that was told that end waits for READs of the page, and
 // for all that came before it (folio_lock of Linux). So an invalidation of the page comes after
-// that thread, and an answer that the kernel takes in when that has begun does not count. Nothing that a
-// READ of an array waits for waits for this, but for READs of views that a pack has overtaken:
-// the invalidation is left behind then, and drops the page whenever it can.
-func (f *File) clear(ctx context.Context, size int64) error {
+// that thread, and an answer that the kernel takes in when that has begun does not count.
+//
+// Nothing that a READ of an array waits for waits for this, but for READs of views that a pack
+// has overtaken. When patience is over, the invalidation is left behind, and drops the page
+// whenever it can.
+func (f *File) clear(ctx, patience context.Context, size int64) error {
 	f.mu.Lock()
 	kernel, end := f.kernel, f.shown
 	page := pages(end, end+1)
@@ -116,19 +120,15 @@ func (f *File) clear(ctx context.Context, size int64) error {
 	}
 	done := make(chan error, 1)
 	f.head.loader.Go(func() { done <- kernel.Invalidate(page.lo, page.hi-page.lo) })
-	patience := time.NewTimer(clearPatience)
-	defer patience.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-patience.C:
-		return nil
-	case <-ctx.Done():
+	case <-patience.Done():
 		return ctx.Err()
 	}
 }
 
-// clearPatience is how long a commit waits for READs of the page that an array ends in. They
+// clearPatience is how long a commit waits for READs of the pages that arrays end in. They
 // take as long as the database needs for a block.
 const clearPatience = 3 * time.Second
 
