@@ -17,13 +17,14 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/demostorage"
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/fs1"
+	"github.com/wcfs/wcfs/internal/zodb/neo"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/zeo"
 )
 
 // Drivers returns the kinds of database that can be read.
 func Drivers() storage.Drivers {
-	d := storage.Drivers{"file": fs1.Open, "zeo": zeo.Open}
+	d := storage.Drivers{"file": fs1.Open, "zeo": zeo.Open, "neo": neo.Open, "neos": neo.Open}
 	d["demo"] = demostorage.Opener(d)
 	return d
 }

@@ -33,7 +33,12 @@ func Plain(buf *Buf) (*Buf, error) {
 // Unpack returns what data, for which IsPacked holds, was before it was compressed: at
 // least one byte and at most limit.
 func Unpack(data []byte, limit int64) ([]byte, error) {
-	z, err := zlib.NewReader(bytes.NewReader(data[2:]))
+	return Inflate(data[2:], limit)
+}
+
+// Inflate returns what was compressed by zlib: at least one byte and at most limit.
+func Inflate(data []byte, limit int64) ([]byte, error) {
+	z, err := zlib.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}

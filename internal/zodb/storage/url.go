@@ -190,9 +190,9 @@ func (u URL) FileOptions() (opt FileOptions, err error) {
 		switch {
 		case IsDatabaseOption(name):
 		case name == "read_only" || name == "read-only":
-			opt.ReadOnly, err = u.boolOption(name)
+			opt.ReadOnly, err = u.BoolOption(name)
 		case name == "create":
-			opt.Create, err = u.boolOption(name)
+			opt.Create, err = u.BoolOption(name)
 		case name == "demostorage":
 			err = u.RefuseOption(name, "leave it out")
 		default:
@@ -210,8 +210,8 @@ func (u URL) RefuseOption(name, hint string) error {
 	return badURL(u.Raw, fmt.Sprintf("option %q is not supported for files", name), hint)
 }
 
-// boolOption reads yes and no as zodburi spells them.
-func (u URL) boolOption(name string) (*bool, error) {
+// BoolOption reads yes and no as zodburi spells them.
+func (u URL) BoolOption(name string) (*bool, error) {
 	var yes bool
 	switch strings.ToLower(u.Query.Get(name)) {
 	case "1", "true", "t", "yes", "y", "on":

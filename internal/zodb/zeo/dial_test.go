@@ -25,11 +25,12 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/fault"
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-func quick(addrs ...Addr) Config {
+func quick(addrs ...link.Addr) Config {
 	return Config{Addrs: addrs, Storage: "1", ConnectTimeout: 300 * time.Millisecond, MaxMessage: 1 << 20}
 }
 
@@ -70,22 +71,22 @@ func TestWhatIsNoServerIsToldByWhatItSays(t *testing.T) {
 
 func TestAddressesThatCannotBeReachedAreTold(t *testing.T) {
 	dir := t.TempDir()
-	requireRefused(t, quick(Addr{"unix", filepath.Join(dir, "none")}), fault.Unreachable, "there is no socket")
+	requireRefused(t, quick(link.Unix(filepath.Join(dir, "none"))), fault.Unreachable, "there is no socket")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l.Close()
-	requireRefused(t, quick(Addr{"tcp", l.Addr().String()}), fault.Unreachable, "nobody listens at")
-	requireRefused(t, quick(Addr{"tcp", "no.such.host.invalid:1"}), fault.Unreachable, "cannot be found")
+	requireRefused(t, quick(link.TCP(l.Addr().String())), fault.Unreachable, "nobody listens at")
+	requireRefused(t, quick(link.TCP("no.such.host.invalid:1")), fault.Unreachable, "cannot be found")
 }
 
 func TestWebServersAreTold(t *testing.T) {
 	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	web := httptest.NewServer(handler)
 	defer web.Close()
-	addr := Addr{"tcp", web.Listener.Addr().String()}
+	addr := link.TCP(web.Listener.Addr().String())
 	requireRefused(t, quick(addr), fault.NotADatabase, "is a web server (HTTP)")
 	cfg := quick(addr)
-	cfg.TLS = &TLS{}
+	cfg.TLS = &link.TLS{}
 	_, _, err := Dial(cfg)(t.Context(), ignore)
 	require.Error(t, err)
 
@@ -93,11 +94,11 @@ func TestWebServersAreTold(t *testing.T) {
 	encrypted.Config.ErrorLog = log.New(io.Discard, "", 0) // it is spoken to in vain
 	encrypted.StartTLS()
 	defer encrypted.Close()
-	requireRefused(t, quick(Addr{"tcp", encrypted.Listener.Addr().String()}), fault.NotADatabase, "wants encrypted connections (TLS)")
+	requireRefused(t, quick(link.TCP(encrypted.Listener.Addr().String())), fault.NotADatabase, "wants encrypted connections (TLS)")
 }
 
 func TestAddressesAreTriedInTurn(t *testing.T) {
-	none := Addr{"unix", filepath.Join(t.TempDir(), "none")}
+	none := link.Unix(filepath.Join(t.TempDir(), "none"))
 	old := listen(t, says(frame("Z4")))
 	good := listen(t, func(conn net.Conn) {
 		f := &fake{t: t, conn: conn, codec: codecM{}}
@@ -142,7 +143,7 @@ func TestAnswersAtTheDeadline(t *testing.T) {
 		_, _ = io.WriteString(conn, "garbage")
 	})
 	cfg := quick(addr)
-	cfg.TLS = &TLS{AnyName: true} // nobody looks then what a silent server may be
+	cfg.TLS = &link.TLS{AnyName: true} // nobody looks then what a silent server may be
 	for i := range 1000 {
 		cfg.ConnectTimeout = time.Millisecond + time.Duration(i%100)*5*time.Microsecond
 		_, _, err := Dial(cfg)(t.Context(), ignore)
@@ -238,29 +239,29 @@ func TestEncryptedConnections(t *testing.T) {
 	for _, version := range []string{"5", "6"} {
 		t.Run(version, func(t *testing.T) {
 			port := freePort(t)
-			srv := &server{t: t, python: python(t, version), dir: t.TempDir(), addr: Addr{"tcp", port}}
+			srv := &server{t: t, python: python(t, version), dir: t.TempDir(), addr: link.TCP(port)}
 			srv.conf = "address " + port + "\n<ssl>\ncertificate " + a.path("server.pem") + "\nkey " + a.path("server.key") +
 				"\nauthenticate " + a.path("ca.pem") + "\n</ssl>"
-			good := TLS{CA: a.path("ca.pem"), Cert: a.path("client.pem"), Key: a.path("client.key"), ServerName: "zeo.example"}
+			good := link.TLS{CA: a.path("ca.pem"), Cert: a.path("client.pem"), Key: a.path("client.key"), ServerName: "zeo.example"}
 			srv.tls = &good
 			t.Cleanup(srv.kill)
 			srv.start()
 
 			for _, tt := range []struct {
-				change func(c *TLS)
+				change func(c *link.TLS)
 				text   string
 			}{
-				{func(c *TLS) {}, ""},
-				{func(c *TLS) { c.ServerName, c.AnyName = "", true }, ""},
-				{func(c *TLS) { c.ServerName = "" }, "is for another name"},
-				{func(c *TLS) { c.CA = "" }, "nobody whom this host trusts"},
-				{func(c *TLS) { c.CA, c.AnyName = stranger.path("ca.pem"), true }, "nobody whom this host trusts"},
-				{func(c *TLS) { c.Cert = "" }, "does not accept this client"},
-				{func(c *TLS) { c.Cert, c.Key = stranger.path("client.pem"), stranger.path("client.key") }, "does not accept this client"},
-				{func(c *TLS) { c.CA = a.path("none") }, "cannot be read: no such file"},
-				{func(c *TLS) { c.CA = a.path("client.key") }, "has no certificate"},
-				{func(c *TLS) { c.Key = stranger.path("client.key") }, "cannot be used"},
-				{func(c *TLS) { c.Key = a.path("none") }, "cannot be used: no such file"},
+				{func(c *link.TLS) {}, ""},
+				{func(c *link.TLS) { c.ServerName, c.AnyName = "", true }, ""},
+				{func(c *link.TLS) { c.ServerName = "" }, "is for another name"},
+				{func(c *link.TLS) { c.CA = "" }, "nobody whom this host trusts"},
+				{func(c *link.TLS) { c.CA, c.AnyName = stranger.path("ca.pem"), true }, "nobody whom this host trusts"},
+				{func(c *link.TLS) { c.Cert = "" }, "does not accept this client"},
+				{func(c *link.TLS) { c.Cert, c.Key = stranger.path("client.pem"), stranger.path("client.key") }, "does not accept this client"},
+				{func(c *link.TLS) { c.CA = a.path("none") }, "cannot be read: no such file"},
+				{func(c *link.TLS) { c.CA = a.path("client.key") }, "has no certificate"},
+				{func(c *link.TLS) { c.Key = stranger.path("client.key") }, "cannot be used"},
+				{func(c *link.TLS) { c.Key = a.path("none") }, "cannot be used: no such file"},
 			} {
 				cfg := srv.config()
 				own := good
@@ -297,7 +298,7 @@ func TestExpiredCertificatesAreTold(t *testing.T) {
 	})
 	for _, anyName := range []bool{false, true} {
 		cfg := quick(addr)
-		cfg.TLS = &TLS{CA: a.path("ca.pem"), ServerName: "h", AnyName: anyName}
+		cfg.TLS = &link.TLS{CA: a.path("ca.pem"), ServerName: "h", AnyName: anyName}
 		requireRefused(t, cfg, fault.NotADatabase, "cannot be used: x509: certificate has expired")
 	}
 }

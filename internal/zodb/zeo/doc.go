@@ -27,23 +27,18 @@
 //
 // # Half a connection
 //
-// A server that is gone without a word is noticed within 30 s: one that has been quiet
-// for 10 s is asked for a sign, and every byte is one. So a big reply over a slow line
-// does no harm, while a server that was stopped is as good as gone. A writer waits for
-// longer: a server does nothing else while it takes a big commit.
+// Package link notices a server that is gone without a word. A writer waits for longer: a
+// server does nothing else while it takes a big commit.
 //
 // # Bounds
 //
 // A message is at most Config.MaxMessage long, and takes memory as it arrives. Its
-// decoded values take memory in proportion. Not more than maxCalls calls are under
-// way, more wait.
+// decoded values take memory in proportion. Calls under way are bounded by package link.
 //
 // # Ownership and locking
 //
-// A session has three goroutines, and Close waits for them: one reads and never waits for
-// anybody but the server, one writes what the outbox has, one watches. Transactions has
-// some that get records, and waits for them. callTable.mu and outbox.mu are leaves, held
-// for operations on a map and a slice.
+// A session has the goroutines of its link. Transactions has some that get records, and
+// waits for them.
 //
 // A frame belongs to the reply that was made of it, and goes back to its pool when the
 // record in it was copied out. Values are parts of their frame until then.

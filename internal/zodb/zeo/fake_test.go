@@ -13,6 +13,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 )
 
@@ -117,11 +118,11 @@ func load(ctx context.Context, s *session, xid zodb.Xid) <-chan result {
 }
 
 // listen has a script run for each connection to a socket.
-func listen(t *testing.T, script func(conn net.Conn)) Addr {
+func listen(t *testing.T, script func(conn net.Conn)) link.Addr {
 	return serve(t, "unix", filepath.Join(t.TempDir(), "s"), script)
 }
 
-func serve(t *testing.T, network, address string, script func(conn net.Conn)) Addr {
+func serve(t *testing.T, network, address string, script func(conn net.Conn)) link.Addr {
 	l, err := net.Listen(network, address)
 	require.NoError(t, err)
 	done := make(chan struct{})
@@ -140,7 +141,7 @@ func serve(t *testing.T, network, address string, script func(conn net.Conn)) Ad
 		l.Close()
 		<-done
 	})
-	return Addr{network, l.Addr().String()}
+	return link.Addr{Network: network, Address: l.Addr().String()}
 }
 
 // says is a script that writes and waits for the end of the connection.

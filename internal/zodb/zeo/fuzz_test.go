@@ -11,6 +11,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -45,7 +46,7 @@ func FuzzMessages(f *testing.F) {
 
 // look does with a message what a session may do with one.
 func look(t *testing.T, m message) {
-	s := &session{done: make(chan struct{}), raw: nowhere{}, calls: newCallTable(), out: newOutbox(), commits: func(zodb.Tid, []zodb.Oid) {}}
+	s := newSession(nowhere{}, nowhere{}, nil, &Config{}, func(zodb.Tid, []zodb.Oid) {})
 	if text := describe(m.value, 2); len(text) > 100*maxText {
 		t.Fatalf("a description of %d bytes", len(text))
 	}
@@ -140,7 +141,7 @@ func FuzzHello(f *testing.F) {
 		case !errors.As(err, &wrong):
 			t.Fatalf("error of type %T: %s", err, err)
 		default:
-			if e := wrong.explain(Addr{"tcp", "h:1"}, len(data)%2 == 1); e.Msg == "" || e.Hint == "" || len(e.Msg) > 1000 {
+			if e := wrong.explain(link.TCP("h:1"), len(data)%2 == 1); e.Msg == "" || e.Hint == "" || len(e.Msg) > 1000 {
 				t.Fatalf("%q is explained as %+v", data, e)
 			}
 		}

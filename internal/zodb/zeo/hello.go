@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/wcfs/wcfs/internal/zodb/fault"
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -69,7 +70,7 @@ func hello(conn net.Conn) (codec, error) {
 }
 
 // explain says what was met instead of a server of this protocol.
-func (e *helloError) explain(addr Addr, encrypted bool) *storage.OpenError {
+func (e *helloError) explain(addr link.Addr, encrypted bool) *storage.OpenError {
 	text := string(e.said)
 	framed := ""
 	if len(text) > headerLen {
@@ -79,10 +80,10 @@ func (e *helloError) explain(addr Addr, encrypted bool) *storage.OpenError {
 	case e.err != nil && len(text) == 0:
 		return explainClosed(e, addr, encrypted)
 	case e.err == nil && helloPattern.MatchString(framed):
-		return wrong(fault.NotADatabase, e, fmt.Sprintf("the server at %s speaks version %s of the protocol, and not %s", addr, framed[1:], version),
+		return link.Wrong(fault.NotADatabase, e, fmt.Sprintf("the server at %s speaks version %s of the protocol, and not %s", addr, framed[1:], version),
 			"servers of ZEO 5 and 6 can be used; upgrade that one")
 	case strings.HasPrefix(text, "HTTP"):
-		return explainHTTP(e, addr)
+		return words.ExplainHTTP(e, addr)
 	case isTLS(text):
 		return explainWantsTLS(e, addr)
 	}
@@ -90,7 +91,7 @@ func (e *helloError) explain(addr Addr, encrypted bool) *storage.OpenError {
 	if strings.HasPrefix(text, "SSH-") {
 		kind = " (but one of SSH)"
 	}
-	return wrong(fault.NotADatabase, e, fmt.Sprintf("what answers at %s is no ZEO server%s: it begins with %q", addr, kind, text), "correct the address or the port")
+	return link.Wrong(fault.NotADatabase, e, fmt.Sprintf("what answers at %s is no ZEO server%s: it begins with %q", addr, kind, text), "correct the address or the port")
 }
 
 // isTLS recognizes the header of a TLS record: an alert or a handshake, version 3.x.
@@ -98,11 +99,7 @@ func isTLS(text string) bool {
 	return len(text) >= 2 && (text[0] == 0x15 || text[0] == 0x16) && text[1] == 3
 }
 
-func explainHTTP(err error, addr Addr) *storage.OpenError {
-	return wrong(fault.NotADatabase, err, fmt.Sprintf("what answers at %s is a web server (HTTP), no ZEO server", addr), "correct the port")
-}
-
-func explainWantsTLS(err error, addr Addr) *storage.OpenError {
-	return wrong(fault.NotADatabase, err, fmt.Sprintf("the server at %s wants encrypted connections (TLS)", addr),
+func explainWantsTLS(err error, addr link.Addr) *storage.OpenError {
+	return link.Wrong(fault.NotADatabase, err, fmt.Sprintf("the server at %s wants encrypted connections (TLS)", addr),
 		"add ssl=1 to the options, and ssl_ca=FILE if its certificate is not from an authority that this host knows")
 }

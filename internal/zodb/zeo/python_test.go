@@ -16,6 +16,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
@@ -27,8 +28,8 @@ type server struct {
 	python *host
 	dir    string
 	conf   string // of its <zeo> section
-	addr   Addr
-	tls    *TLS // how to connect
+	addr   link.Addr
+	tls    *link.TLS // how to connect
 	run    *process
 }
 
@@ -47,7 +48,7 @@ func eachServer(t *testing.T, test func(t *testing.T, s *server)) {
 // newServer starts a server with an empty FileStorage, at a socket.
 func newServer(t testing.TB, version, encoding, conf string) *server {
 	s := &server{t: t, python: python(t, version), dir: t.TempDir()}
-	s.addr = Addr{"unix", filepath.Join(s.dir, "zeo")}
+	s.addr = link.Unix(filepath.Join(s.dir, "zeo"))
 	s.conf = fmt.Sprintf("address %s\nmsgpack %v\n%s", s.addr.Address, encoding == "M", conf)
 	t.Cleanup(func() {
 		s.kill()
@@ -93,7 +94,7 @@ func (s *server) signal(sig syscall.Signal) { s.run.signal(sig) }
 func (s *server) file() string { return filepath.Join(s.dir, "data.fs") }
 
 func (s *server) config() Config {
-	return Config{Addrs: []Addr{s.addr}, Storage: "1", TLS: s.tls, ConnectTimeout: 30 * time.Second, MaxMessage: DefaultMaxMessage}
+	return Config{Addrs: []link.Addr{s.addr}, Storage: "1", TLS: s.tls, ConnectTimeout: 30 * time.Second, MaxMessage: DefaultMaxMessage}
 }
 
 // url names the database as a user does.

@@ -19,6 +19,7 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/fault"
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
@@ -367,7 +368,7 @@ func TestServersThatDoNotServeSaySo(t *testing.T) {
 		requireOpenError(t, err, fault.NotADatabase, `has no storage "main"`)
 
 		cfg = srv.config()
-		cfg.TLS = &TLS{AnyName: true}
+		cfg.TLS = &link.TLS{AnyName: true}
 		_, _, err = Dial(cfg)(t.Context(), ignore)
 		requireOpenError(t, err, fault.NotADatabase, "speaks without encryption")
 

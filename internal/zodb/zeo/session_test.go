@@ -15,6 +15,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -120,8 +121,7 @@ func TestLateRepliesAreNoViolation(t *testing.T) {
 		m2 := f.next()
 		f.send(answer(m, revision("late", 5)), answer(m2, revision("mine", 5)))
 		require.Equal(t, result{"mine", 5, nil}, <-got)
-		require.Empty(t, s.calls.slots)
-		require.Empty(t, s.calls.byID)
+		require.Zero(t, s.Calls())
 	})
 }
 
@@ -132,17 +132,17 @@ func TestCallsUnderWayAreBounded(t *testing.T) {
 		s, _ := newFake(t, c, newTold()) // reads nothing
 		ctx, cancel := context.WithCancel(t.Context())
 		var ended atomic.Int32
-		results := make([]<-chan result, maxCalls+10)
+		results := make([]<-chan result, link.MaxCalls+10)
 		for i := range results {
 			results[i] = load(ctx, s, zodb.Xid{At: 10, Oid: zodb.Oid(i)})
 		}
-		require.Eventually(t, func() bool { return len(s.calls.slots) == maxCalls }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return s.Calls() == link.MaxCalls }, time.Minute, time.Millisecond)
 		cancel()
 		for _, r := range results {
 			require.Equal(t, context.Canceled, (<-r).err)
 			ended.Add(1)
 		}
-		require.Len(t, s.calls.slots, maxCalls)
+		require.Equal(t, link.MaxCalls, s.Calls())
 	})
 }
 

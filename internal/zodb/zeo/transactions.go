@@ -10,6 +10,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -71,9 +72,9 @@ type iteration struct {
 	ahead int      // transactions that are got at a time
 
 	ctx   context.Context
-	id    int64 // of the iterator of the server
-	open  bool  // it is to be dropped
-	next  *call // for the transaction after the last one, nil: not asked for
+	id    int64             // of the iterator of the server
+	open  bool              // it is to be dropped
+	next  *link.Call[reply] // for the transaction after the last one, nil: not asked for
 	queue []*pending
 	group *errgroup.Group
 }
@@ -152,7 +153,7 @@ func (it *iteration) advance() (*pending, error) {
 			return nil, err
 		}
 	}
-	r, err := it.s.wait(it.ctx, it.next, nil)
+	r, err := it.s.Wait(it.ctx, it.next, nil)
 	it.next = nil
 	if err != nil {
 		return nil, err
@@ -320,8 +321,8 @@ func (s *session) callID(ctx context.Context, method string, args ...any) (int64
 }
 
 // waitID waits for the number of an iterator, which is dropped if nobody waits any more.
-func (s *session) waitID(ctx context.Context, c *call, method string) (int64, error) {
-	r, err := s.wait(ctx, c, func(r reply) {
+func (s *session) waitID(ctx context.Context, c *link.Call[reply], method string) (int64, error) {
+	r, err := s.Wait(ctx, c, func(r reply, _ error) {
 		if id, ok := r.value.(int64); ok {
 			s.forget(id)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wcfs/wcfs/internal/zodb/fault"
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -56,7 +57,7 @@ type parser struct {
 	inPath string // storage as the path says it
 	unix   string
 	noSSL  bool
-	tls    TLS
+	tls    link.TLS
 }
 
 func (p *parser) bad(hint, format string, args ...any) error {
@@ -96,19 +97,19 @@ func (p *parser) place() error {
 }
 
 // addr understands host, host:port, :port, [v6] and [v6]:port.
-func (p *parser) addr(text string) (Addr, error) {
+func (p *parser) addr(text string) (link.Addr, error) {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
 		host, port, err = net.SplitHostPort(text + ":" + DefaultPort)
 	}
 	n, portErr := strconv.Atoi(port)
 	if text == "" || err != nil || portErr != nil || n < 1 || n > 65535 || strings.ContainsAny(host, " #[]\\") {
-		return Addr{}, p.bad("write it as host:port, and addresses of IPv6 as [address]:port", "%q is no address of a server", text)
+		return link.Addr{}, p.bad("write it as host:port, and addresses of IPv6 as [address]:port", "%q is no address of a server", text)
 	}
 	if host == "" {
 		host = "localhost"
 	}
-	return Addr{"tcp", net.JoinHostPort(host, strconv.Itoa(n))}, nil
+	return link.TCP(net.JoinHostPort(host, strconv.Itoa(n))), nil
 }
 
 // ignored options concern the cache, the blobs and the way of reconnecting of a Python
@@ -132,7 +133,7 @@ func (p *parser) option(name, value string) (err error) {
 	case "unix":
 		p.unix = value
 	case "wait":
-		p.wait, err = p.bool(name, value)
+		p.wait, err = p.url.BoolOption(name)
 	case "wait_timeout":
 		p.cfg.Wait, err = p.seconds(name, value)
 	case "connect_timeout":
@@ -153,7 +154,7 @@ func (p *parser) option(name, value string) (err error) {
 }
 
 func (p *parser) readOnly(name, value string) error {
-	yes, err := p.bool(name, value)
+	yes, err := p.url.BoolOption(name)
 	switch {
 	case err != nil:
 	case *yes && p.writing:
@@ -169,7 +170,7 @@ func (p *parser) readOnly(name, value string) error {
 func (p *parser) ssl(name, value string) error {
 	switch name {
 	case "ssl":
-		yes, err := p.bool(name, value)
+		yes, err := p.url.BoolOption(name)
 		if err != nil {
 			return err
 		}
@@ -186,7 +187,7 @@ func (p *parser) ssl(name, value string) error {
 	case "ssl_server_hostname":
 		p.tls.ServerName = value
 	case "ssl_check_hostname":
-		yes, err := p.bool(name, value)
+		yes, err := p.url.BoolOption(name)
 		if err != nil {
 			return err
 		}
@@ -244,7 +245,7 @@ func (p *parser) checkUnix() error {
 			return p.bad("write zeo://localhost/?unix=/path, or leave the socket out", "a socket of this host (unix), and %q", addr)
 		}
 	}
-	p.cfg.Addrs = []Addr{{"unix", p.unix}}
+	p.cfg.Addrs = []link.Addr{link.Unix(p.unix)}
 	return nil
 }
 
@@ -260,19 +261,6 @@ func (p *parser) checkWait() error {
 		p.cfg.Wait = defaultWait
 	}
 	return nil
-}
-
-// bool reads yes and no as zodburi spells them.
-func (p *parser) bool(name, value string) (*bool, error) {
-	var yes bool
-	switch strings.ToLower(value) {
-	case "1", "true", "t", "yes", "y", "on":
-		yes = true
-	case "0", "false", "f", "no", "n", "off":
-	default:
-		return nil, p.bad("write it as "+name+"=1 or "+name+"=0, or leave it out", "option %q is neither yes nor no", name)
-	}
-	return &yes, nil
 }
 
 // maxSeconds is a day; more is a mistake.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wcfs/wcfs/internal/zodb/fault"
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -53,7 +54,7 @@ func TestURLsSayWhereToConnect(t *testing.T) {
 func TestOptionsSayHowToConnect(t *testing.T) {
 	base, err := parse(t, "zeo://h")
 	require.NoError(t, err)
-	require.Equal(t, Config{Addrs: []Addr{{"tcp", "h:9991"}}, Storage: "1", ConnectTimeout: 10 * time.Second, MaxMessage: 1 << 30}, base)
+	require.Equal(t, Config{Addrs: []link.Addr{link.TCP("h:9991")}, Storage: "1", ConnectTimeout: 10 * time.Second, MaxMessage: 1 << 30}, base)
 	for query, change := range map[string]func(c *Config){
 		"wait_timeout=5":                   func(c *Config) { c.Wait = 5 * time.Second },
 		"wait=1":                           func(c *Config) { c.Wait = 30 * time.Second },
@@ -61,11 +62,11 @@ func TestOptionsSayHowToConnect(t *testing.T) {
 		"wait=0&wait_timeout=7":            func(c *Config) {},
 		"connect_timeout=0.5":              func(c *Config) { c.ConnectTimeout = time.Second / 2 },
 		"read_only=1&read_only_fallback=0": func(c *Config) {},
-		"ssl=1":                            func(c *Config) { c.TLS = &TLS{} },
+		"ssl=1":                            func(c *Config) { c.TLS = &link.TLS{} },
 		"ssl=0":                            func(c *Config) {},
-		"ssl_ca=/c&ssl_cert=/d&ssl_key=/k": func(c *Config) { c.TLS = &TLS{CA: "/c", Cert: "/d", Key: "/k"} },
-		"ssl_cert=/d":                      func(c *Config) { c.TLS = &TLS{Cert: "/d", Key: "/d"} },
-		"ssl_check_hostname=no&ssl_server_hostname=other": func(c *Config) { c.TLS = &TLS{AnyName: true, ServerName: "other"} },
+		"ssl_ca=/c&ssl_cert=/d&ssl_key=/k": func(c *Config) { c.TLS = &link.TLS{CA: "/c", Cert: "/d", Key: "/k"} },
+		"ssl_cert=/d":                      func(c *Config) { c.TLS = &link.TLS{Cert: "/d", Key: "/d"} },
+		"ssl_check_hostname=no&ssl_server_hostname=other": func(c *Config) { c.TLS = &link.TLS{AnyName: true, ServerName: "other"} },
 	} {
 		want := base
 		change(&want)

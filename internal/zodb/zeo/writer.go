@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
+	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/pickle"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 )
@@ -22,9 +22,6 @@ const (
 	window   = 8 << 20 // bytes
 	signEach = 1 << 20 // bytes after which the server is asked for a sign
 )
-
-// writeAtOnce is how much is written before that counts as a sign of life, in bytes.
-const writeAtOnce = 64 << 10
 
 // patience is how many ticks a server may be quiet to which is written. It handles one
 // request at a time, so a big commit of somebody else keeps it from everything. While it
@@ -54,7 +51,7 @@ type committer struct {
 
 // sign is a call whose reply tells that what was sent before was taken.
 type sign struct {
-	call *call
+	call *link.Call[reply]
 	size int // bytes sent since the one before
 }
 
@@ -64,7 +61,7 @@ var _ remote.Writer = (*committer)(nil)
 // are those of Dial.
 func DialWriter(cfg Config) remote.DialWriter {
 	return func(ctx context.Context) (out remote.Writer, err error) {
-		err = dialAny(ctx, &cfg, func(addr Addr) error {
+		err = dialAny(ctx, &cfg, func(addr link.Addr) error {
 			w, err := dialWriter(ctx, &cfg, addr)
 			if err == nil {
 				out = w
@@ -75,15 +72,15 @@ func DialWriter(cfg Config) remote.DialWriter {
 	}
 }
 
-func dialWriter(ctx context.Context, cfg *Config, addr Addr) (*committer, error) {
+func dialWriter(ctx context.Context, cfg *Config, addr link.Addr) (*committer, error) {
 	conn, raw, c, err := greet(ctx, cfg, addr)
 	if err != nil {
 		return nil, err
 	}
 	limitHost(raw)
 	s := newSession(conn, raw, c, cfg, func(zodb.Tid, []zodb.Oid) {})
-	s.conn = &telling{conn, &s.heard}
-	s.quiet.Store(patience)
+	s.HearWrites()
+	s.Patience(patience)
 	s.start()
 	if _, err := s.register(ctx, cfg, false); err != nil {
 		_ = s.Close()
@@ -104,23 +101,6 @@ func limitHost(raw net.Conn) {
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(hostLimit/time.Millisecond))
 		})
 	}
-}
-
-// telling notes that the other side takes what is written: a big record may take longer
-// over a slow line than a server may be quiet.
-type telling struct {
-	net.Conn
-	heard *atomic.Bool
-}
-
-func (t *telling) Write(b []byte) (n int, err error) {
-	for n < len(b) && err == nil {
-		var wrote int
-		wrote, err = t.Conn.Write(b[n:min(len(b), n+writeAtOnce)])
-		n += wrote
-		t.heard.Store(true)
-	}
-	return n, err
 }
 
 // Python2 implements remote.Writer. A FileStorage on Python 2 only opens databases of
@@ -203,7 +183,7 @@ func (w *committer) stream(ctx context.Context, size int, method string, args ..
 
 func (w *committer) nextSign(ctx context.Context) error {
 	next := w.signs[0]
-	r, err := w.wait(ctx, next.call, nil)
+	r, err := w.Wait(ctx, next.call, nil)
 	if err != nil {
 		return err
 	}
@@ -220,8 +200,8 @@ func (w *committer) Vote(ctx context.Context) error {
 			return w.wrap(err, "send the transaction")
 		}
 	}
-	w.quiet.Store(0)
-	defer w.quiet.Store(patience)
+	w.Patience(0)
+	defer w.Patience(patience)
 	r, err := w.call(ctx, "vote", w.id)
 	if err != nil {
 		return w.wrap(asConflict(err), "ask the server to commit")
@@ -261,8 +241,8 @@ func conflictOf(v any) error {
 
 // Finish implements remote.Writer.
 func (w *committer) Finish(ctx context.Context) (tid zodb.Tid, sent bool, err error) {
-	w.quiet.Store(0)
-	defer w.quiet.Store(patience)
+	w.Patience(0)
+	defer w.Patience(patience)
 	c, err := w.send(ctx, "tpc_finish", w.id)
 	if err != nil {
 		return 0, false, w.wrap(err, "commit")
@@ -275,7 +255,7 @@ func (w *committer) Finish(ctx context.Context) (tid zodb.Tid, sent bool, err er
 		context.AfterFunc(going, func() { timer.Stop() })
 	})
 	defer stop()
-	r, err := w.wait(going, c, nil)
+	r, err := w.Wait(going, c, nil)
 	if err == nil {
 		var ok bool
 		if tid, ok = tidOf(r.value); !ok {
@@ -300,7 +280,7 @@ func (w *committer) Abort() {
 	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
 	defer cancel()
 	if _, err := w.call(ctx, "tpc_abort", w.id); err != nil {
-		w.fail(fmt.Errorf("abort a transaction: %w", err)) // which the server cannot miss
+		w.Fail(fmt.Errorf("abort a transaction: %w", err)) // which the server cannot miss
 	}
 }
 

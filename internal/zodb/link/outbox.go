@@ -1,4 +1,4 @@
-package zeo
+package link
 
 import (
 	"io"
@@ -6,7 +6,7 @@ import (
 )
 
 // outbox is the queue of what is to be written, so that whoever has a request, or reads,
-// never waits for a server that does not read. callTable bounds it.
+// never waits for a server that does not read. The table of calls bounds it.
 type outbox struct {
 	wake chan struct{} // holds a token when there may be something to write
 
