@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -41,7 +42,9 @@ func (r *Report) Print(w io.Writer) {
 		if c.Detail != "" {
 			line += ": " + c.Detail
 		}
-		fmt.Fprintln(w, terminal.Line(line))
+		for line := range strings.SplitSeq(line, "\n") {
+			fmt.Fprintln(w, terminal.Line(line))
+		}
 	}
 	if r.Dump != nil {
 		r.Dump.Print(terminal.Writer{To: w})

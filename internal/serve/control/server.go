@@ -143,7 +143,7 @@ func (s *Server) AskDatabase(ctx context.Context, prober mount.Prober) (detail s
 		return "", err
 	}
 	detail = strings.TrimSpace(string(content))
-	if detail != (storage.Reach{Up: true}).String() {
+	if first, _, _ := strings.Cut(detail, "\n"); first != storage.Connected {
 		return "", &awayError{detail}
 	}
 	return detail, nil

@@ -42,6 +42,10 @@
 //	preserved_bytes                           old content in memory for clients before the last commit
 //	storage_up                                1, or 0 while the server of the database is away
 //	storage_disconnected_seconds              since when; 0 if it is there
+//	storage_reconnects_total                  connections to it after the first one
+//	storage_node_connected{…}                 1 or 0, of a node of its cluster: {role,node,address}
+//	storage_node_partitions{…}                what can be read from a node
+//	storage_node_answers_total{…}             what a node has answered
 //	storage_requests_total{driver,op,result}  calls of the database; result is ok, no_data or error
 //	storage_request_duration_seconds{driver,op}
 //	zodb_cache_hits_total, _misses_total      of the cache of BTree nodes

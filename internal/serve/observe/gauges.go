@@ -47,43 +47,49 @@ type gauges struct {
 	of   map[string]*prometheus.Desc
 }
 
-// The gauges of head, and so on: a name, its help, and the label if there is one.
-var gaugeHelp = [...][3]string{
-	{"head_tid", "Commit time of the newest view, seconds since 1970.", ""},
-	{"head_lag_seconds", "Age of the oldest transaction that head/ does not show, 0 if it shows all.", ""},
-	{"head_reads", "READs of head/ without a reply yet.", ""},
-	{"head_reads_waiting", "READs of head/ that wait for a client.", ""},
-	{"bigfiles", "Files known below head/bigfile.", ""},
-	{"revisions", "Directories @tid.", ""},
-	{"served_blocks", "Blocks that the page cache may have.", ""},
-	{"tracked_objects", "Objects whose changes are looked for.", "kind"},
-	{"evictions_total", "Blocks dropped from the page cache since there were too many.", ""},
-	{"preserved_bytes", "Old content in memory for clients before the last commit.", ""},
-	{"tail_entries", "Transactions that are remembered.", ""},
-	{"tail_coverage_seconds", "How far the remembered transactions reach back from the newest view.", ""},
-	{"zodb_cache_hits_total", "Nodes of block tables that were in memory.", ""},
-	{"zodb_cache_misses_total", "Nodes of block tables that were not in memory.", ""},
-	{"zodb_cache_bytes", "Memory of the cached nodes of block tables.", ""},
-	{"zwatch_queue_depth", "Transactions that wait to be taken in.", ""},
-	{"storage_up", "Whether the server of the database is connected: 1 or 0.", ""},
-	{"storage_disconnected_seconds", "For how long it is not, 0 if it is.", ""},
-	{"watchlinks", "Opens of head/watch.", ""},
-	{"watches", "Watches that clients have set up.", ""},
-	{"pinned_blocks", "Blocks that clients have pinned to past views.", ""},
-	{"pins_total", "Pins that were sent to clients.", ""},
-	{"block_loads_total", "Blocks that requests got.", "source"},
-	{"block_load_errors_total", "Loads of blocks that failed.", ""},
-	{"pagecache_store_errors_total", "Rests of blocks that the page cache did not take.", ""},
+// node labels what concerns a node of a cluster.
+var node = []string{"role", "node", "address"}
+
+// The gauges of head, and so on: a name, its help, and its labels.
+var gaugeHelp = [...]struct {
+	name, help string
+	labels     []string
+}{
+	{"head_tid", "Commit time of the newest view, seconds since 1970.", nil},
+	{"head_lag_seconds", "Age of the oldest transaction that head/ does not show, 0 if it shows all.", nil},
+	{"head_reads", "READs of head/ without a reply yet.", nil},
+	{"head_reads_waiting", "READs of head/ that wait for a client.", nil},
+	{"bigfiles", "Files known below head/bigfile.", nil},
+	{"revisions", "Directories @tid.", nil},
+	{"served_blocks", "Blocks that the page cache may have.", nil},
+	{"tracked_objects", "Objects whose changes are looked for.", []string{"kind"}},
+	{"evictions_total", "Blocks dropped from the page cache since there were too many.", nil},
+	{"preserved_bytes", "Old content in memory for clients before the last commit.", nil},
+	{"tail_entries", "Transactions that are remembered.", nil},
+	{"tail_coverage_seconds", "How far the remembered transactions reach back from the newest view.", nil},
+	{"zodb_cache_hits_total", "Nodes of block tables that were in memory.", nil},
+	{"zodb_cache_misses_total", "Nodes of block tables that were not in memory.", nil},
+	{"zodb_cache_bytes", "Memory of the cached nodes of block tables.", nil},
+	{"zwatch_queue_depth", "Transactions that wait to be taken in.", nil},
+	{"storage_up", "Whether the server of the database is connected: 1 or 0.", nil},
+	{"storage_disconnected_seconds", "For how long it is not, 0 if it is.", nil},
+	{"storage_reconnects_total", "Connections to it that were made after the first one.", nil},
+	{"storage_node_connected", "Whether a node of its cluster is connected: 1 or 0.", node},
+	{"storage_node_partitions", "Partitions of the database that can be read from a node.", node},
+	{"storage_node_answers_total", "Answers of a node since the cluster was connected.", node},
+	{"watchlinks", "Opens of head/watch.", nil},
+	{"watches", "Watches that clients have set up.", nil},
+	{"pinned_blocks", "Blocks that clients have pinned to past views.", nil},
+	{"pins_total", "Pins that were sent to clients.", nil},
+	{"block_loads_total", "Blocks that requests got.", []string{"source"}},
+	{"block_load_errors_total", "Loads of blocks that failed.", nil},
+	{"pagecache_store_errors_total", "Rests of blocks that the page cache did not take.", nil},
 }
 
 func newGauges(look func() State) *gauges {
 	g := &gauges{look: look, of: make(map[string]*prometheus.Desc)}
 	for _, m := range gaugeHelp {
-		var labels []string
-		if m[2] != "" {
-			labels = []string{m[2]}
-		}
-		g.of[m[0]] = prometheus.NewDesc("wcfs_"+m[0], m[1], labels, nil)
+		g.of[m.name] = prometheus.NewDesc("wcfs_"+m.name, m.help, m.labels, nil)
 	}
 	return g
 }
@@ -115,12 +121,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	counter("block_load_errors_total", s.Loads.Failed)
 	counter("pagecache_store_errors_total", s.Loads.StoreErrors)
 	gauge("revisions", float64(s.Views))
-	up, away := 1.0, 0.0
-	if !s.Reach.Up {
-		up, away = 0, time.Since(s.Reach.Since).Seconds()
-	}
-	gauge("storage_up", up)
-	gauge("storage_disconnected_seconds", away)
+	collectReach(s.Reach, gauge, counter)
 	if s.Queue >= 0 {
 		gauge("zwatch_queue_depth", float64(s.Queue))
 	}
@@ -143,4 +144,26 @@ func collectHead(s State, gauge func(string, float64, ...string), counter func(s
 	counter("zodb_cache_hits_total", h.Cache.Hits)
 	counter("zodb_cache_misses_total", h.Cache.Misses)
 	gauge("zodb_cache_bytes", float64(h.Cache.Bytes))
+}
+
+func collectReach(r storage.Reach, gauge func(string, float64, ...string), counter func(string, uint64, ...string)) {
+	up, away := 1.0, 0.0
+	if !r.Up {
+		up, away = 0, time.Since(r.Since).Seconds()
+	}
+	gauge("storage_up", up)
+	gauge("storage_disconnected_seconds", away)
+	counter("storage_reconnects_total", r.Reconnects)
+	for _, n := range r.Nodes {
+		label := []string{n.Role, n.Name, n.Address}
+		connected := 0.0
+		if n.Connected {
+			connected = 1
+		}
+		gauge("storage_node_connected", connected, label...)
+		if n.Role == storage.RoleStorage {
+			gauge("storage_node_partitions", float64(n.Parts), label...)
+			counter("storage_node_answers_total", n.Answers, label...)
+		}
+	}
 }

@@ -40,7 +40,10 @@ func full() *Observer {
 			Views:   20,
 			Newest:  zodb.TidFromTime(time.Unix(1e9, 0)),
 			Queue:   21,
-			Reach:   storage.Reach{Up: true},
+			Reach: storage.Reach{Up: true, Reconnects: 22, Nodes: []storage.Node{
+				{Role: "master", Address: "m:1", State: "primary", Connected: true},
+				{Role: storage.RoleStorage, Name: "S1", Address: "s:1", State: "down", Parts: 23, Answers: 24},
+			}},
 		}
 	})
 	o.Storage("file", nil)

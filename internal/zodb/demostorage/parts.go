@@ -3,6 +3,7 @@ package demostorage
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -73,12 +74,14 @@ func (s *overServer) Reach() storage.Reach {
 	switch {
 	case base.Up:
 		reach = delta
+		reach.Nodes = append(slices.Clip(base.Nodes), delta.Nodes...)
 	case !delta.Up:
 		reach.Err = fmt.Errorf("%w; %w", base.Err, delta.Err)
 		if delta.Since.Before(base.Since) {
 			reach.Since = delta.Since
 		}
 	}
+	reach.Reconnects = base.Reconnects + delta.Reconnects
 	if at, why := s.failedAt.Load(), s.ended(); reach.Up && at != nil && !s.isClosed() {
 		reach = storage.Reach{Since: *at, Err: why}
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 )
 
 // How long is waited until a partition is tried again none of whose nodes has answered,

@@ -8,17 +8,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 )
 
 // cluster is what a master tells of the nodes and of who has which partition. All of it
 // is guarded by mu.
 type cluster struct {
 	mu      sync.Mutex
-	self    neoproto.NodeID // this client; 0: the master has not told yet
-	since   float64         // when the master has accepted this client; storages want to hear it
-	told    float64         // time of the last news of nodes
-	masters []string
+	self    neoproto.NodeID                  // this client; 0: the master has not told yet
+	since   float64                          // when the master has accepted this client; storages want to hear it
+	told    float64                          // time of the last news of nodes
+	primary string                           // address of the master that tells
+	masters []string                         // addresses
 	nodes   map[neoproto.NodeID]*storageNode // that are there
 	state   neoproto.ClusterState
 	table   *neoproto.Table

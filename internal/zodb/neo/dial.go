@@ -14,7 +14,7 @@ import (
 
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/link"
-	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -118,6 +118,7 @@ func dialMaster(ctx context.Context, cfg *Config, addr string, warnf func(string
 		return nil, err
 	}
 	s := newSession(p, cfg, warnf, commits)
+	s.primary, s.masters = addr, []string{addr}
 	p.start()
 	if err := s.join(ctx); err != nil {
 		_ = s.Close()

@@ -8,7 +8,7 @@ import (
 	"net"
 
 	"github.com/wcfs/wcfs/internal/zodb/link"
-	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 )
 
 // peer is a connection to a node.

@@ -10,7 +10,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
@@ -102,7 +102,7 @@ func (s *session) notify(m neoproto.Message) error {
 	return unexpected(m)
 }
 
-// tell tells of a transaction. What is wrong with its tid, the common part says.
+// tell tells of a transaction. A tid that is wrong, the common part refuses.
 func (s *session) tell(tid zodb.Tid) {
 	s.last.Store(max(s.last.Load(), uint64(tid)))
 	s.commits(tid, nil)

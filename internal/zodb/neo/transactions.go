@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 

@@ -32,6 +32,12 @@ type Session interface {
 	Close() error
 }
 
+// Cluster is implemented by sessions with a server that consists of several ones.
+type Cluster interface {
+	// Nodes tells how they are. It does not block.
+	Nodes() []storage.Node
+}
+
 // Commits takes the transactions that a session is told of, in order. It does not
 // block. The caller does not use oids any more. No oids means that they are not
 // known.

@@ -106,8 +106,20 @@ func (s *Storage) Head() zodb.Tid {
 // Reach implements storage.Reachable.
 func (s *Storage) Reach() storage.Reach {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.reach
+	reach, c := s.reach, s.conn
+	s.mu.Unlock()
+	if cluster, ok := clusterOf(c); ok && reach.Up {
+		reach.Nodes = cluster.Nodes()
+	}
+	return reach
+}
+
+func clusterOf(c *conn) (Cluster, bool) {
+	if c == nil {
+		return nil, false
+	}
+	cluster, ok := c.session.(Cluster)
+	return cluster, ok
 }
 
 // NextEvent implements storage.Storage.
@@ -180,6 +192,9 @@ func (s *Storage) publish(group []storage.Event) {
 func (s *Storage) use(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.conn != c { // the first one is there from the beginning
+		s.reach.Reconnects++
+	}
 	s.conn = c
 	s.signal()
 }
@@ -194,7 +209,7 @@ func (s *Storage) lose(why error) (begins bool) {
 	}
 	begins = s.reach.Up
 	if begins {
-		s.reach = storage.Reach{Since: now}
+		s.reach.Up, s.reach.Since = false, now
 	}
 	s.reach.Err = why
 	s.signal()
@@ -209,7 +224,7 @@ func (s *Storage) regain() (took time.Duration, outage bool) {
 		return 0, false
 	}
 	took = time.Since(s.reach.Since)
-	s.reach = storage.Reach{Up: true}
+	s.reach.Up, s.reach.Since, s.reach.Err = true, time.Time{}, nil
 	return took, true
 }
 

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,7 +129,7 @@ func TestOutageIsToldByReachAndTwoLines(t *testing.T) {
 		r.sv.commit(30, 1)
 		r.sv.commit(31, 1)
 		r.comeBack()
-		if reach := r.s.Reach(); reach != (storage.Reach{Up: true}) {
+		if reach := r.s.Reach(); !reflect.DeepEqual(reach, storage.Reach{Up: true, Reconnects: 1}) {
 			t.Fatalf("reach %v when it is back", reach)
 		}
 		if len(r.log) != 2 || !strings.Contains(r.log[0], errReset.Error()) || !strings.Contains(r.log[1], "2 transactions") {

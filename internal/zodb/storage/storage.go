@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"math"
 	"time"
@@ -140,27 +139,6 @@ type Packed interface {
 type Reachable interface {
 	// Reach tells whether the server is there at present.
 	Reach() Reach
-}
-
-// Reach tells whether a server is there.
-type Reach struct {
-	// Up says that it is connected, and that all that was committed while it was not
-	// is in the stream.
-	Up bool
-
-	// Since when it is not up, and why. Why there is no connection yet counts more
-	// than why it was lost. After a *DownError nobody tries any more.
-	Since time.Time
-	Err   error
-}
-
-// String says it in words for an operator.
-func (r Reach) String() string {
-	if r.Up {
-		return "connected"
-	}
-	return fmt.Sprintf("disconnected since %s (%s): %s; what is cached stays readable, and all goes on by itself when the server is back",
-		r.Since.Format(time.DateTime), time.Since(r.Since).Round(time.Second), r.Err)
 }
 
 // DataFiles returns the absolute paths of the files of this host that a database is in, as

@@ -14,7 +14,7 @@
 // # Encoding
 //
 // All text is of the type bin. Enumerations are values of an extension type each, but for
-// the code of an Error, which is a number. What is absent is nil; here it is 0, or -1
+// the code of an Error, which is a number. An absent value is nil; here it is 0, or -1
 // where 0 means something.
 //
 // # Bounds
