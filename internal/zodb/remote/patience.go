@@ -90,14 +90,18 @@ func (s *Storage) connected(ctx context.Context, began time.Time) (*conn, error)
 	}
 }
 
-// answered calls f, which asks a server, and waits for it for a limited time only.
+// answered calls f, which asks a server, and waits for it for a limited time only. A
+// session may know more about why there is no answer than that there is none.
 func (s *Storage) answered(ctx context.Context, f func(ctx context.Context) error) error {
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	err := f(limited)
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
-		return &storage.AwayError{Since: began, Err: fmt.Errorf("it does not answer within %s", s.cfg.Timeout)}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("it does not answer within %s", s.cfg.Timeout)
+		}
+		return &storage.AwayError{Since: began, Err: err}
 	}
 	return err
 }
