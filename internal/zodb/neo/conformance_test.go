@@ -20,7 +20,7 @@ func TestConformance(t *testing.T) {
 		opt   neotest.Options
 		delay func() time.Duration
 	}{
-		"one partition": {opt: neotest.Options{}},
+		"one partition": {neotest.Options{}, func() time.Duration { return 100 * time.Microsecond }},
 		"replicas and disorder": {neotest.Options{Partitions: 5, Replicas: 1, Storages: 3, Masters: 2}, func() time.Duration {
 			return max(0, time.Duration(rand.IntN(1500)-500)*time.Microsecond)
 		}},

@@ -148,10 +148,12 @@ func (s *site) put(t storagetest.Txn) {
 	s.Cluster.Commit(t)
 }
 
-// write commits a transaction that changes an object.
+// write commits a transaction that changes an object, and has the storage know of it.
 func (s *site) write(oid zodb.Oid, data string) zodb.Tid {
 	tid := s.model.Head() + 1
 	s.put(storagetest.Txn{Tid: tid, Records: []storagetest.Record{{Oid: oid, Data: []byte(data)}}})
+	_, err := s.stor.Sync(s.Context())
+	require.NoError(s, err)
 	return tid
 }
 
