@@ -31,6 +31,7 @@ type conn struct {
 
 // outgoing is something to be written.
 type outgoing struct {
+	late  time.Duration
 	due   time.Time // not before
 	parts net.Buffers
 	end   bool // of the connection, behind it
@@ -140,8 +141,10 @@ func (k *conn) refuse(request neoproto.Packet, kind neoproto.ErrorCode, text str
 }
 
 // tell sends a notification. Cluster.mu must be held.
-func (k *conn) tell(m neoproto.Message) {
-	k.put(outgoing{parts: net.Buffers{neoproto.Append(nil, neoproto.Packet{ID: k.numbers, Msg: m})}})
+func (k *conn) tell(m neoproto.Message) { k.tellLate(0, m) }
+
+func (k *conn) tellLate(late time.Duration, m neoproto.Message) {
+	k.put(outgoing{late: late, parts: net.Buffers{neoproto.Append(nil, neoproto.Packet{ID: k.numbers, Msg: m})}})
 	k.numbers++
 }
 
@@ -150,7 +153,7 @@ func (k *conn) abort() { k.put(outgoing{end: true}) }
 
 // put queues something. Cluster.mu must be held. Masters are heard in order.
 func (k *conn) put(o outgoing) {
-	o.due = time.Now().Add(k.n.c.pause())
+	o.due = time.Now().Add(k.n.c.pause() + o.late)
 	k.mu.Lock()
 	if n := len(k.queue); n > 0 && (k.n.kind == neoproto.Master || o.end) {
 		latest := slices.MaxFunc(k.queue, func(a, b outgoing) int { return a.due.Compare(b.due) }).due

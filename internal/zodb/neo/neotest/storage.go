@@ -107,7 +107,7 @@ func (c *Cluster) tids(k *conn, p neoproto.Packet, m *neoproto.AskTids) (later b
 			return true
 		}
 	}
-	if m.Partition >= len(c.table.Rows) || m.To > c.db.last() {
+	if m.Partition >= len(c.table.Rows) || m.To > c.db.last() && c.state != neoproto.BackingUp {
 		c.complain("a question for transactions of partition %d up to %s", m.Partition, m.To)
 	}
 	tids := &neoproto.Tids{}

@@ -2,6 +2,7 @@ package neotest
 
 import (
 	"slices"
+	"time"
 
 	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
 )
@@ -18,16 +19,14 @@ func (n *Node) Change(partition int, state neoproto.CellState) {
 	n.c.Change(neoproto.CellChange{Partition: partition, Cell: neoproto.Cell{Node: n.ID, State: state}})
 }
 
-// ChangeBefore is Change of which clients are told only when tell is called: the storages
-// know before them.
-func (c *Cluster) ChangeBefore(cells ...neoproto.CellChange) (tell func()) {
+// ChangeLate is Change that the clients hear of later than the storages, and still before
+// anything else that a master tells from now on.
+func (c *Cluster) ChangeLate(late time.Duration, cells ...neoproto.CellChange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	news := c.changed(cells)
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.broadcast(news)
+	for k := range c.clients {
+		k.tellLate(late, news)
 	}
 }
 
