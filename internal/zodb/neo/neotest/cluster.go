@@ -92,8 +92,8 @@ func firstTable(opt Options) neoproto.Table {
 	return table
 }
 
-// nodes returns all nodes, storages first.
-func (c *Cluster) nodes() []*Node { return append(append([]*Node{}, c.Storages...), c.Masters...) }
+// nodes returns all nodes, masters first.
+func (c *Cluster) nodes() []*Node { return append(append([]*Node{}, c.Masters...), c.Storages...) }
 
 // URL names the database as a user does.
 func (c *Cluster) URL() string {

@@ -24,7 +24,7 @@ type database struct {
 type txn struct {
 	tid                          zodb.Tid
 	user, description, extension []byte
-	oids                         []zodb.Oid // all that it has records of, ascending
+	oids                         []zodb.Oid // all that it has records of, in their order
 	kept                         []zodb.Oid // those that it does not delete
 }
 
@@ -41,10 +41,7 @@ type revision struct {
 
 func newDatabase() database { return database{objects: make(map[zodb.Oid][]*revision)} }
 
-func (t *txn) has(oid zodb.Oid) bool {
-	_, found := slices.BinarySearch(t.oids, oid)
-	return found
-}
+func (t *txn) has(oid zodb.Oid) bool { return slices.Contains(t.oids, oid) }
 
 func (db *database) last() zodb.Tid {
 	if len(db.txns) == 0 {
@@ -58,17 +55,14 @@ func (db *database) add(t storagetest.Txn) *txn {
 	if t.Tid <= db.last() {
 		panic(fmt.Sprintf("neotest: commit of @%s after @%s", t.Tid, db.last()))
 	}
-	added := &txn{tid: t.Tid, user: t.User, description: t.Description, extension: t.Extension, oids: t.Oids()}
+	added := &txn{tid: t.Tid, user: t.User, description: t.Description, extension: t.Extension}
 	db.txns = append(db.txns, added)
-	for _, oid := range added.oids {
-		var r storagetest.Record
-		for _, r = range slices.Backward(t.Records) { // the last one counts
-			if r.Oid == oid {
-				break
-			}
+	for i, r := range t.Records {
+		if slices.ContainsFunc(t.Records[i+1:], func(later storagetest.Record) bool { return later.Oid == r.Oid }) {
+			continue // the last one counts
 		}
-		if r.Data != nil {
-			added.kept = append(added.kept, oid)
+		if added.oids = append(added.oids, r.Oid); r.Data != nil {
+			added.kept = append(added.kept, r.Oid)
 		}
 		db.put(t.Tid, r)
 	}

@@ -66,8 +66,10 @@ func (n *Node) Stop() {
 	n.Vanish()
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	n.up = false
-	if n.kind == neoproto.StorageNode {
+	if !n.up {
+		return
+	}
+	if n.up = false; n.kind == neoproto.StorageNode {
 		n.c.lost(n)
 	}
 }
