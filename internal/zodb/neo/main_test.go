@@ -207,3 +207,8 @@ func (s *site) goesDown(why any) {
 		return
 	}
 }
+
+// storageTxn is a transaction that changes one object.
+func storageTxn(tid zodb.Tid, oid zodb.Oid, data string) storagetest.Txn {
+	return storagetest.Txn{Tid: tid, Records: []storagetest.Record{{Oid: oid, Data: []byte(data)}}}
+}
