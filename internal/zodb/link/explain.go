@@ -111,6 +111,7 @@ func (w Words) explainTLS(err error, addr Addr) *storage.OpenError {
 		authority x509.UnknownAuthorityError
 		name      x509.HostnameError
 		invalid   x509.CertificateInvalidError
+		revoked   *revokedError
 	)
 	switch {
 	case errors.As(err, &record):
@@ -123,6 +124,8 @@ func (w Words) explainTLS(err error, addr Addr) *storage.OpenError {
 			"use a name that it is for, or say which one it is: ssl_server_hostname=NAME; ssl_check_hostname=0 takes any")
 	case errors.As(err, &invalid):
 		return Wrong(fault.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s cannot be used: %s", addr, invalid.Error()), "renew it")
+	case errors.As(err, &revoked):
+		return Wrong(fault.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s cannot be used: %s", addr, revoked), "give the server another one")
 	case IsAlert(err):
 		return w.ExplainAlert(err, addr)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):

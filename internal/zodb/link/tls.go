@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 )
 
 // TLS says how a connection is encrypted. Files are read at each connection, since
@@ -114,12 +115,17 @@ func checkRevoked(cert *x509.Certificate, lists []*x509.RevocationList) error {
 		}
 		for _, entry := range list.RevokedCertificateEntries {
 			if entry.SerialNumber.Cmp(cert.SerialNumber) == 0 {
-				return x509.CertificateInvalidError{Cert: cert, Reason: x509.NotAuthorizedToSign, Detail: "it was revoked"}
+				return &revokedError{entry.RevocationTime}
 			}
 		}
 	}
 	return nil
 }
+
+// revokedError says that a certificate was revoked.
+type revokedError struct{ at time.Time }
+
+func (e *revokedError) Error() string { return "it was revoked on " + e.at.Format(time.DateOnly) }
 
 // SetupError says that what this host was told to use cannot be used.
 type SetupError struct {

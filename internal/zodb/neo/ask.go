@@ -32,13 +32,19 @@ func (e *elsewhereError) Unwrap() error { return e.err }
 // of take, a damage that all nodes have, the error of ctx, why the session has ended; or,
 // if ctx ends while no node answers, why they do not.
 func fromPartition[A neoproto.Message](ctx context.Context, s *session, partition int, m neoproto.Message, take func(A, error) error) error {
+	var failed []*elsewhereError // of this round
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		nodes, changed := s.readable(partition)
-		failed := make([]*elsewhereError, 0, len(nodes))
+		before := failed
+		failed = nil
 		for _, n := range nodes {
 			err := askStorage(ctx, s, n, m, take)
 			var elsewhere *elsewhereError
-			if !errors.As(err, &elsewhere) {
+			switch {
+			case errors.As(err, &elsewhere):
+			case err != nil && err == ctx.Err() && len(before) > 0:
+				return noAnswer(partition, before)
+			default:
 				return err
 			}
 			s.failed(n)

@@ -152,6 +152,13 @@ func (c *cluster) partitions() int {
 	return len(c.table.Rows)
 }
 
+// tableID returns a number that changes with the table of partitions.
+func (c *cluster) tableID() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.table.ID
+}
+
 // readable returns the nodes that a partition can be read from, best first: those that
 // have not failed lately, in random order, then the one that failed longest ago. changed
 // is closed when there is news.

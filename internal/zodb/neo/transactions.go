@@ -48,7 +48,25 @@ func (s *session) Transactions(ctx context.Context, from, to zodb.Tid, f func(*s
 
 // tids returns the transactions from a tid up to another one, which may be less than was
 // asked for.
-func (s *session) tids(ctx context.Context, from, to zodb.Tid) (all []zodb.Tid, upto zodb.Tid, err error) {
+//
+// A storage that has lost a partition lists none of its transactions, or some, and does not
+// say so. The master has told of that loss before the storage had it, and so before the
+// master answers a question that is asked now: then the lists of before are of no use.
+func (s *session) tids(ctx context.Context, from, to zodb.Tid) (tids []zodb.Tid, upto zodb.Tid, err error) {
+	for {
+		table := s.tableID()
+		tids, upto, err = s.listTids(ctx, from, to)
+		if err == nil {
+			_, err = s.Last(ctx)
+		}
+		if err != nil || s.tableID() == table {
+			return tids, upto, err
+		}
+	}
+}
+
+// listTids asks each partition for its part.
+func (s *session) listTids(ctx context.Context, from, to zodb.Tid) (all []zodb.Tid, upto zodb.Tid, err error) {
 	n := s.partitions()
 	lists := make([][]zodb.Tid, n)
 	group, ctx := errgroup.WithContext(ctx)

@@ -159,6 +159,9 @@ func (r *Reader) nodeID() NodeID {
 	}
 	n, err := r.r.ReadInt32()
 	r.fail(err)
+	if n == 0 {
+		r.wrongf("a node of number 0")
+	}
 	return NodeID(n)
 }
 

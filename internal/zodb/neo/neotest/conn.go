@@ -1,0 +1,221 @@
+package neotest
+
+import (
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
+)
+
+// conn is a connection of a client to a node.
+type conn struct {
+	n    *Node
+	raw  net.Conn
+	io   net.Conn // raw, or what is encrypted over it
+	done chan struct{}
+	wake chan struct{} // holds a token when there may be something to write
+
+	// Guarded by Cluster.mu.
+	client  neoproto.NodeID // who it is; 0: it has not been accepted
+	numbers uint32          // of notifications
+	ended   bool
+
+	mu    sync.Mutex // a leaf
+	queue []outgoing // guarded by mu
+}
+
+// outgoing is something to be written.
+type outgoing struct {
+	late  time.Duration
+	due   time.Time // not before
+	parts net.Buffers
+	end   bool // of the connection, behind it
+}
+
+// maxRequest is how long a request of a client may be, in bytes.
+const maxRequest = 1 << 20
+
+func newConn(n *Node, raw net.Conn) *conn {
+	return &conn{n: n, raw: raw, io: n.encrypted(raw), done: make(chan struct{}), wake: make(chan struct{}, 1)}
+}
+
+// end ends the connection. Cluster.mu must be held.
+func (k *conn) end() {
+	if k.ended {
+		return
+	}
+	k.ended = true
+	close(k.done)
+	_ = k.raw.Close()
+	k.n.closed(k)
+}
+
+func (k *conn) endNow() {
+	k.n.c.mu.Lock()
+	defer k.n.c.mu.Unlock()
+	k.end()
+}
+
+// ---- reading ----
+
+// read takes requests until the connection ends.
+func (k *conn) read() {
+	defer k.endNow()
+	hello := make([]byte, len(neoproto.Hello))
+	if _, err := io.ReadFull(k.io, hello); err != nil || string(hello) != neoproto.Hello {
+		return
+	}
+	r := neoproto.NewReader(k.io, maxRequest)
+	for {
+		packet, err := r.Next()
+		if err != nil {
+			return
+		}
+		k.n.c.mu.Lock()
+		k.n.asked++
+		if !k.ended {
+			k.handle(packet)
+		}
+		k.n.c.mu.Unlock()
+	}
+}
+
+// handle answers a request, or has it wait. Cluster.mu must be held.
+func (k *conn) handle(packet neoproto.Packet) {
+	c := k.n.c
+	switch packet.Msg.(type) {
+	case *neoproto.Ping:
+		k.answer(packet, &neoproto.Pong{})
+		return
+	case *neoproto.Pong, *neoproto.CloseClient:
+		return
+	}
+	if packet.IsAnswer() {
+		c.complain("an answer 0x%04x to nothing", uint16(packet.Msg.Code()))
+		k.refuse(packet, neoproto.ProtocolViolation, "response to nothing")
+		return
+	}
+	handle := c.master
+	if k.n.kind == neoproto.StorageNode {
+		handle = c.storage
+	}
+	if later := handle(k, packet); later {
+		c.waiting = append(c.waiting, request{k, packet})
+	}
+}
+
+// unexpected refuses what no client may say.
+func (k *conn) unexpected(packet neoproto.Packet) {
+	k.n.c.complain("a packet of code 0x%04x to a %s", uint16(packet.Msg.Code()), k.n.kind)
+	k.refuse(packet, neoproto.ProtocolViolation, "unexpected packet")
+}
+
+// ---- writing ----
+
+// answer answers a request.
+func (k *conn) answer(request neoproto.Packet, m neoproto.Message) {
+	k.put(outgoing{parts: net.Buffers{neoproto.Append(nil, neoproto.Packet{ID: request.ID, Msg: m})}})
+}
+
+// answerWith answers a request with a message whose arguments are encoded already.
+func (k *conn) answerWith(request neoproto.Packet, code neoproto.Code, args []byte) {
+	head := msgp.AppendArrayHeader(make([]byte, 0, 16), 3)
+	head = msgp.AppendUint64(msgp.AppendUint64(head, uint64(request.ID)), uint64(code))
+	k.put(outgoing{parts: net.Buffers{head, args}})
+}
+
+// fail answers a request with an error.
+func (k *conn) fail(request neoproto.Packet, kind neoproto.ErrorCode, text string) {
+	k.answer(request, &neoproto.Error{Kind: kind, Text: text})
+}
+
+// refuse is fail, and the end.
+func (k *conn) refuse(request neoproto.Packet, kind neoproto.ErrorCode, text string) {
+	k.fail(request, kind, text)
+	k.abort()
+}
+
+// tell sends a notification. Cluster.mu must be held.
+func (k *conn) tell(m neoproto.Message) { k.tellLate(0, m) }
+
+func (k *conn) tellLate(late time.Duration, m neoproto.Message) {
+	k.put(outgoing{late: late, parts: net.Buffers{neoproto.Append(nil, neoproto.Packet{ID: k.numbers, Msg: m})}})
+	k.numbers++
+}
+
+// abort ends the connection behind what is to be written.
+func (k *conn) abort() { k.put(outgoing{end: true}) }
+
+// put queues something. Cluster.mu must be held. Masters are heard in order.
+func (k *conn) put(o outgoing) {
+	o.due = time.Now().Add(k.n.c.pause() + o.late)
+	k.mu.Lock()
+	if n := len(k.queue); n > 0 && (k.n.kind == neoproto.Master || o.end) {
+		latest := slices.MaxFunc(k.queue, func(a, b outgoing) int { return a.due.Compare(b.due) }).due
+		if o.due.Before(latest) {
+			o.due = latest
+		}
+	}
+	k.queue = append(k.queue, o)
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes out what is due first, and tells how long that is to wait.
+func (k *conn) next() (o outgoing, wait time.Duration, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.queue) == 0 {
+		return o, 0, false
+	}
+	first := 0
+	for i := range k.queue {
+		if k.queue[i].due.Before(k.queue[first].due) {
+			first = i
+		}
+	}
+	if wait = time.Until(k.queue[first].due); wait > 0 {
+		return o, wait, true
+	}
+	o = k.queue[first]
+	k.queue = slices.Delete(k.queue, first, first+1)
+	return o, 0, true
+}
+
+// write writes until the connection ends.
+func (k *conn) write() {
+	defer k.endNow()
+	if !k.send(net.Buffers{[]byte(neoproto.Hello)}) {
+		return
+	}
+	for {
+		o, wait, ok := k.next()
+		var timer <-chan time.Time
+		switch {
+		case !ok:
+		case wait > 0:
+			timer = time.After(wait)
+		case o.end:
+			return
+		default:
+			if !k.send(o.parts) {
+				return
+			}
+			continue
+		}
+		select {
+		case <-timer:
+		case <-k.wake:
+		case <-k.done:
+			return
+		}
+	}
+}
