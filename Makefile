@@ -20,6 +20,8 @@ WITHOUT ?=
 TEST    := $(GO) test -tags invariants -vet=off
 # Begun first, since one of them that ran alone at the end would leave processors idle.
 LONGEST := $(addprefix ./internal/,zodb/zeo core/live zodb/fs1 core/isolation)
+# Tests of memory run with the pools that users have, and without the detector of races.
+MEMORY  := TakesNoMemory|LittleMemory|InProportion|RepeatedWork
 MOUNTED := $(TEST) -count=1 -timeout 10m
 # The scenarios of t/live and t/watch that make test runs behind a ZEO server, too.
 ON_ZEO = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
@@ -58,8 +60,8 @@ setup: ## check what building and mounting need; install or name what is missing
 
 test: testsetup build formatted ## run all tests: without a mount under -race, random ones longer, then with real mounts
 	+@$(MAKE) --no-print-directory -j 4 bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/promtool
-	CGO_ENABLED=1 $(TEST) -race -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
-	$(GO) test -count=1 ./internal/zodb/bigfile -run TakesNoMemory # of the pools that users have
+	CGO_ENABLED=1 $(TEST) -race -short -skip '$(MEMORY)' -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
+	$(GO) test -vet=off -count=1 -run '$(MEMORY)' $(addprefix ./internal/,zodb/bigfile zodb/pickle zodb/zeo arrays/catalog)
 	$(MOUNTED) ./internal/core/versions ./internal/core/live ./internal/core/isolation
 	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)
 	$(MOUNTED) -parallel 4 ./t/clients
@@ -69,8 +71,9 @@ test: testsetup build formatted ## run all tests: without a mount under -race, r
 testsetup: setup
 	@t/setup.sh test
 
-soak: testsetup bin/venv bin/venv-clients ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
+soak: testsetup bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
 	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
+	CGO_ENABLED=1 $(TEST) -race -count=1 -timeout 60m ./internal/... # without -short
 	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
 	$(MOUNTED) -timeout 60m ./t/clients -v -run Python -effort 10
 	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,19 +25,30 @@ func RequireEIOMode(t *testing.T, s *Server, paths ...string) {
 	s.WaitDead(paths...)
 }
 
-// Mounts returns the mount points of wcfs below dir.
+// Mounts returns the mount points of wcfs below dir. The kernel hands its table over in
+// pieces, and a mount that has gone and one that has come between two of them may both be
+// there. So it is read until it is the same twice.
 func Mounts(dir string) []string {
+	for before, _ := mountsOnce(dir); ; {
+		ids, points := mountsOnce(dir)
+		if slices.Equal(ids, before) {
+			return points
+		}
+		before = ids
+	}
+}
+
+func mountsOnce(dir string) (ids []int, points []string) {
 	entries, err := mountinfo.GetMounts(func(e *mountinfo.Info) (skip, stop bool) {
 		return e.FSType != "fuse.wcfs" || !strings.HasPrefix(e.Mountpoint, dir), false
 	})
 	if err != nil {
-		return []string{err.Error()}
+		return nil, []string{err.Error()}
 	}
-	var points []string
 	for _, e := range entries {
-		points = append(points, e.Mountpoint)
+		ids, points = append(ids, e.ID), append(points, e.Mountpoint)
 	}
-	return points
+	return ids, points
 }
 
 // Abort makes the kernel give up the FUSE connection: whoever waits for the

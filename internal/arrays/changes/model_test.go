@@ -23,7 +23,7 @@ var seedFlag = flag.Uint64("seed", 0, "run only the random history of this seed"
 func TestRandomHistoriesAreFoundAsByBruteForce(t *testing.T) {
 	n := 100
 	if testing.Short() {
-		n = 50
+		n = 30
 	}
 	for range n {
 		seed := rand.Uint64()

@@ -160,6 +160,9 @@ func TestBlocksBehindAMissingNodeAreNotHoles(t *testing.T) {
 func TestCommitThatCannotInvalidateIsNotPublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, fails := range []bool{true, false} {
+			if !fails && testing.Short() {
+				continue // there are many attempts in an hour
+			}
 			x := newHooked(t)
 			wait, open := gate()
 			defer open()

@@ -89,7 +89,11 @@ func (k *keeping) watch(rnd *rand.Rand) {
 // TestHistoryIsKeptForWhoeverMayAskForIt, and for nobody else. A watch of a view of
 // which it is gone sees the right data nevertheless.
 func TestHistoryIsKeptForWhoeverMayAskForIt(t *testing.T) {
-	for seed := range uint64(20) {
+	n := uint64(20)
+	if testing.Short() {
+		n = 6
+	}
+	for seed := range n {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			most := []int{0, 3, 30}[seed%3]

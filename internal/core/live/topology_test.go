@@ -235,7 +235,7 @@ func runWindow(ctx context.Context, w topology.Writer, texts []string) (cases in
 	}
 	blks := blocksOf(s.steps)
 	for set := range uint(1) << len(blks) {
-		if raced && w.Rnd.IntN(8) > 0 {
+		if raced && w.Rnd.IntN(8) > 0 || raced && testing.Short() && w.Rnd.IntN(5) > 0 {
 			continue
 		}
 		if err := runSubset(ctx, s, blks, set, w.Rnd.Uint()&w.Rnd.Uint()); err != nil {
@@ -273,7 +273,11 @@ func runSubset(ctx context.Context, s *story, blks []int64, set, second uint) er
 // TestWholeSequencesWithForgottenPast goes through whole sequences of the table,
 // serves random blocks on the way, forgets the past and sweeps now and then.
 func TestWholeSequencesWithForgottenPast(t *testing.T) {
-	const seed, each = 2, 10
+	const seed = 2
+	each := 10
+	if raced && testing.Short() {
+		each = 3
+	}
 	t.Logf("seed %d", seed)
 	for n, texts := range loadTopologies(t) {
 		for k := range 3 * each {

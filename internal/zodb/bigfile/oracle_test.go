@@ -39,7 +39,10 @@ func TestEveryBlockAtEveryTransactionIsWhatPythonWrote(t *testing.T) {
 			db := oracle.Load(t, name)
 			stor := open(t, db.Path)
 			nblk := 0
-			for _, txn := range db.Txns {
+			for i, txn := range db.Txns {
+				if testing.Short() && len(db.Txns) > 40 && i%3 != 0 {
+					continue
+				}
 				for fname, want := range txn.Files {
 					n, err := checkFile(stor, db.Files[fname], txn.Tid, want)
 					if err != nil {

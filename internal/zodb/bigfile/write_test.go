@@ -159,7 +159,11 @@ func TestWrittenBlocksReadBack(t *testing.T) {
 func testRoundTrip(t *testing.T, rnd *rand.Rand, format Format, blksize int64) {
 	f := newWriting(t, blksize)
 	model := make(map[int64][]byte)
-	for range 60 {
+	n := 60
+	if testing.Short() {
+		n = 20
+	}
+	for range n {
 		use := format
 		if format == 100 {
 			use = Format(rnd.IntN(3))

@@ -16,7 +16,11 @@ import (
 // databases that were written by BTrees, and compares the trees after every
 // transaction: their shape, and which objects of the tree were stored.
 func TestEditsGiveTheTreesOfBTrees(t *testing.T) {
-	for name, file := range map[string]string{"bigtree": "big", "basic": ""} {
+	files := map[string]string{"bigtree": "big", "basic": ""}
+	if testing.Short() {
+		delete(files, "bigtree")
+	}
+	for name, file := range files {
 		t.Run(name, func(t *testing.T) {
 			db := oracle.Load(t, name)
 			tables := make(map[zodb.Oid]*replay)

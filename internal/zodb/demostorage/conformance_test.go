@@ -118,16 +118,19 @@ func showsOver(base *storagetest.Model) func(storagetest.Txn) storagetest.Txn {
 }
 
 func TestConformance(t *testing.T) {
-	for _, kind := range []struct{ name, base, delta string }{
+	for i, kind := range []struct{ name, base, delta string }{
 		{"FileOverFile", "file", "file"},
 		{"MemOverMem", "mem", "mem"},
-		{"MemOverFile", "file", "mem"},
 		{"VagueOverMem", "mem", "vague"},
+		{"MemOverFile", "file", "mem"},
 		{"FileOverVague", "vague", "file"},
 		{"FileOverDemo", "demo", "file"},
 		{"DemoOverMem", "mem", "demo"},
 		{"VagueDemoOverMem", "mem", "vaguedemo"},
 	} {
+		if testing.Short() && i%2 == 1 {
+			continue
+		}
 		t.Run(kind.name, func(t *testing.T) {
 			storagetest.Run(t, func(t testing.TB) storagetest.Fixture {
 				w, base := newWorld(t), baseHistory()

@@ -101,7 +101,11 @@ func (p *python) tell() (all []shown) {
 // TestShowsWhatDemoStorageShows compares every object at every view with what ZODB's own
 // DemoStorage shows of a random history, which goes on meanwhile.
 func TestShowsWhatDemoStorageShows(t *testing.T) {
-	for range 8 {
+	n := 8
+	if testing.Short() {
+		n = 3
+	}
+	for range n {
 		seed := rand.IntN(1 << 30)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			p := newPython(t, seed)

@@ -197,7 +197,11 @@ func flipBits(t *testing.T, path string, cfg config) {
 		one(fields[i-1], 7*8+3) // the pointer becomes 8 bytes of data
 	}
 	if *flips > 0 {
-		for range *flips {
+		n := *flips
+		if testing.Short() {
+			n = (n + 2) / 3
+		}
+		for range n {
 			fd := fields[rnd.IntN(len(fields))]
 			one(fd, rnd.IntN(fd.len*8))
 		}
@@ -303,7 +307,11 @@ func TestMoreDamageServesNoOtherRevision(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	path := filepath.Join(t.TempDir(), "Data.fs")
 	refused, right, failed := 0, 0, 0
-	for i := range 150 {
+	n := 150
+	if testing.Short() {
+		n = 50
+	}
+	for i := range n {
 		b := slices.Clone(data)
 		at := 4 + rnd.IntN(len(b)-4)
 		n := min(1+rnd.IntN(600), len(b)-at)

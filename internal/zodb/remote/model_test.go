@@ -31,7 +31,11 @@ var (
 // The stream is the history after at0, loads are right or fail as they may, nothing
 // hangs, and nothing is left.
 func TestModel(t *testing.T) {
-	for i := range *modelRuns {
+	n := *modelRuns
+	if testing.Short() {
+		n = (n + 1) / 2
+	}
+	for i := range n {
 		seed := *modelSeed
 		if seed == 0 {
 			seed = rand.Uint64()

@@ -13,12 +13,10 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	for _, version := range []string{"5", "6"} {
-		for _, encoding := range []string{"Z", "M"} {
-			t.Run(version+encoding, func(t *testing.T) {
-				storagetest.Run(t, func(t testing.TB) storagetest.Fixture { return newFixture(t, version, encoding) })
-			})
-		}
+	for _, kind := range kinds() {
+		t.Run(kind, func(t *testing.T) {
+			storagetest.Run(t, func(t testing.TB) storagetest.Fixture { return newFixture(t, kind[:1], kind[1:]) })
+		})
 	}
 }
 

@@ -35,14 +35,28 @@ type server struct {
 
 // eachServer runs a test with every real server and encoding.
 func eachServer(t *testing.T, test func(t *testing.T, s *server)) {
-	for _, version := range []string{"5", "6"} {
-		for _, encoding := range []string{"Z", "M"} {
-			t.Run(version+encoding, func(t *testing.T) {
-				t.Parallel() // much of it is waiting
-				test(t, newServer(t, version, encoding, ""))
-			})
-		}
+	eachKind(t, []string{"5Z", "5M", "6Z", "6M"}, test)
+}
+
+// someServers is eachServer with each version and each encoding once, if tests are to be
+// short.
+func someServers(t *testing.T, test func(t *testing.T, s *server)) { eachKind(t, kinds(), test) }
+
+func eachKind(t *testing.T, kinds []string, test func(t *testing.T, s *server)) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel() // much of it is waiting
+			test(t, newServer(t, kind[:1], kind[1:], ""))
+		})
 	}
+}
+
+// kinds returns the kinds of servers for tests that take long.
+func kinds() []string {
+	if testing.Short() {
+		return []string{"5Z", "6M"}
+	}
+	return []string{"5Z", "5M", "6Z", "6M"}
 }
 
 // newServer starts a server with an empty FileStorage, at a socket.
