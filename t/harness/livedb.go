@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/wcfs/wcfs/internal/zodb/bigfile"
 	"github.com/wcfs/wcfs/internal/zodb/btree"
+	"github.com/wcfs/wcfs/internal/zodb/neo/neotest"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/zeo"
@@ -31,6 +32,7 @@ type Live struct {
 	Tids []zodb.Tid // of all transactions
 
 	objects map[zodb.Oid][]liveRev
+	mirror  *mirror // nil: the database is where it is written to
 }
 
 // liveRev is an object since a transaction: a liveFile, liveTable or liveBlk,
@@ -51,7 +53,7 @@ type (
 
 // LiveOn says where databases are that are written to while they are served: the tests
 // that make no difference between them hold for each.
-var LiveOn = flag.String("on", "file", "where live databases are: in a file, or behind a server of zeo")
+var LiveOn = flag.String("on", "file", "where live databases are: in a file, behind a server of zeo, or in a cluster of neo")
 
 // NewLive makes an empty database. It is not synced to disk: that would only
 // take time.
@@ -63,8 +65,10 @@ func NewLive(t testing.TB) *Live {
 		l.inFile()
 	case "zeo":
 		l.onServer(StartZEO(t, "6", "msgpack true", ""))
+	case "neo":
+		l.inCluster(neotest.Options{Partitions: 5, Replicas: 1, Storages: 3})
 	default:
-		t.Fatalf("-on %s: it is file or zeo", *LiveOn)
+		t.Fatalf("-on %s: it is file, zeo or neo", *LiveOn)
 	}
 	l.begin()
 	return l
@@ -177,6 +181,7 @@ func (l *Live) CommitAs(tid zodb.Tid, change func(tx *LiveTx)) zodb.Tid {
 	}
 	tid, err = txn.Commit()
 	require.NoError(l.T, err)
+	l.reflect()
 	for oid, value := range tx.changes {
 		l.objects[oid] = append(l.objects[oid], liveRev{tid, value})
 	}
