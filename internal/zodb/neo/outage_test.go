@@ -21,6 +21,7 @@ var three = neotest.Options{Partitions: 5, Replicas: 1, Storages: 3, Masters: 2}
 
 // Nothing is missed of what is committed while there is no connection to a master.
 func TestWhatWasMissedInAnOutageArrivesOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, three, nil)
 	for _, missed := range []int{0, 1, 1000} {
 		for name, back := range map[string]func(){

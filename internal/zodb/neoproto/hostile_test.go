@@ -104,19 +104,19 @@ func TestPacketsTakeMemoryAsTheyArrive(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			for range 10 {
+			for range 3 {
 				_, err := NewReader(strings.NewReader(packet), limit).Next()
 				require.Equal(t, io.ErrUnexpectedEOF, err)
 			}
 			runtime.ReadMemStats(&after)
-			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(10*2*firstPart))
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(3*2*firstPart))
 		})
 	}
 }
 
 // Big data grows as it arrives, and is what was sent.
 func TestBigDataIsWhatWasSent(t *testing.T) {
-	for _, size := range []int{0, 1, 255, 256, 65535, 65536, firstPart - 1, firstPart, firstPart + 1, 3*firstPart + 1} {
+	for _, size := range []int{0, 1, 255, 256, 65535, 65536, firstPart, firstPart + 1} {
 		sent := object(1, tid1, 0, Plain, "", strings.Repeat("0123456", size/7+1)[:size])
 		packet := Append(nil, Packet{7, sent})
 		for _, step := range []int{100_000, len(packet)} {

@@ -169,25 +169,28 @@ func (k *conn) put(o outgoing) {
 	}
 }
 
-// next takes out what is due first, and tells how long that is to wait.
-func (k *conn) next() (o outgoing, wait time.Duration, ok bool) {
+// next takes out what is due, in the order in which it is, or tells how long that is to
+// wait. wait is -1 if there is nothing.
+func (k *conn) next() (parts net.Buffers, end bool, wait time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.queue) == 0 {
-		return o, 0, false
+		return nil, false, -1
 	}
-	first := 0
-	for i := range k.queue {
-		if k.queue[i].due.Before(k.queue[first].due) {
-			first = i
+	slices.SortStableFunc(k.queue, func(a, b outgoing) int { return a.due.Compare(b.due) })
+	if wait = time.Until(k.queue[0].due); wait > 0 {
+		return nil, false, wait
+	}
+	taken, now := 0, time.Now()
+	for _, o := range k.queue {
+		if end || o.due.After(now) {
+			break
 		}
+		parts, end = append(parts, o.parts...), o.end
+		taken++
 	}
-	if wait = time.Until(k.queue[first].due); wait > 0 {
-		return o, wait, true
-	}
-	o = k.queue[first]
-	k.queue = slices.Delete(k.queue, first, first+1)
-	return o, 0, true
+	k.queue = slices.Delete(k.queue, 0, taken)
+	return parts, end, 0
 }
 
 // write writes until the connection ends.
@@ -197,19 +200,16 @@ func (k *conn) write() {
 		return
 	}
 	for {
-		o, wait, ok := k.next()
-		var timer <-chan time.Time
-		switch {
-		case !ok:
-		case wait > 0:
-			timer = time.After(wait)
-		case o.end:
-			return
-		default:
-			if !k.send(o.parts) {
+		parts, end, wait := k.next()
+		if wait == 0 {
+			if !k.send(parts) || end {
 				return
 			}
 			continue
+		}
+		var timer <-chan time.Time
+		if wait > 0 {
+			timer = time.After(wait)
 		}
 		select {
 		case <-timer:

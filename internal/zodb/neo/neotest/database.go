@@ -18,6 +18,7 @@ import (
 type database struct {
 	txns    []*txn // ascending
 	objects map[zodb.Oid][]*revision
+	zip     *zlib.Writer // used again: it is much to make
 }
 
 // txn is a transaction.
@@ -39,7 +40,7 @@ type revision struct {
 	args        []byte // of the message, encoded; nil: not yet
 }
 
-func newDatabase() database { return database{objects: make(map[zodb.Oid][]*revision)} }
+func newDatabase() database { return database{objects: make(map[zodb.Oid][]*revision), zip: zlib.NewWriter(nil)} }
 
 func (t *txn) has(oid zodb.Oid) bool { return slices.Contains(t.oids, oid) }
 
@@ -77,7 +78,7 @@ func (db *database) put(tid zodb.Tid, r storagetest.Record) {
 		added.compression, added.checksum, added.data = shared.compression, shared.checksum, shared.data
 		added.dataSerial = r.SameAs
 	} else if r.Data != nil {
-		added.compression, added.data = compressed(r.Data)
+		added.compression, added.data = db.compressed(r.Data)
 		added.checksum = sha1.Sum(added.data)
 	}
 	if n := len(revs); n > 0 {
@@ -87,11 +88,11 @@ func (db *database) put(tid zodb.Tid, r storagetest.Record) {
 }
 
 // compressed is data as a client would store it: compressed if it gets smaller then.
-func compressed(data []byte) (compression int, _ []byte) {
+func (db *database) compressed(data []byte) (compression int, _ []byte) {
 	var small bytes.Buffer
-	w := zlib.NewWriter(&small)
-	_, _ = w.Write(data) // to memory
-	_ = w.Close()
+	db.zip.Reset(&small)
+	_, _ = db.zip.Write(data) // to memory
+	_ = db.zip.Close()
 	if small.Len() < len(data) {
 		return neoproto.Zlib, small.Bytes()
 	}
