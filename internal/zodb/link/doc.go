@@ -4,8 +4,8 @@
 // # Nouns
 //
 // A Link is a connection with a number of calls under way. A Call is a request that
-// waits for its reply, which finds it by its number. What a reply is, the driver says
-// (R). Connect makes a connection that notices when the other host is gone, and
+// waits for its reply, which finds it by its number. The driver says what a
+// reply is (R). Connect makes a connection that notices when the other host is gone, and
 // an Explainer says in words of a person why one cannot be made.
 //
 // # Waiting

@@ -174,7 +174,7 @@ func TestCallsAreBounded(t *testing.T) {
 	})
 }
 
-// Whoever asks never waits for a server that does not read.
+// A caller never waits for a server that does not read.
 func TestRequestsAreQueued(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		for range 100 {

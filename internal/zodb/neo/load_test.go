@@ -14,8 +14,8 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/neo/neotest"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wcfs/wcfs/internal/zodb/fault"
-	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/neo/neotest"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 

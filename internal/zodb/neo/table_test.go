@@ -11,8 +11,8 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/neo/neotest"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
@@ -72,7 +72,7 @@ func TestCellsAreReadAsTheTableSays(t *testing.T) {
 	require.NoError(t, <-loaded)
 }
 
-// Whatever happens to nodes and partitions, no load fails and no transaction is skipped.
+// No load fails and no transaction is skipped, whatever happens to nodes and partitions.
 func TestNothingIsWrongInALivelyCluster(t *testing.T) {
 	s := newSite(t, three, func(cfg *Config, _ *remote.Config) { cfg.poll = 20 * time.Millisecond })
 	s.Delay(func() time.Duration { return max(0, time.Duration(rand.IntN(2000)-1500)*time.Microsecond) })

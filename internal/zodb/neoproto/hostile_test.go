@@ -90,7 +90,7 @@ func TestWhatIsNoPacketIsRefused(t *testing.T) {
 	}
 }
 
-// Whatever a header promises, memory is taken for what has arrived.
+// Memory is taken for what has arrived, whatever a header promises.
 func TestPacketsTakeMemoryAsTheyArrive(t *testing.T) {
 	const limit = 1 << 30
 	head := "\x93\x00\xcd\x80\x20\x97" + strings.Repeat("\xc4\x0812345678", 2) + "\xc0\x00\xc4\x14" + strings.Repeat("c", 20)
@@ -127,7 +127,7 @@ func TestBigDataIsWhatWasSent(t *testing.T) {
 	}
 }
 
-// What is too long is refused before its end.
+// A packet that is too long is refused before its end.
 func TestLimitHolds(t *testing.T) {
 	packet := Append(nil, Packet{7, object(1, tid1, 0, Plain, "", strings.Repeat("x", 300_000))})
 	in := bytes.NewReader(packet)

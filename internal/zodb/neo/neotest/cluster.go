@@ -13,7 +13,7 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 )
 
-// Options say how a cluster is made. What is 0 becomes 1, but for Replicas.
+// Options say how a cluster is made. A number that is 0 becomes 1, but for Replicas.
 type Options struct {
 	Name       string // "": test
 	Partitions int

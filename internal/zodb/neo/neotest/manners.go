@@ -13,8 +13,8 @@ type manners struct {
 	trickle bool          // one byte at a time
 }
 
-// Silence has the node say nothing any more, not even hello, as if its host were gone. What
-// it has to say is said after Speak.
+// Silence has the node say nothing any more, not even hello, as if its host were gone. It
+// says after Speak what it has to say.
 func (n *Node) Silence() {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()

@@ -34,8 +34,8 @@ func (c *Cluster) storage(k *conn, p neoproto.Packet) (later bool) {
 	return false
 }
 
-// identifyWithStorage answers a client that wants to be accepted by a storage. That knows
-// clients by what the master tells, which may take a while.
+// identifyWithStorage answers a client that wants to be accepted by a storage. The storage
+// knows clients by what the master tells, which may take a while.
 func (c *Cluster) identifyWithStorage(k *conn, p neoproto.Packet, m *neoproto.Identify) (later bool) {
 	since, known := k.n.known[m.ID]
 	switch {
