@@ -290,6 +290,23 @@ func flipBit(t *testing.T, f *os.File, path string, cfg config, truth *reading, 
 	return "most objects"
 }
 
+// worse returns data of which n bytes at a place are cleared or something else, or which
+// ends there.
+func worse(rnd *rand.Rand, data []byte) (b []byte, at, n int) {
+	b = slices.Clone(data)
+	at = 4 + rnd.IntN(len(b)-4)
+	n = min(1+rnd.IntN(600), len(b)-at)
+	switch rnd.IntN(3) {
+	case 0:
+		clear(b[at : at+n])
+	case 1:
+		copy(b[at:at+n], data[4:])
+	case 2:
+		b = b[:at]
+	}
+	return b, at, n
+}
+
 // TestMoreDamageServesNoOtherRevision clears, doubles and cuts parts of a file. Data may
 // be wrong then, but never is another revision served, and everything ends.
 func TestMoreDamageServesNoOtherRevision(t *testing.T) {
@@ -312,17 +329,7 @@ func TestMoreDamageServesNoOtherRevision(t *testing.T) {
 		n = 50
 	}
 	for i := range n {
-		b := slices.Clone(data)
-		at := 4 + rnd.IntN(len(b)-4)
-		n := min(1+rnd.IntN(600), len(b)-at)
-		switch rnd.IntN(3) {
-		case 0:
-			clear(b[at : at+n])
-		case 1:
-			copy(b[at:at+n], data[4:])
-		case 2:
-			b = b[:at]
-		}
+		b, at, n := worse(rnd, data)
 		if err := os.WriteFile(path, b, 0o666); err != nil {
 			t.Fatal(err)
 		}
