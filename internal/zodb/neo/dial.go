@@ -151,7 +151,7 @@ func (s *session) join(ctx context.Context) (err error) {
 	if s.toldOf() != accepted.You { // which comes before the answer
 		return &neoproto.ProtocolError{Msg: "it has told nothing of the nodes, or of the partitions"}
 	}
-	s.last.Store(uint64(last.Tid))
+	s.learn(last.Tid) // or of a newer one, which has come meanwhile
 	return nil
 }
 
