@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -211,7 +212,7 @@ func (e *helloError) explain(addr string, cfg *Config) *storage.OpenError {
 		return words.ExplainAlert(e.err, to)
 	case e.err != nil && cfg.TLS != nil:
 		return link.Wrong(fault.NotADatabase, e, fmt.Sprintf("the master at %s does not accept this client: it closes the encrypted connection without a word", addr), words.WantsCertificate())
-	case e.err != nil && errors.Is(e.err, io.EOF) && text == "":
+	case (errors.Is(e.err, io.EOF) || errors.Is(e.err, syscall.ECONNRESET)) && text == "": // a reset, if it has not read our hello
 		return link.Wrong(fault.Unreachable, e, fmt.Sprintf("%s closes connections without a word", addr),
 			"it may want encrypted connections, see neos://; or something stands in between, as a tunnel or a container, and there is no master behind it")
 	case e.err != nil:
