@@ -40,7 +40,9 @@ type revision struct {
 	args        []byte // of the message, encoded; nil: not yet
 }
 
-func newDatabase() database { return database{objects: make(map[zodb.Oid][]*revision), zip: zlib.NewWriter(nil)} }
+func newDatabase() database {
+	return database{objects: make(map[zodb.Oid][]*revision), zip: zlib.NewWriter(nil)}
+}
 
 func (t *txn) has(oid zodb.Oid) bool { return slices.Contains(t.oids, oid) }
 
