@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
@@ -152,7 +153,7 @@ func (s *session) join(ctx context.Context) (err error) {
 	if s.toldOf() != accepted.You { // which comes before the answer
 		return &neoproto.ProtocolError{Msg: "it has told nothing of the nodes, or of the partitions"}
 	}
-	s.last.Store(uint64(last.Tid))
+	s.learn(last.Tid) // or of a newer one, which has come meanwhile
 	return nil
 }
 
@@ -212,7 +213,7 @@ func (e *helloError) explain(addr string, cfg *Config) *storage.OpenError {
 		return words.ExplainAlert(e.err, to)
 	case e.err != nil && cfg.TLS != nil:
 		return link.Wrong(fault.NotADatabase, e, fmt.Sprintf("the master at %s does not accept this client: it closes the encrypted connection without a word", addr), words.WantsCertificate())
-	case e.err != nil && errors.Is(e.err, io.EOF) && text == "":
+	case (errors.Is(e.err, io.EOF) || errors.Is(e.err, syscall.ECONNRESET)) && text == "": // a reset, if it has not read our hello
 		return link.Wrong(fault.Unreachable, e, fmt.Sprintf("%s closes connections without a word", addr),
 			"it may want encrypted connections, see neos://; or something stands in between, as a tunnel or a container, and there is no master behind it")
 	case e.err != nil:

@@ -91,6 +91,7 @@ func TestDamageOnOneReplicaIsNoMatterOfALoad(t *testing.T) {
 
 // Damage that all storages have is told at once, and not waited for.
 func TestDamageOnAllReplicasIsTold(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, mirrored, nil)
 	tid := s.write(7, strings.Repeat("what is stored ", 10))
 	for _, n := range s.Storages {

@@ -65,6 +65,7 @@ func TestDeletionsAreTold(t *testing.T) {
 
 // The transactions of a backup cluster are not told to clients.
 func TestBackupClustersAreFollowed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, three, func(cfg *Config, _ *remote.Config) { cfg.poll = 10 * time.Millisecond })
 	s.SetState(neoproto.BackingUp)
 	s.Mute(true)
@@ -92,6 +93,7 @@ func TestBackupClustersAreFollowed(t *testing.T) {
 // The last transaction of a backup cluster may be one that does not exist. It is a view all
 // the same.
 func TestLastTransactionOfABackupClusterMayNotExist(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, neotest.Options{Name: "backup"}, func(cfg *Config, _ *remote.Config) { cfg.poll = 10 * time.Millisecond })
 	s.SetState(neoproto.BackingUp)
 	s.Mute(true)
@@ -112,6 +114,7 @@ func TestLastTransactionOfABackupClusterMayNotExist(t *testing.T) {
 }
 
 func TestDatabaseThatIsNotTheSameEndsTheStorage(t *testing.T) {
+	t.Parallel()
 	t.Run("went back", func(t *testing.T) {
 		s := newSite(t, three, nil)
 		s.write(1, "x")
@@ -139,6 +142,7 @@ func TestDatabaseThatIsNotTheSameEndsTheStorage(t *testing.T) {
 // A storage with a replica comes and goes while there are loads and commits, and nobody
 // notices.
 func TestStoragesWithAReplicaMayComeAndGo(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, three, nil)
 	for range 6 {
 		n := s.Storages[s.rnd.IntN(3)]
@@ -159,6 +163,7 @@ func TestStoragesWithAReplicaMayComeAndGo(t *testing.T) {
 // When a storage without a replica is gone, the cluster sends everybody away until it is
 // back.
 func TestStorageWithoutAReplicaIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, neotest.Options{Partitions: 4, Storages: 2}, nil)
 	s.Storages[1].Stop()
 	r := s.reaches(false)
@@ -178,6 +183,7 @@ func TestStorageWithoutAReplicaIsWaitedFor(t *testing.T) {
 
 // A cluster is connected to by whichever of its masters is there.
 func TestMastersAreTriedInTurn(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, neotest.Options{Masters: 4})
 	c.Masters[0].Stop()
 	c.Masters[1].Silence()
@@ -208,6 +214,7 @@ func TestMastersAreTriedInTurn(t *testing.T) {
 
 // A node that is gone without a word is noticed, and what waits for it goes on elsewhere.
 func TestHalfOpenConnectionsAreNoticed(t *testing.T) {
+	t.Parallel()
 	impatient := func(cfg *Config, _ *remote.Config) {
 		cfg.tick, cfg.poll, cfg.ConnectTimeout = 50*time.Millisecond, 20*time.Millisecond, time.Second
 	}

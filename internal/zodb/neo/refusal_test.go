@@ -159,6 +159,7 @@ func TestOpenTellsWhatIsWrong(t *testing.T) {
 
 // A cluster that is not ready is waited for, and one that is another is not.
 func TestOpenWaitsForTheCluster(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, neotest.Options{Masters: 2})
 	var warned warnings
 	open := func(url string) error {

@@ -104,8 +104,15 @@ func (s *session) notify(m neoproto.Message) error {
 
 // tell tells of a transaction. A tid that is wrong, the common part refuses.
 func (s *session) tell(tid zodb.Tid) {
-	s.last.Store(max(s.last.Load(), uint64(tid)))
+	s.learn(tid)
 	s.commits(tid, nil)
+}
+
+// learn notes that there is a transaction.
+func (s *session) learn(tid zodb.Tid) {
+	for last := s.last.Load(); last < uint64(tid) && !s.last.CompareAndSwap(last, uint64(tid)); {
+		last = s.last.Load()
+	}
 }
 
 // Last implements remote.Session.

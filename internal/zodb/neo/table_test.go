@@ -20,6 +20,7 @@ import (
 // A storage that has lost a partition lists no transactions of it, and does not say why. The
 // master has told of that before, but it may not have arrived.
 func TestTransactionsOfAPartitionThatMovesAreNotSkipped(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, mirrored)
 	rnd, model := rand.New(rand.NewPCG(1, 2)), storagetest.NewModel()
 	for range 50 {
@@ -50,6 +51,7 @@ func TestTransactionsOfAPartitionThatMovesAreNotSkipped(t *testing.T) {
 
 // Cells that feed others are read as well, and those that are corrupted are not.
 func TestCellsAreReadAsTheTableSays(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, mirrored, nil)
 	s.write(7, "x")
 	for _, tt := range []struct {
@@ -74,6 +76,7 @@ func TestCellsAreReadAsTheTableSays(t *testing.T) {
 
 // No load fails and no transaction is skipped, whatever happens to nodes and partitions.
 func TestNothingIsWrongInALivelyCluster(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, three, func(cfg *Config, _ *remote.Config) { cfg.poll = 20 * time.Millisecond })
 	s.Delay(func() time.Duration { return max(0, time.Duration(rand.IntN(2000)-1500)*time.Microsecond) })
 	stop := make(chan struct{})

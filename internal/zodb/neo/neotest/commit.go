@@ -2,7 +2,6 @@ package neotest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -148,5 +147,5 @@ func Transactions(path string) (txns []storagetest.Txn, err error) {
 		txns = append(txns, txn)
 		return nil
 	})
-	return txns, errors.Join(err)
+	return txns, err
 }
