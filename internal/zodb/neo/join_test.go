@@ -9,7 +9,7 @@ import (
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
-	"github.com/wcfs/wcfs/internal/zodb/neo/neoproto"
+	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 )
 
 // meets is a master of an empty cluster: it tells all that masters tell, and then more
