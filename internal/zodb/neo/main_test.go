@@ -72,6 +72,24 @@ func (w *warnings) with(text string) (lines []string) {
 	return lines
 }
 
+// commits collects the transactions that a session tells.
+type commits struct{ tids chan zodb.Tid }
+
+func newCommits() commits { return commits{make(chan zodb.Tid, 10_000)} }
+
+func (c commits) put(tid zodb.Tid, _ []zodb.Oid) { c.tids <- tid }
+
+func (c commits) next(t testing.TB) zodb.Tid {
+	t.Helper()
+	select {
+	case tid := <-c.tids:
+		return tid
+	case <-time.After(time.Minute):
+		t.Fatal("a commit is not told")
+		return 0
+	}
+}
+
 func ignore(zodb.Tid, []zodb.Oid) {}
 
 // dialed opens a session, for as long as the test.
