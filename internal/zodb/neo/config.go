@@ -47,7 +47,7 @@ func (c *Config) URL() string {
 	if c.TLS != nil {
 		scheme = "neos://"
 	}
-	return scheme + url.PathEscape(c.Cluster) + "@" + strings.Join(c.Masters, ",")
+	return scheme + strings.ReplaceAll(url.PathEscape(c.Cluster), "@", "%40") + "@" + strings.Join(c.Masters, ",")
 }
 
 // words are those of NEO.
