@@ -177,7 +177,7 @@ func (s *site) down(why any) {
 
 // More than 100 transactions are more than a server remembers the changes of.
 func TestWhatWasMissedInAnOutageArrivesOnceAndInOrder(t *testing.T) {
-	someServers(t, func(t *testing.T, srv *server) {
+	eachServer(t, func(t *testing.T, srv *server) {
 		s := newSite(t, srv)
 		for _, missed := range []int{0, 1, 99, 101, 1000} {
 			s.commit(3)
@@ -194,7 +194,7 @@ func TestWhatWasMissedInAnOutageArrivesOnceAndInOrder(t *testing.T) {
 // A server is killed at any moment while there are loads, syncs and commits. None of them
 // fails for it, but commits of the application.
 func TestServersMayBeKilledWhileTheyWork(t *testing.T) {
-	someServers(t, func(t *testing.T, srv *server) {
+	eachServer(t, func(t *testing.T, srv *server) {
 		s := newSite(t, srv)
 		s.w.idle()
 		ctx, cancel := context.WithCancel(t.Context())

@@ -35,15 +35,7 @@ type server struct {
 
 // eachServer runs a test with every real server and encoding.
 func eachServer(t *testing.T, test func(t *testing.T, s *server)) {
-	eachKind(t, []string{"5Z", "5M", "6Z", "6M"}, test)
-}
-
-// someServers is eachServer with each version and each encoding once, if tests are to be
-// short.
-func someServers(t *testing.T, test func(t *testing.T, s *server)) { eachKind(t, kinds(), test) }
-
-func eachKind(t *testing.T, kinds []string, test func(t *testing.T, s *server)) {
-	for _, kind := range kinds {
+	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel() // much of it is waiting
 			test(t, newServer(t, kind[:1], kind[1:], ""))
@@ -51,7 +43,8 @@ func eachKind(t *testing.T, kinds []string, test func(t *testing.T, s *server)) 
 	}
 }
 
-// kinds returns the kinds of servers for tests that take long.
+// kinds returns the kinds of servers: each version with each encoding, or if tests are to
+// be short each of them once.
 func kinds() []string {
 	if testing.Short() {
 		return []string{"5Z", "6M"}
