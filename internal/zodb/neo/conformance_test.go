@@ -25,6 +25,9 @@ func TestConformance(t *testing.T) {
 			return max(0, time.Duration(rand.IntN(1500)-500)*time.Microsecond)
 		}},
 	} {
+		if testing.Short() && tt.opt.Replicas == 0 {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			storagetest.Run(t, func(t testing.TB) storagetest.Fixture {
 				c := startCluster(t, tt.opt)
