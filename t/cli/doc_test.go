@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/wcfs/wcfs/internal/zodb/neo/neotest"
 	"github.com/wcfs/wcfs/t/harness"
 )
 
@@ -15,7 +16,8 @@ import (
 // other.
 func TestMetricsAreDocumented(t *testing.T) {
 	t.Parallel()
-	s := harness.Start(t, "topo")
+	l, _ := harness.NewLiveNEO(t, neotest.Options{}) // with metrics of its nodes
+	s := l.Start()
 	served := namesOf(`(?m)^# TYPE (wcfs_\w+) `, harness.Content(t, s.Path(".wcfs/metrics")))
 	table, _, _ := strings.Cut(harness.Content(t, harness.Repo("doc/operations.rst")), "come on top")
 	documented := namesOf("``(wcfs_\\w+)", table)
