@@ -25,6 +25,9 @@ var appends = flag.Int("appends", 2000, "how often TestManyAppendsCostWhatIsNew 
 func TestManyAppendsCostWhatIsNew(t *testing.T) {
 	const step, item = 3, 8
 	appends := *appends
+	if testing.Short() {
+		appends /= 4
+	}
 	rnd := newRand(t, 0)
 	db := createDB(t, zwrite.Options{})
 	pieceOf := func(i int) []byte {

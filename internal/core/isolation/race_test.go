@@ -3,4 +3,4 @@
 package isolation
 
 // defaultSchedules is how many random schedules are run: the race detector is slow.
-const defaultSchedules = 150
+const defaultSchedules = 75

@@ -121,14 +121,14 @@ func TestConformance(t *testing.T) {
 	for i, kind := range []struct{ name, base, delta string }{
 		{"FileOverFile", "file", "file"},
 		{"MemOverMem", "mem", "mem"},
-		{"VagueOverMem", "mem", "vague"},
 		{"MemOverFile", "file", "mem"},
+		{"VagueOverMem", "mem", "vague"},
 		{"FileOverVague", "vague", "file"},
 		{"FileOverDemo", "demo", "file"},
 		{"DemoOverMem", "mem", "demo"},
 		{"VagueDemoOverMem", "mem", "vaguedemo"},
 	} {
-		if testing.Short() && i%2 == 1 {
+		if testing.Short() && i%3 != 0 {
 			continue
 		}
 		t.Run(kind.name, func(t *testing.T) {

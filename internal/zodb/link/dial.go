@@ -24,6 +24,9 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interv
 func Connect(ctx context.Context, addr Addr) (net.Conn, error) {
 	dialer := net.Dialer{KeepAliveConfig: keepAlive}
 	conn, err := dialer.DialContext(ctx, addr.Network, addr.Address)
+	if deadline, ok := ctx.Deadline(); err != nil && ok && !time.Now().Before(deadline) {
+		<-ctx.Done() // the dialer has the same deadline, and may be a moment earlier
+	}
 	if err != nil {
 		return nil, &ConnectError{err}
 	}

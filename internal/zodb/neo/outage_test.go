@@ -48,7 +48,7 @@ func TestWhatWasMissedInAnOutageArrivesOnceAndInOrder(t *testing.T) {
 			}
 		}
 	}
-	require.NotEmpty(t, s.warned.with("1000 transactions were missed, and are known now"))
+	require.NotEmpty(t, s.warned.with(fmt.Sprintf("%d transactions were missed, and are known now", many)))
 }
 
 // The list of a commit lacks what it deletes, and of one that only deletes it is empty.

@@ -208,7 +208,7 @@ func TestParse(t *testing.T) {
 		"neo://c@h:1":                     "neo://c@h:1",
 		"neo://c@h:1/":                    "neo://c@h:1",
 		"neo://c@h:1,i:02,h:1":            "neo://c@h:1,i:2",
-		"neo://a%40b%2F@h:1":              "neo://a@b%2F@h:1",
+		"neo://a%40b%2F@h:1":              "neo://a%40b%2F@h:1",
 		"neo://c@[::1]:1,127.0.0.1:65535": "neo://c@[::1]:1,127.0.0.1:65535",
 		"neo://c@h:1?read_only=1&compress=0&cache-size=1&logfile=x&dynamic_master_list=/x&wait=3": "neo://c@h:1",
 		"neo://c@h:1?connection_pool_size=3&database_name=x":                                      "neo://c@h:1",

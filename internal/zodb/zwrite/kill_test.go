@@ -45,7 +45,11 @@ func TestKilledProcessLeavesWholeTransactionsAndNoLock(t *testing.T) {
 	path := tempPath(t)
 	closeDB(t, create(t, path, Options{}))
 	head, tails := zodb.Tid(0), 0
-	for range 12 {
+	n := 12
+	if testing.Short() {
+		n = 5
+	}
+	for range n {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestProcessThatGetsKilled$")
 		cmd.Env = append(os.Environ(), killedEnv+"="+path)
 		if err := cmd.Start(); err != nil {

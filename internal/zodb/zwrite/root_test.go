@@ -112,7 +112,11 @@ func TestWrittenArraysReadBackAtEveryView(t *testing.T) {
 	}
 	blocks := map[int64][]byte{}
 	views := map[zodb.Tid]map[int64][]byte{at: maps.Clone(blocks)}
-	for range 60 {
+	n := 60
+	if testing.Short() {
+		n = 20
+	}
+	for range n {
 		txn := begin(t, db, Meta{})
 		w, err := bigfile.NewWriter(txn, oid, bigfile.Format(rnd.IntN(3)))
 		if err != nil {
