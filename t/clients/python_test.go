@@ -34,7 +34,7 @@ func newPython(t *testing.T) python {
 	dir := t.TempDir()
 	p := python{filepath.Join(harness.NumPy(t), "python"), append(os.Environ(),
 		"WCFS="+harness.Binary, "WCFS_TEST_LIBRARY="+testLibrary(t), "PYTHONPATH="+filepath.Join(dir, "site"),
-		fmt.Sprint("WCFS_TEST_EFFORT=", *effort), "PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1")}
+		fmt.Sprint("WCFS_TEST_EFFORT=", *effort), "PYTHONPYCACHEPREFIX="+harness.Repo("bin/pycache"), "OMP_NUM_THREADS=1")}
 	command(t, nil, "cp", "-r", harness.Repo("client"), dir)
 	pip := func(args ...string) {
 		command(t, nil, p.program, append([]string{"-m", "pip", "--disable-pip-version-check", "--quiet"}, args...)...)

@@ -42,7 +42,7 @@ func python(t testing.TB, version string) *host {
 	dir := venv(t, version)
 	// Its stderr is that of the test: there is no goroutine for it.
 	h := &host{cmd: exec.Command(filepath.Join(dir, "bin/python"), "testdata/host.py")}
-	h.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	h.cmd.Env = append(os.Environ(), "PYTHONPYCACHEPREFIX="+filepath.Join(dir, "pycache"))
 	h.cmd.Stderr = os.Stderr
 	var err error
 	h.in, err = h.cmd.StdinPipe()
