@@ -24,6 +24,7 @@ func TestProcessThatGetsKilled(t *testing.T) {
 		t.Skip("runs in a process of its own")
 	}
 	db := reopen(t, path, Options{Buffer: 30_000})
+	fmt.Println("it begins")
 	for i := 0; ; i++ {
 		txn := begin(t, db, Meta{})
 		text := []byte(strings.Repeat(fmt.Sprintf("%s %d;", db.Head(), i), 1+i%700))
@@ -38,6 +39,30 @@ func TestProcessThatGetsKilled(t *testing.T) {
 	}
 }
 
+// runAndKill runs the other process and kills it some time after it has begun.
+func runAndKill(t *testing.T, path string, after time.Duration) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProcessThatGetsKilled$")
+	cmd.Env = append(os.Environ(), killedEnv+"="+path)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Errorf("writer: %v", err)
+	}
+	time.Sleep(after)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Fatalf("writer: %v", err)
+	}
+}
+
 func TestKilledProcessLeavesWholeTransactionsAndNoLock(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -49,19 +74,12 @@ func TestKilledProcessLeavesWholeTransactionsAndNoLock(t *testing.T) {
 	if testing.Short() {
 		n = 5
 	}
-	for range n {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestProcessThatGetsKilled$")
-		cmd.Env = append(os.Environ(), killedEnv+"="+path)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+	for i := range n {
+		after := time.Duration(rnd.IntN(60)) * time.Millisecond
+		if i == n-1 && head == 0 {
+			after = 2 * time.Second // something is to be committed
 		}
-		time.Sleep(time.Duration(30+rnd.IntN(60)) * time.Millisecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-			t.Fatalf("writer: %v", err)
-		}
+		runAndKill(t, path, after)
 		before, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
