@@ -28,7 +28,7 @@ ON_ZEO = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
-.PHONY: all build lib wheel demo run test mounted strangers testsetup soak bench bench-compare fuzz lint formatted setup install uninstall deb release clean help
+.PHONY: all build lib wheel demo run test testsetup soak bench bench-compare fuzz lint formatted setup install uninstall deb release clean help
 
 all: build
 
@@ -63,16 +63,10 @@ test: testsetup build formatted ## run all tests: without a mount under -race, r
 	CGO_ENABLED=1 $(TEST) -race -short -skip '$(MEMORY)' -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
 	$(GO) test -vet=off -count=1 -run '$(MEMORY)' $(addprefix ./internal/,zodb/bigfile zodb/pickle zodb/zeo arrays/catalog)
 	$(MOUNTED) -short ./internal/core/versions ./internal/core/live ./internal/core/isolation
-	+@$(MAKE) --no-print-directory --output-sync=line -j 2 mounted strangers
-
-# What has mounts waits a lot; so there are two of these at a time.
-mounted:
-	$(MOUNTED) -p 2 -parallel 2 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)
-
-strangers:
+	$(MOUNTED) -p 2 -parallel 3 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)
 	$(MOUNTED) -parallel 4 ./t/clients
 	$(MOUNTED) -p 2 -parallel 2 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
-	$(MOUNTED) ./t/witness -duration 30s -without "$(WITHOUT)"
+	$(MOUNTED) ./t/witness -duration 20s -without "$(WITHOUT)"
 
 testsetup: setup
 	@t/setup.sh test
