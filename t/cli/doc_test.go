@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,9 +17,11 @@ import (
 // other.
 func TestMetricsAreDocumented(t *testing.T) {
 	t.Parallel()
-	l, _ := harness.NewLiveNEO(t, neotest.Options{}) // with metrics of its nodes
-	s := l.Start()
-	served := namesOf(`(?m)^# TYPE (wcfs_\w+) `, harness.Content(t, s.Path(".wcfs/metrics")))
+	served := map[string]bool{}
+	inCluster, _ := harness.NewLiveNEO(t, neotest.Options{}) // with metrics of its nodes
+	for _, s := range []*harness.Server{harness.Start(t, "topo"), inCluster.Start()} {
+		maps.Copy(served, namesOf(`(?m)^# TYPE (wcfs_\w+) `, harness.Content(t, s.Path(".wcfs/metrics"))))
+	}
 	table, _, _ := strings.Cut(harness.Content(t, harness.Repo("doc/operations.rst")), "come on top")
 	documented := namesOf("``(wcfs_\\w+)", table)
 	require.NotEmpty(t, served)
