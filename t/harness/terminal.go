@@ -16,6 +16,8 @@ import (
 
 // Terminal is a pseudoterminal with a program on it: see pty(7).
 type Terminal struct {
+	Before unix.Termios // mode of the terminal before the program has begun
+
 	t      testing.TB
 	master *os.File
 	slave  *os.File // kept open: else the master reads EIO when the program ends
@@ -40,6 +42,7 @@ func StartOnTerminal(t testing.TB, rows, columns int, args ...string) *Terminal 
 	term.slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	require.NoError(t, err)
 	term.Resize(rows, columns)
+	term.Before = term.Mode()
 	term.cmd = exec.Command(Binary, args...)
 	term.cmd.Env = append(os.Environ(), "TERM=xterm")
 	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = term.slave, term.slave, term.slave

@@ -109,7 +109,7 @@ func TestTopLivesOnATerminal(t *testing.T) {
 		"SIGTERM": func(term *harness.Terminal) { require.NoError(t, unix.Kill(term.Pid(), unix.SIGTERM)) },
 	} {
 		term := harness.StartOnTerminal(t, 24, 80, "top", "--interval", "100ms", b.Path)
-		before := term.Mode()
+		before := term.Before
 		fits := func(rows, columns int) bool {
 			frame := lastFrame(term)
 			lines := strings.Split(frame, "\r\n")
@@ -169,7 +169,7 @@ func TestTopIsStoppedAndGoesOn(t *testing.T) {
 	t.Parallel()
 	b := MountBackground(t)
 	term := harness.StartOnTerminal(t, 24, 80, "top", "--interval", "100ms", b.Path)
-	before := term.Mode()
+	before := term.Before
 	harness.Until(t, "a frame", func() bool { return strings.Contains(lastFrame(term), " ok ") })
 	require.NoError(t, unix.Kill(term.Pid(), unix.SIGSTOP))
 	require.NoError(t, unix.Kill(term.Pid(), unix.SIGCONT))
