@@ -50,8 +50,8 @@ func (l *Live) inCluster(opt neotest.Options) *neotest.Cluster {
 	return c
 }
 
-// Committed returns the transactions that the cluster does not have yet.
-func (l *Live) Committed() (txns []storagetest.Txn) {
+// committed returns the transactions that the cluster does not have yet.
+func (l *Live) committed() (txns []storagetest.Txn) {
 	l.T.Helper()
 	m := l.mirror
 	head, err := m.file.Sync(context.Background())
@@ -83,7 +83,7 @@ func (l *Live) reflect() {
 	if l.mirror == nil {
 		return
 	}
-	for _, t := range l.Committed() {
+	for _, t := range l.committed() {
 		l.mirror.cluster.Commit(t)
 	}
 }

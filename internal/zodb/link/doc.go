@@ -6,7 +6,7 @@
 // A Link is a connection with a number of calls under way. A Call is a request that
 // waits for its reply, which finds it by its number. The driver says what a
 // reply is (R). Connect makes a connection that notices when the other host is gone, and
-// an Explainer says in words of a person why one cannot be made.
+// Words say in the terms of a person why one cannot be made.
 //
 // # Waiting
 //

@@ -23,6 +23,7 @@ type Words struct {
 	CA, Cert, Key string // names of the options of TLS
 	Plain         string // what servers begin with that do not encrypt
 	NoTLS         string // how to do without encryption
+	OtherName     string // what to do if a certificate is for another name
 }
 
 // Wrong is an *storage.OpenError without its url.
@@ -121,7 +122,7 @@ func (w Words) explainTLS(err error, addr Addr) *storage.OpenError {
 			fmt.Sprintf("name the file with the certificate to trust, as in %s=FILE", w.CA))
 	case errors.As(err, &name):
 		return Wrong(fault.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s is for another name: %s", addr, name.Error()),
-			"use a name that it is for, or say which one it is: ssl_server_hostname=NAME; ssl_check_hostname=0 takes any")
+			w.OtherName)
 	case errors.As(err, &invalid):
 		return Wrong(fault.NotADatabase, err, fmt.Sprintf("the certificate of the server at %s cannot be used: %s", addr, invalid.Error()), "renew it")
 	case errors.As(err, &revoked):

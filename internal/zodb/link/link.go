@@ -70,8 +70,7 @@ func (l *Link[R]) Start(read func(in io.Reader) error, sign func()) {
 }
 
 func readError(err error) error {
-	switch {
-	case err == nil || err == io.EOF:
+	if err == nil || err == io.EOF {
 		return errors.New("the server has closed the connection")
 	}
 	return err

@@ -1,7 +1,6 @@
 package neo
 
 import (
-	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -15,13 +14,12 @@ import (
 // is guarded by mu.
 type cluster struct {
 	mu      sync.Mutex
-	self    neoproto.NodeID                  // this client; 0: the master has not told yet
-	since   float64                          // when the master has accepted this client; storages want to hear it
-	told    float64                          // time of the last news of nodes
-	primary string                           // address of the master that tells
-	masters []string                         // addresses
+	self    neoproto.NodeID // this client; 0: the master has not told yet
+	since   float64         // when the master has accepted this client; storages want to hear it
+	told    float64         // time of the last news of nodes
+	primary neoproto.NodeID // master that tells
+	masters []neoproto.Node
 	nodes   map[neoproto.NodeID]*storageNode // that are there
-	state   neoproto.ClusterState
 	table   *neoproto.Table
 	changed chan struct{} // closed at the next news
 }
@@ -40,7 +38,7 @@ type storageNode struct {
 }
 
 func newCluster() *cluster {
-	return &cluster{nodes: make(map[neoproto.NodeID]*storageNode), state: neoproto.RunningCluster, changed: make(chan struct{})}
+	return &cluster{nodes: make(map[neoproto.NodeID]*storageNode), changed: make(chan struct{})}
 }
 
 // news wakes all who wait for a change. c.mu must be held.
@@ -62,10 +60,8 @@ func (c *cluster) takeNodes(m *neoproto.Nodes) (gone []*peer, err error) {
 		switch {
 		case n.Type == neoproto.Client && (c.self == 0 || c.self == n.ID): // of clients, each is told of itself only
 			c.self, c.since = n.ID, n.Time
-		case n.Type == neoproto.Master && n.Address != "" && n.State != neoproto.Unknown:
-			if !slices.Contains(c.masters, n.Address) {
-				c.masters = append(c.masters, n.Address)
-			}
+		case n.Type == neoproto.Master:
+			c.takeMaster(n)
 		case n.Type == neoproto.StorageNode:
 			if p := c.takeStorage(n); p != nil {
 				gone = append(gone, p)
@@ -74,6 +70,14 @@ func (c *cluster) takeNodes(m *neoproto.Nodes) (gone []*peer, err error) {
 	}
 	c.news()
 	return gone, nil
+}
+
+// takeMaster takes news of a master. c.mu must be held.
+func (c *cluster) takeMaster(n neoproto.Node) {
+	c.masters = slices.DeleteFunc(c.masters, func(have neoproto.Node) bool { return have.Address == n.Address })
+	if n.Address != "" && n.State != neoproto.Unknown {
+		c.masters = append(c.masters, n)
+	}
 }
 
 // takeStorage takes news of a storage. It returns the connection to it if that is not to
@@ -183,7 +187,7 @@ func (c *cluster) readable(partition int) (nodes []*storageNode, changed <-chan 
 	changed = c.changed
 	c.mu.Unlock()
 	rand.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
-	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(a.failed.UnixNano(), b.failed.UnixNano()) })
+	slices.SortStableFunc(all, func(a, b candidate) int { return a.failed.Compare(b.failed) })
 	for _, a := range all {
 		nodes = append(nodes, a.node)
 	}

@@ -119,7 +119,6 @@ func dialMaster(ctx context.Context, cfg *Config, addr string, warnf func(string
 		return nil, err
 	}
 	s := newSession(p, cfg, warnf, commits)
-	s.primary, s.masters = addr, []string{addr}
 	p.start()
 	if err := s.join(ctx); err != nil {
 		_ = s.Close()
@@ -146,6 +145,9 @@ func (s *session) join(ctx context.Context) (err error) {
 	if accepted.Type != neoproto.Master {
 		return &neoproto.ProtocolError{Msg: fmt.Sprintf("it is a %s, and no master", accepted.Type)}
 	}
+	s.mu.Lock()
+	s.primary = accepted.ID
+	s.mu.Unlock()
 	last, err := ask[*neoproto.Last](ctx, s.master, &neoproto.AskLast{})
 	if err != nil {
 		return err
@@ -157,11 +159,14 @@ func (s *session) join(ctx context.Context) (err error) {
 	return nil
 }
 
-// knownMasters returns the masters that the master knows of.
-func (s *session) knownMasters() []string {
+// knownMasters returns the addresses of the masters that the master knows of.
+func (s *session) knownMasters() (addrs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.masters)
+	for _, m := range s.masters {
+		addrs = append(addrs, m.Address)
+	}
+	return addrs
 }
 
 // explain says in words what is wrong with a master.

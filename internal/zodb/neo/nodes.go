@@ -15,10 +15,13 @@ var _ remote.Cluster = (*session)(nil)
 func (s *session) Nodes() (nodes []storage.Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, addr := range s.masters {
-		n := storage.Node{Role: neoproto.Master.String(), Address: addr, State: "secondary"}
-		if addr == s.primary {
+	for _, m := range s.masters {
+		n := storage.Node{Role: neoproto.Master.String(), Address: m.Address, State: "secondary"}
+		switch {
+		case m.ID != 0 && m.ID == s.primary: // by whatever address it was found
 			n.State, n.Connected = "primary", true
+		case m.State != neoproto.Running:
+			n.State = m.State.String()
 		}
 		nodes = append(nodes, n)
 	}

@@ -89,10 +89,7 @@ func (s *session) notify(m neoproto.Message) error {
 		return s.takeTable(m)
 	case *neoproto.TableChanges:
 		return s.takeChanges(m)
-	case *neoproto.ClusterNews:
-		s.mu.Lock()
-		s.state = m.State
-		s.mu.Unlock()
+	case *neoproto.ClusterNews: // what follows from it is told, too
 		return nil
 	case *neoproto.NotPrimary:
 		return &errNotPrimary{m}

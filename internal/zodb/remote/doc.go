@@ -43,7 +43,7 @@
 // Event.More: readers of the newest state are not shown the ones that passed during an
 // outage.
 //
-// A commit without objects is completed by Transactions before it is published. ZEO does
+// A commit without objects is completed by Transactions before it is published. ZEO and NEO do
 // not list objects that were deleted or restored. The supervisor waits for that, and what
 // follows waits behind it.
 //

@@ -16,6 +16,7 @@ import (
 var words = link.Words{
 	Server: "ZEO server", CA: "ssl_ca", Cert: "ssl_cert", Key: "ssl_key",
 	Plain: "\x00\x00\x00\x02", NoTLS: "leave out the options that begin with ssl",
+	OtherName: "use a name that it is for, or say which one it is: ssl_server_hostname=NAME; ssl_check_hostname=0 takes any",
 }
 
 // explainClosed says what a connection may mean that ends before anything was said.
