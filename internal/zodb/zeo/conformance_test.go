@@ -29,7 +29,7 @@ func newFixture(t testing.TB, version, encoding string) storagetest.Fixture {
 			require.NoError(t, err)
 			return stor, at0
 		},
-		Commit: w.commitTxn,
+		Commit: w.CommitTxn,
 		// Extensions come as dicts. Those of the suite are empty, with bytes behind.
 		Extension: func([]byte) []byte { return nil },
 	}

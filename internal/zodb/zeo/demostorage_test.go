@@ -35,13 +35,13 @@ func TestServerOverServerAnswersLikeTheModel(t *testing.T) {
 	for tid := range zodb.Tid(20) {
 		txn := random(base)
 		txn.Tid = tid + 1
-		inBase.commitTxn(txn)
+		inBase.CommitTxn(txn)
 		base.Commit(txn)
 		seen.Commit(txn)
 	}
 	commit := func() {
 		txn := random(delta)
-		inDelta.commitTxn(txn)
+		inDelta.CommitTxn(txn)
 		delta.Commit(txn)
 		for i, r := range txn.Records {
 			if r.Data == nil {

@@ -63,7 +63,7 @@ func (s *site) commit(n int) {
 			}
 		}
 		txn := s.model.RandomTxn(s.rnd, 40)
-		s.w.commitTxn(txn)
+		s.w.CommitTxn(txn)
 		s.model.Commit(txn)
 	}
 }
@@ -228,7 +228,7 @@ func TestServersMayBeKilledWhileTheyWork(t *testing.T) {
 		cancel()
 		g.Wait()
 		s.w.online(srv)
-		s.w.commit(put(1<<62, "the last one"))
+		s.w.Commit(put(1<<62, "the last one"))
 		s.check()
 	})
 }
@@ -242,14 +242,17 @@ func (s *site) kill(after time.Duration) {
 	first := uint64(1000 + s.rnd.IntN(1<<60))
 	go func() {
 		n := 0
-		for w.in.Encode(order{Do: "commit", Records: []entry{put(zodb.Oid(first+uint64(n)), "x")}}) == nil && w.out.Scan() {
+		for w.Send(order{Do: "commit", Records: []entry{put(zodb.Oid(first+uint64(n)), "x")}}) == nil {
+			if _, _, err := w.Answer(); err != nil {
+				break
+			}
 			n++
 		}
 		committed <- n
 	}()
 	time.Sleep(after)
 	s.srv.kill()
-	w.process.kill()
+	w.Kill()
 	s.Logf("%d commits", <-committed)
 	s.srv.start()
 }
@@ -281,7 +284,7 @@ func TestTransactionsThatWereNeverFinishedAreNoLoss(t *testing.T) {
 		}
 		require.Equal(t, txn.Tid, s.stor.Head())
 		s.w.online(srv)
-		s.w.commit(put(1<<62, "the next one"))
+		s.w.Commit(put(1<<62, "the next one"))
 		s.check()
 	})
 }
@@ -293,7 +296,7 @@ func TestDatabasesThatWentBackAreRefused(t *testing.T) {
 		older, err := os.ReadFile(srv.file())
 		require.NoError(t, err)
 		s.restart(2)
-		s.next(s.w.commit(put(1<<62, "what matters"))) // the two may have changed nothing
+		s.next(s.w.Commit(put(1<<62, "what matters"))) // the two may have changed nothing
 		s.stop()
 		require.NoError(t, os.WriteFile(srv.file(), older, 0o666))
 		os.Remove(srv.file() + ".index")
@@ -327,24 +330,24 @@ func TestFollowingGoesOnAfterAPackInAnOutage(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		s := newSite(t, srv)
 		root := "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.\x80\x03}q\x01."
-		kept := s.w.commit(put(0, root))
+		kept := s.w.Commit(put(0, root))
 		s.next(kept)
 		s.got, s.at0 = nil, kept
 		// A pack takes the last transaction that was told away, for it is empty.
-		s.next(s.w.commit())
+		s.next(s.w.Commit())
 		s.got, s.at0 = nil, s.stor.Head()
 		_, _, err := s.stor.Load(t.Context(), zodb.Xid{At: kept, Oid: 0}) // by which it is known again
 		require.NoError(t, err)
 		s.stop()
 		s.reaches(false)
 		s.w.offline(srv)
-		s.w.do(order{Do: "pack"})
-		next := s.w.commit(put(0, root), put(7, root))
+		s.w.Do(order{Do: "pack"})
+		next := s.w.Commit(put(0, root), put(7, root))
 		s.w.idle()
 		srv.start()
 		s.next(next)
 		s.w.online(srv)
-		s.w.commit(remove(7))
+		s.w.Commit(remove(7))
 		s.check()
 		s.reaches(true)
 	})

@@ -1,11 +1,8 @@
 package zeo
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -19,19 +16,33 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/link"
 	"github.com/wcfs/wcfs/internal/zodb/remote"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
+	"github.com/wcfs/wcfs/internal/zodb/storage/pythontest"
 	"github.com/wcfs/wcfs/internal/zodb/storage/storagetest"
 )
 
 // server is a real ZEO server.
 type server struct {
 	t      testing.TB
-	python *host
+	python *pythontest.Host
 	dir    string
 	conf   string // of its <zeo> section
 	addr   link.Addr
 	tls    *link.TLS // how to connect
-	run    *process
+	run    *pythontest.Process
 }
+
+// python returns the Python with a version of ZEO.
+func python(t testing.TB, version string) *pythontest.Host {
+	return running.Get(t, pythontest.Venv{
+		Dir:          "bin/venv-zeo" + version,
+		Script:       "internal/zodb/zeo/testdata/venv.sh",
+		Requirements: "internal/zodb/zeo/testdata/requirements-" + version + ".txt",
+		Modules:      []string{"ZEO.runzeo", "ZEO.StorageServer"},
+	})
+}
+
+// running are the Pythons with ZEO.
+var running pythontest.Hosts
 
 // eachServer runs a test with every real server and encoding.
 func eachServer(t *testing.T, test func(t *testing.T, s *server)) {
@@ -76,7 +87,7 @@ func (s *server) start() {
 	conf := filepath.Join(s.dir, "conf")
 	text := fmt.Sprintf("<zeo>\n%s\n</zeo>\n<filestorage 1>\npath %s/data.fs\npack-gc false\n</filestorage>\n", s.conf, s.dir)
 	require.NoError(s.t, os.WriteFile(conf, []byte(text), 0o666))
-	s.run = s.python.run(s.t, map[string]string{"server": conf, "log": filepath.Join(s.dir, "log")})
+	s.run = s.python.Run(s.t, map[string]string{"server": conf, "log": filepath.Join(s.dir, "log")})
 	require.Eventually(s.t, func() bool {
 		c, _, err := Dial(s.config())(context.Background(), ignore)
 		if err == nil {
@@ -90,12 +101,12 @@ func (s *server) kill() {
 	if s.run == nil {
 		return
 	}
-	s.run.kill()
+	s.run.Kill()
 	s.run = nil
 	os.Remove(s.addr.Address)
 }
 
-func (s *server) signal(sig syscall.Signal) { s.run.signal(sig) }
+func (s *server) signal(sig syscall.Signal) { s.run.Signal(sig) }
 
 // file is the database.
 func (s *server) file() string { return filepath.Join(s.dir, "data.fs") }
@@ -148,114 +159,34 @@ func ignore(zodb.Tid, []zodb.Oid) {}
 
 // writer is an application that commits to a server.
 type writer struct {
-	t       testing.TB
-	process *process
-	in      *json.Encoder
-	out     *bufio.Scanner
+	*pythontest.Writer
+	t testing.TB
 }
 
+// Names of what writers are told.
+type (
+	order = pythontest.Order
+	entry = pythontest.Entry
+)
+
+func put(oid zodb.Oid, data string) entry { return pythontest.Put(oid, data) }
+func remove(oid zodb.Oid) entry           { return pythontest.Remove(oid) }
+
 func (s *server) writer() *writer {
-	dir := s.t.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	require.NoError(s.t, err)
-	defer l.Close()
-	log := filepath.Join(dir, "log")
-	process := s.python.run(s.t, map[string]string{"writer": l.Addr().String(), "log": log})
-	conn, err := l.Accept()
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() {
-		conn.Close()
-		if s.t.Failed() {
-			text, _ := os.ReadFile(log)
-			s.t.Logf("writer: %s", text)
-		}
-		process.kill()
-	})
-	w := &writer{s.t, process, json.NewEncoder(conn), bufio.NewScanner(conn)}
+	w := &writer{s.python.Writer(s.t), s.t}
 	w.online(s)
 	return w
 }
 
 // online has the writer commit to the server, offline to its file.
 func (w *writer) online(s *server) {
-	w.do(order{Do: "work", Server: s.addr.Address, Storage: "1"})
+	w.Do(order{Do: "work", Server: s.addr.Address, Storage: "1"})
 }
 
-func (w *writer) offline(s *server) { w.do(order{Do: "work", File: s.file()}) }
+func (w *writer) offline(s *server) { w.Do(order{Do: "work", File: s.file()}) }
 
 // idle has the writer let go of both.
-func (w *writer) idle() { w.do(order{Do: "work"}) }
-
-// order is what the writer is to do.
-type order struct {
-	Do          string   `json:"do"`
-	Server      string   `json:"server,omitempty"`
-	Storage     string   `json:"storage,omitempty"`
-	File        string   `json:"file,omitempty"`
-	Tid         string   `json:"tid,omitempty"`
-	User        []byte   `json:"user"`
-	Description []byte   `json:"description"`
-	Extension   []byte   `json:"extension"`
-	Records     []entry  `json:"records"`
-	Undo        string   `json:"undo,omitempty"`   // a transaction
-	Undone      []string `json:"undone,omitempty"` // what it has changed
-}
-
-type entry struct {
-	Oid     string  `json:"oid"`
-	Data    *[]byte `json:"data"`             // nil: delete
-	Restore bool    `json:"restore"`          // as copies of databases do
-	SameAs  string  `json:"sameas,omitempty"` // share the data of this revision
-}
-
-func put(oid zodb.Oid, data string) entry {
-	b := []byte(data)
-	return entry{Oid: oid.String(), Data: &b}
-}
-
-func remove(oid zodb.Oid) entry { return entry{Oid: oid.String()} }
-
-func (w *writer) do(o order) zodb.Tid {
-	w.t.Helper()
-	tid, refused := w.try(o)
-	require.Empty(w.t, refused)
-	return tid
-}
-
-// try returns what the writer says if it cannot.
-func (w *writer) try(o order) (tid zodb.Tid, refused string) {
-	w.t.Helper()
-	require.NoError(w.t, w.in.Encode(o))
-	require.True(w.t, w.out.Scan(), "the writer has ended")
-	var answer struct{ Tid, Error string }
-	require.NoError(w.t, json.Unmarshal(w.out.Bytes(), &answer))
-	id, _ := storage.ParseID(answer.Tid)
-	return zodb.Tid(id), answer.Error
-}
-
-func (w *writer) commit(records ...entry) zodb.Tid {
-	w.t.Helper()
-	return w.do(order{Do: "commit", Records: records})
-}
-
-// commitTxn commits a transaction of a model, with its tid. A record that is the same as
-// before is written as an undo writes it.
-func (w *writer) commitTxn(txn storagetest.Txn) {
-	w.t.Helper()
-	o := order{Do: "commit", Tid: txn.Tid.String(), User: txn.User, Description: txn.Description, Extension: txn.Extension}
-	for _, r := range txn.Records {
-		switch e := put(r.Oid, string(r.Data)); {
-		case r.Data == nil:
-			o.Records = append(o.Records, remove(r.Oid))
-		case r.SameAs != 0:
-			e.Restore, e.SameAs = true, r.SameAs.String()
-			fallthrough
-		default:
-			o.Records = append(o.Records, e)
-		}
-	}
-	require.Equal(w.t, txn.Tid, w.do(o))
-}
+func (w *writer) idle() { w.Do(order{Do: "work"}) }
 
 // undoTxn undoes the last transaction of a model as applications do, if ZODB lets it, and
 // returns what it is.
@@ -269,6 +200,6 @@ func (w *writer) undoTxn(m *storagetest.Model, tid zodb.Tid) (txn storagetest.Tx
 		txn.Records = append(txn.Records, storagetest.Record{Oid: oid, Data: data, SameAs: serial})
 		undone = append(undone, oid.String())
 	}
-	_, refused := w.try(order{Do: "commit", Tid: tid.String(), Undo: last.Tid.String(), Undone: undone})
+	_, refused := w.Try(order{Do: "commit", Tid: tid.String(), Undo: last.Tid.String(), Undone: undone})
 	return txn, refused == ""
 }

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	// A library links in a logger that never ends.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
 		goleak.Cleanup(func(code int) {
-			running.end()
+			running.End()
 			os.Exit(code)
 		}))
 }
@@ -45,7 +45,7 @@ func TestServerAnswersLikeTheModel(t *testing.T) {
 		require.Zero(t, last)
 		for range 60 {
 			txn := model.RandomTxn(rnd, 30)
-			w.commitTxn(txn)
+			w.CommitTxn(txn)
 			model.Commit(txn)
 			require.Equal(t, txn.Tid, told.next(t).tid)
 		}
@@ -141,14 +141,14 @@ func TestServerTellsCommits(t *testing.T) {
 			}))
 			require.Equal(t, oids, got)
 		}
-		expect(w.commit(put(3, "c"), put(0x80818283_84858687, "x"), put(1, "a"), put(1, "aa")), 1, 3, 0x80818283_84858687)
-		expect(w.commit())
-		expect(w.commit(put(3, "d")), 3)
-		undone := w.commit(put(3, "e"), put(1, "e"))
+		expect(w.Commit(put(3, "c"), put(0x80818283_84858687, "x"), put(1, "a"), put(1, "aa")), 1, 3, 0x80818283_84858687)
+		expect(w.Commit())
+		expect(w.Commit(put(3, "d")), 3)
+		undone := w.Commit(put(3, "e"), put(1, "e"))
 		expect(undone, 1, 3)
-		expect(w.do(order{Do: "commit", Undo: undone.String(), Undone: []string{"1", "3"}}), 1, 3)
-		expect(w.commit(remove(3)), 3)
-		expect(w.commit(remove(1), put(5, "e")), 1, 5)
+		expect(w.Do(order{Do: "commit", Undo: undone.String(), Undone: []string{"1", "3"}}), 1, 3)
+		expect(w.Commit(remove(3)), 3)
+		expect(w.Commit(remove(1), put(5, "e")), 1, 5)
 	})
 }
 
@@ -156,7 +156,7 @@ func TestBigRecordsComeAsTheyAre(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		w := srv.writer()
 		big := strings.Repeat("0123456789abcdef", 10<<20/16)
-		tid := w.commit(put(1, big), put(2, big[1:2<<20]))
+		tid := w.Commit(put(1, big), put(2, big[1:2<<20]))
 		s, _ := dial(t, srv.config(), ignore)
 		for oid, want := range map[zodb.Oid]string{1: big, 2: big[1 : 2<<20]} {
 			buf, serial, err := s.Load(t.Context(), zodb.Xid{At: tid, Oid: oid})
@@ -181,7 +181,7 @@ func TestDataOfOneLoadIsNotOverwrittenByOthers(t *testing.T) {
 		for i := range 100 {
 			records = append(records, put(zodb.Oid(i), strings.Repeat(string(rune('0'+i)), 2000)))
 		}
-		tid := w.commit(records...)
+		tid := w.Commit(records...)
 		s, _ := dial(t, srv.config(), ignore)
 		var group sync.WaitGroup
 		for range 8 {
@@ -209,7 +209,7 @@ func TestCancelledCallsLeaveTheSessionAsItIs(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		w := srv.writer()
 		big := strings.Repeat("x", 1<<20)
-		tid := w.commit(put(1, big), put(2, "small"))
+		tid := w.Commit(put(1, big), put(2, "small"))
 		s, _ := dial(t, srv.config(), ignore)
 		for i := range 200 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*20*time.Microsecond)
@@ -229,7 +229,7 @@ func TestTransactionsEndWithTheErrorOfTheCallback(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		w := srv.writer()
 		for i := range 30 {
-			w.commit(put(zodb.Oid(i), "x"))
+			w.Commit(put(zodb.Oid(i), "x"))
 		}
 		s, _ := dial(t, srv.config(), ignore)
 		mine, n := errors.New("mine"), 0
@@ -255,7 +255,7 @@ func TestTransactionsTellWhatIsRestored(t *testing.T) {
 		restored.Restore = true
 		told := newTold()
 		s, _ := dial(t, srv.config(), told.put)
-		w.do(order{Do: "commit", Tid: tid.String(), Records: []entry{restored}})
+		w.Do(order{Do: "commit", Tid: tid.String(), Records: []entry{restored}})
 		require.Equal(t, commit{tid, nil}, told.next(t))
 		var oids []zodb.Oid
 		require.NoError(t, s.Transactions(t.Context(), tid, tid, func(txn *storage.Txn) error {
@@ -270,12 +270,12 @@ func TestTransactionsSurviveAPack(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		w := srv.writer()
 		for range 5 {
-			w.commit(put(0, "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.\x80\x03}q\x01."))
+			w.Commit(put(0, "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.\x80\x03}q\x01."))
 		}
-		kept := w.commit(put(0, "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.\x80\x03}q\x02."))
-		last := w.commit() // will be removed, while the server still has it for the last one
+		kept := w.Commit(put(0, "\x80\x03cpersistent.mapping\nPersistentMapping\nq\x00.\x80\x03}q\x02."))
+		last := w.Commit() // will be removed, while the server still has it for the last one
 		s, _ := dial(t, srv.config(), ignore)
-		w.do(order{Do: "pack"})
+		w.Do(order{Do: "pack"})
 		var tids []zodb.Tid
 		require.NoError(t, s.Transactions(t.Context(), 0, last, func(txn *storage.Txn) error {
 			require.Equal(t, []zodb.Oid{0}, txn.Oids)
@@ -290,7 +290,7 @@ func TestTransactionsSurviveAPack(t *testing.T) {
 func TestExtensionsComeAsPickledDicts(t *testing.T) {
 	eachServer(t, func(t *testing.T, srv *server) {
 		w := srv.writer()
-		w.do(order{Do: "commit", Extension: []byte("\x80\x03}(X\x01\x00\x00\x00aK\x07X\x01\x00\x00\x00b]K\x01au.")})
+		w.Do(order{Do: "commit", Extension: []byte("\x80\x03}(X\x01\x00\x00\x00aK\x07X\x01\x00\x00\x00b]K\x01au.")})
 		s, _ := dial(t, srv.config(), ignore)
 		require.NoError(t, s.Transactions(t.Context(), 0, zodb.TidMax, func(txn *storage.Txn) error {
 			v, err := pickle.Decode(txn.Extension)

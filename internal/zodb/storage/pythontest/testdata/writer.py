@@ -1,13 +1,13 @@
 """Commits what it is told, as any application does.
 
 A line of JSON for each transaction is answered with one. Writer.work says where to
-commit to: a server, or, while that is down, its file.
+commit to: a ZEO server, a file, or what a configuration of ZODB says.
 """
 import base64
 import json
 import time
 
-from ZEO.ClientStorage import ClientStorage
+import ZODB.config
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.serialize import referencesf
@@ -21,16 +21,19 @@ class Writer:
         self.serials = {}  # of each object
 
     def work(self, cmd):
-        """Goes on with a server or a file, or with nothing."""
+        """Goes on with another storage, or with nothing."""
         if self.storage is not None:
             self.storage.close()
             self.storage = None
         if cmd.get("server"):
+            from ZEO.ClientStorage import ClientStorage
             self.storage = ClientStorage(cmd["server"], storage=cmd["storage"], wait_timeout=60)
             # The table of old revisions cannot hold oids from 2**63 on.
             self.storage._cache.noncurrent = {}
         elif cmd.get("file"):
             self.storage = FileStorage(cmd["file"])
+        elif cmd.get("config"):
+            self.storage = ZODB.config.storageFromString(cmd["config"])
 
     def commit(self, cmd):
         """Objects are stored, deleted (data is null), restored or, all at once, undone."""
@@ -53,10 +56,11 @@ class Writer:
         return "%016x" % u64(tid)
 
     def record(self, r, tid, meta):
-        oid = p64(int(r["oid"], 16))
+        oid, deleted = p64(int(r["oid"], 16)), r.get("data") is None
         if r.get("restore"):
-            self.storage.restore(oid, tid, bytes_of(r, "data"), "", id_of(r, "sameas"), meta)
-        elif r.get("data") is None and oid in self.serials:
+            data = None if deleted else bytes_of(r, "data")
+            self.storage.restore(oid, tid, data, "", id_of(r, "sameas"), meta)
+        elif deleted and oid in self.serials:
             self.storage.deleteObject(oid, self.serials[oid], meta)
         else:
             self.storage.store(oid, self.serials.get(oid, z64), bytes_of(r, "data"), "", meta)
@@ -66,7 +70,7 @@ class Writer:
         if isinstance(self.storage, FileStorage):
             self.storage.pack(time.time(), referencesf, gc=False)
         else:
-            self.storage.pack()
+            self.storage.pack(time.time(), referencesf)
 
 
 def bytes_of(cmd, name):

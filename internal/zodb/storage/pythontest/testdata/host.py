@@ -1,10 +1,12 @@
-"""Starts ZEO servers and writers without the time that Python takes to start.
+"""Starts applications and servers without the time that Python takes to start.
 
-A line of JSON says what: {"server": CONFIGURATION, "log": FILE}, or {"writer": SOCKET,
-"log": FILE} for one that is spoken to over a socket. The answer is the number of the
+The arguments are modules to import before. A line of JSON says what to start:
+{"writer": SOCKET, "log": FILE} for a writer that is spoken to over a socket, or
+{"server": CONFIGURATION, "log": FILE} for a ZEO server. The answer is the number of the
 process. All of them end with this one, and this one at the end of its input.
 """
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -12,8 +14,6 @@ import socket
 import sys
 import traceback
 
-import ZEO.runzeo
-import ZEO.StorageServer  # noqa: F401: what a server would import now
 import ZODB.config  # noqa: F401
 
 import writer
@@ -28,6 +28,7 @@ def run(cmd):
     os.dup2(log, 2)
     os.chdir(os.path.dirname(cmd["log"]))
     if cmd.get("server"):
+        import ZEO.runzeo
         ZEO.runzeo.main(["-C", cmd["server"]])
         return
     conn = socket.socket(socket.AF_UNIX)
@@ -38,6 +39,8 @@ def run(cmd):
 
 def main():
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave nothing to wait for
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
