@@ -59,7 +59,7 @@ setup: ## check what building and mounting need; install or name what is missing
 	@t/setup.sh
 
 test: testsetup build formatted ## run all tests: without a mount under -race, random ones longer, then with real mounts
-	+@$(MAKE) --no-print-directory -j 4 bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/promtool
+	+@$(MAKE) --no-print-directory -j 4 bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/venv-relstorage bin/promtool
 	CGO_ENABLED=1 $(TEST) -race -short -skip '$(MEMORY)' -p 3 -parallel 4 -timeout 10m $(LONGEST) ./internal/... ./client/... ./wcfs/...
 	$(GO) test -vet=off -count=1 -run '$(MEMORY)' $(addprefix ./internal/,zodb/bigfile zodb/pickle zodb/zeo arrays/catalog)
 	$(MOUNTED) -short ./internal/core/versions ./internal/core/live ./internal/core/isolation
@@ -71,7 +71,7 @@ test: testsetup build formatted ## run all tests: without a mount under -race, r
 testsetup: setup
 	@t/setup.sh test
 
-soak: testsetup bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
+soak: testsetup bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/venv-relstorage ## run the random tests for long: first real clients and ZODB for SOAK (default 2h)
 	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	CGO_ENABLED=1 $(TEST) -race -count=1 -timeout 60m ./internal/... # without -short
 	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
@@ -94,6 +94,11 @@ bin/venv-clients: client/python/requirements-test.txt t/witness/venv.sh # the Py
 bin/venv-zeo%: internal/zodb/zeo/testdata/requirements-%.txt internal/zodb/zeo/testdata/venv.sh # the Pythons of storage/zeo
 	@t/setup.sh python
 	@internal/zodb/zeo/testdata/venv.sh $@ $<
+	@touch $@
+
+bin/venv-relstorage: internal/zodb/postgresql/testdata/requirements.txt t/witness/venv.sh # the Python of zodb/postgresql
+	@t/setup.sh python
+	@t/witness/venv.sh $@ $<
 	@touch $@
 
 bin/promtool: # of Prometheus: checks the alerts, where Debian packages can be had

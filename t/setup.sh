@@ -80,6 +80,29 @@ need_mount() {
 
 need_python() { python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"; }
 
+# need_postgresql requires a PostgreSQL server, of which tests start their own. Debian has its
+# programs outside of the PATH.
+need_postgresql() {
+	for program in $(command -v initdb) /usr/lib/postgresql/*/bin/initdb; do
+		[ ! -x "$program" ] || return 0
+	done
+	missing="$missing postgresql"
+}
+
+# The package postgresql makes and starts a server when it is installed first, which nobody
+# here wants. A file for that moment in the directory of its settings keeps it from that, and
+# leaves the settings of the host alone.
+no_main_cluster=/etc/postgresql-common/createcluster.d/wcfs-setup.conf
+without_main_cluster() { # without_main_cluster COMMAND...
+	case $missing in *postgresql*) ;; *) "$@"; return ;; esac
+	mkdir -p "${no_main_cluster%/*}" && echo "create_main_cluster = false" >$no_main_cluster
+	"$@"
+	status=$?
+	rm -f $no_main_cluster
+	rmdir "${no_main_cluster%/*}" 2>/dev/null || true
+	return $status
+}
+
 # get_promtool gets it out of the package of Prometheus, which is not installed: that would
 # start a server.
 get_promtool() {
@@ -106,6 +129,7 @@ cc) need_cc ;;
 test)
 	need_cc
 	need_python
+	need_postgresql
 	need_mount
 	if [ "$(id -u)" = 0 ]; then
 		need fusermount3 fuse3
@@ -121,7 +145,7 @@ if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 		echo "missing, and so installed now: apt-get install$missing" >&2
 		# shellcheck disable=SC2086
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null || exit 1
+		apt-get update -qq && without_main_cluster env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null || exit 1
 	else
 		echo "missing:$missing; install with: sudo apt-get install$missing" >&2
 		exit 1
