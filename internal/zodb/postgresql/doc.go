@@ -24,9 +24,9 @@
 //
 // RelStorage tells nobody of commits. The follower has a statement run in the server that
 // looks for a newer transaction every Config.Poll, and ends when there is one, or after a
-// second; with it goes, in one round trip, the question for what is new. So an idle
-// database costs two statements a second, and a commit is known one poll and one round
-// trip later at most.
+// second; with it go, in one round trip, the question for what is new, and another one. So
+// an idle database costs three statements a second, and a commit is known one poll and one
+// round trip later at most.
 //
 // No transaction is left out, or told early. RelStorage chooses a tid under a lock that
 // PostgreSQL gives back only after the commit is visible, and the tid is greater than all
@@ -34,9 +34,10 @@
 // which does what the log of the primary says. The question for what is new sees one
 // snapshot, with whole transactions: what it sees of a transaction is all of it, and all
 // with smaller tids are there. A statement on another connection that begins later has a
-// newer snapshot, so a load as of a transaction works as soon as it is told. Who writes
-// without that lock, like a tool that copies, may break the order; the common part takes
-// a transaction that comes late for another database, and ends.
+// newer snapshot, so a load as of a transaction works as soon as it is told. A writer
+// without that lock, like a tool that copies, may break the order. The follower also counts
+// the transactions of the last seconds: if there are more than were told, one came late,
+// and the storage ends (HistoryLostError).
 //
 // All connections of a session are to one instance, since another one may be behind: the
 // pool connects to the address where the follower is, and compares the time at which the

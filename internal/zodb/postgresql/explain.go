@@ -48,7 +48,7 @@ func explainRefusal(e *pgconn.PgError, err error, c candidate) *storage.OpenErro
 	}
 	switch e.Code {
 	case invalidPassword:
-		hint := fmt.Sprintf("correct it in the url, in $PGPASSWORD, or in the file of passwords (~/.pgpass, which only its owner may be able to read)")
+		hint := "correct it in the url, in $PGPASSWORD, or in the file of passwords (~/.pgpass, which only its owner may be able to read)"
 		if c.config.Password == "" {
 			return wrong(hint, "the server at %s wants a password of user %q, and none was given", c.addr, user)
 		}

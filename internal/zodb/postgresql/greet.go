@@ -16,8 +16,8 @@ import (
 
 // greeting sets up a connection and asks what there is at its other end: all in one round
 // trip. Statements must each have a snapshot of their own, whatever the defaults of the
-// database are. Who waits for a statement has it cancelled in time, so that its limit is
-// only for what nobody waits for any more; not all versions have all settings. The empty DO
+// database are. A caller has its statement cancelled in time, so that the limit of statements
+// is only for those that nobody waits for any more; not all versions have all settings. The empty DO
 // fails for a user who may not use the language of the follower's statement.
 const greeting = `
 SET default_transaction_isolation = 'read committed';
@@ -134,6 +134,7 @@ const (
 	stmtLoad    = "wcfs_load"
 	stmtKnown   = "wcfs_known"
 	stmtChanges = "wcfs_changes"
+	stmtCount   = "wcfs_count"
 	stmtHistory = "wcfs_history"
 )
 
@@ -145,6 +146,7 @@ var statements = [][2]string{
 	{stmtKnown, `SELECT 1 FROM object_state WHERE zoid = $1::bigint LIMIT 1`},
 	{stmtChanges, `SELECT tid, (SELECT string_agg(int8send(zoid), '') FROM object_state o WHERE o.tid = t.tid)
 		FROM "transaction" t WHERE tid > $1::bigint ORDER BY tid LIMIT ` + strconv.Itoa(changesAtOnce)},
+	{stmtCount, `SELECT count(*) FROM "transaction" WHERE tid > $1::bigint AND tid <= $2::bigint`},
 	{stmtHistory, `SELECT tid, (SELECT string_agg(int8send(zoid), '') FROM object_state o WHERE o.tid = t.tid), username, description, extension
 		FROM "transaction" t WHERE tid BETWEEN $1::bigint AND $2::bigint ORDER BY tid LIMIT ` + strconv.Itoa(historyAtOnce)},
 }

@@ -147,7 +147,7 @@ func codeOf(err error) string {
 func isCrowded(err error) bool { return codeOf(err) == tooManyConnections }
 
 // isPassing reports whether a statement may work if it is repeated, maybe on another
-// connection. What the server has answered in its own words otherwise stays so.
+// connection. Other answers of the server stay as they are.
 func isPassing(err error) bool {
 	var tooLong *pgproto3.ExceededMaxBodyLenErr
 	var own *answerError

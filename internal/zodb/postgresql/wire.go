@@ -14,7 +14,7 @@ var binaryFormat = []int16{1}
 // bigint is a parameter in binary form.
 func bigint(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// number reads a bigint. What is stored there is a number below 2^63.
+// number reads a bigint. All that RelStorage stores is below 2^63.
 func number(value []byte) (uint64, error) {
 	if len(value) != 8 || value[0] >= 0x80 {
 		return 0, fmt.Errorf("the server gives %q where a tid or an oid should be", value[:min(len(value), 16)])

@@ -12,8 +12,7 @@ const postgresqlPort = "5432"
 
 // normalizePostgreSQL returns the url of a database without what only says how to get
 // there: postgresql://HOST:PORT,…/DATABASE, where the directory of a socket stands for a
-// host, and what says which tables are meant. What comes from the environment is not known
-// here.
+// host, and what says which tables are meant. The environment of clients is not known here.
 func normalizePostgreSQL(rest string) string {
 	place, query, _ := strings.Cut(rest, "?")
 	options, err := url.ParseQuery(query)
