@@ -21,6 +21,7 @@ import (
 	"github.com/wcfs/wcfs/internal/serve/server"
 	"github.com/wcfs/wcfs/internal/serve/terminal"
 	"github.com/wcfs/wcfs/internal/zodb/fault"
+	"github.com/wcfs/wcfs/internal/zodb/postgresql"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
@@ -61,6 +62,7 @@ type serveFlags struct {
 	pinTimeout time.Duration
 	viewIdle   time.Duration
 	away       time.Duration // how long requests wait for the server of the database
+	poll       time.Duration // how often a database is asked for commits that tells of none
 	wait       bool          // for that server before the start
 	logFile    string
 	observe    observeFlags
@@ -118,6 +120,7 @@ func addServeFlags(cmd *cobra.Command, f *serveFlags) {
 	flags.DurationVar(&f.pinTimeout, "pintimeout", 30*time.Second, "time a client has to answer a pin before it is killed")
 	flags.DurationVar(&f.viewIdle, "view-idle", 10*time.Minute, "time after which a past view is let go if nobody uses it")
 	flags.DurationVar(&f.away, "storage-timeout", time.Minute, "time that requests wait for a database whose server is away")
+	flags.DurationVar(&f.poll, "poll", postgresql.DefaultPoll, "time between two looks for commits in PostgreSQL, which tells of none")
 	flags.BoolVar(&f.wait, "wait", false, "wait for the server of the database if it is not there yet")
 	flags.BoolVar(&f.autoExit, "autoexit", false, "end when the last client that joined is gone")
 	flags.DurationVar(&f.linger, "autoexit-linger", defaultLinger, "time that --autoexit waits for somebody to come back")
@@ -153,6 +156,9 @@ func checkServeArgs(cmd *cobra.Command, f *serveFlags, args []string) error {
 	}
 	if f.away <= 0 {
 		return usagef("%s: --storage-timeout must be positive, got %s", cmd.Name(), f.away)
+	}
+	if f.poll < time.Millisecond || f.poll > postgresql.MaxPoll {
+		return usagef("%s: --poll must be between 1ms and %s, got %s", cmd.Name(), postgresql.MaxPoll, f.poll)
 	}
 	if f.linger < 0 {
 		return usagef("%s: --autoexit-linger must not be negative, got %s", cmd.Name(), f.linger)
@@ -245,7 +251,7 @@ func serveOptions(f *serveFlags, args []string) (server.Options, error) {
 		TraceFUSE:  f.traceFUSE,
 		Naming:     func(ctx context.Context, db storage.Loader) server.Naming { return naming.New(ctx, db) },
 	}
-	opt.Storage.Timeout = f.away
+	opt.Storage.Timeout, opt.Storage.Poll = f.away, f.poll
 	if f.wait {
 		opt.Storage.Wait = storage.Forever
 	}

@@ -74,6 +74,7 @@ func TestLayoutListsWhatIsThere(t *testing.T) {
 // strangers are what a wing must not know, by the beginning of its path.
 var strangers = map[string][]string{
 	"internal/core": {"github.com/hanwen/go-fuse", module + "internal/zodb/fs1", module + "internal/zodb/zeo",
+		module + "internal/zodb/neo", module + "internal/zodb/postgresql",
 		module + "internal/zodb/remote", module + "internal/zodb/demostorage", module + "internal/zodb/zwrite"},
 	"internal/zodb": {"github.com/hanwen/go-fuse"},
 }

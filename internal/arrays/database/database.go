@@ -18,13 +18,17 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/fault"
 	"github.com/wcfs/wcfs/internal/zodb/fs1"
 	"github.com/wcfs/wcfs/internal/zodb/neo"
+	"github.com/wcfs/wcfs/internal/zodb/postgresql"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 	"github.com/wcfs/wcfs/internal/zodb/zeo"
 )
 
 // Drivers returns the kinds of database that can be read.
 func Drivers() storage.Drivers {
-	d := storage.Drivers{"file": fs1.Open, "zeo": zeo.Open, "neo": neo.Open, "neos": neo.Open}
+	d := storage.Drivers{
+		"file": fs1.Open, "zeo": zeo.Open, "neo": neo.Open, "neos": neo.Open,
+		"postgresql": postgresql.Open, "postgres": postgresql.Open,
+	}
 	d["demo"] = demostorage.Opener(d)
 	return d
 }

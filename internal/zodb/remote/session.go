@@ -24,7 +24,8 @@ type Session interface {
 	// of f ends it. The Txn is valid during the call.
 	Transactions(ctx context.Context, from, to zodb.Tid, f func(*storage.Txn) error) error
 
-	// Done is closed when the session has ended; Err says why then.
+	// Done is closed when the session has ended; Err says why then. A *storage.DownError
+	// ends the storage: there is no other session that could go on.
 	Done() <-chan struct{}
 	Err() error
 

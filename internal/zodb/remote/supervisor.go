@@ -102,14 +102,14 @@ func (v *supervisor) serve(c *conn) (goOn bool) {
 // ended tells callers and operators that c is not used any more.
 func (v *supervisor) ended(c *conn, err error) (goOn bool) {
 	var down *storage.DownError
+	why := context.Cause(c.ctx) // what came first
 	switch {
 	case v.ctx.Err() != nil:
 		return false
-	case errors.As(err, &down):
+	case errors.As(err, &down), errors.As(why, &down):
 		v.giveUp(down)
 		return false
 	}
-	why := context.Cause(c.ctx) // what came first
 	if v.lose(why) {
 		v.warn("the connection to the server is lost, trying again until it is back: %s", why)
 	}

@@ -94,6 +94,10 @@ type Options struct {
 	// driver finds right.
 	Timeout time.Duration
 
+	// Poll is how often a database is asked for commits by a driver whose server tells
+	// of none, 0: as often as the driver finds right.
+	Poll time.Duration
+
 	// Wait is how long Open waits for a server that is not there, 0: as long as the
 	// url says. Forever is for ever.
 	Wait time.Duration

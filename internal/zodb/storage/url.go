@@ -116,6 +116,8 @@ func Normalize(zurl string) (string, error) {
 		return zurl, nil
 	case "neo", "neos":
 		return normalizeNEO(scheme, rest), nil
+	case "postgresql", "postgres":
+		return normalizePostgreSQL(rest), nil
 	}
 	return "", &OpenError{Reason: fault.UnknownScheme, URL: Redact(zurl), Msg: fmt.Sprintf("can't normalize zurl with scheme %q", scheme)}
 }
@@ -156,7 +158,7 @@ func normalizeNEO(scheme, rest string) string {
 // inside demo urls.
 var (
 	userPassword = regexp.MustCompile(`(://[^:/?#@()]*:)[^()?#\s]*@`)
-	secretOption = regexp.MustCompile(`(?i)((?:[?&;]|://)(?:ssl_)?(?:password|passwd|pwd|pass|key|cert|ca|secret|token)=)[^&;()#@\s]+`)
+	secretOption = regexp.MustCompile(`(?i)((?:[?&;]|://)(?:ssl_?)?(?:password|passfile|passwd|pwd|pass|key|cert|ca|secret|token)=)[^&;()#@\s]+`)
 )
 
 // Redact returns zurl for messages: without the password of user:password@

@@ -81,6 +81,14 @@ func TestNormalizeMapsEqualDatabasesToEqualText(t *testing.T) {
 		"NEO://c@a:1?compress=1&read-only=1&logfile=%2Fx&cache-size=3k": "neo://c@a:1",
 		"neos://c@a:1?key=1&x=%20&":                                     "neos://c@a:1?x=%20",
 		"neo://c@[::1]:2,[::1]:1":                                       "neo://c@[::1]:1,[::1]:2",
+
+		"postgresql://h/d": "postgresql://h:5432/d",
+		"postgres://u:p@H:5432/d?sslmode=require&keep_history=1":       "postgresql://h:5432/d",
+		"postgresql://b,a:1/d?target_session_attrs=primary":            "postgresql://a:1,b:5432/d",
+		"postgresql://u@/d?host=/run/pg&port=5433":                     "postgresql://%2Frun%2Fpg:5433/d",
+		"postgresql://%2frun%2Fpg:5433/d":                              "postgresql://%2Frun%2Fpg:5433/d",
+		"postgresql://u@h":                                             "postgresql://h:5432/u",
+		"postgresql://[::1]/d?search_path=x&options=-c%20a%3Db&user=u": "postgresql://[::1]:5432/d?options=-c+a%3Db&search_path=x",
 	} {
 		have, err := storage.Normalize(zurl)
 		if err != nil || have != want {
@@ -107,6 +115,7 @@ func TestRedactHidesSecretsAndNothingElse(t *testing.T) {
 		"zeo://h?ssl_key=/k&ssl_cert=/c&ssl_ca=/a&ssl=1": "zeo://h?ssl_key=xxx&ssl_cert=xxx&ssl_ca=xxx&ssl=1",
 		"postgres://u:p/w@h:5/d?x=1":                     "postgres://u:xxx@h:5/d?x=1",
 		"postgres://:p@h/d":                              "postgres://:xxx@h/d",
+		"postgresql://u@h/d?sslpassword=a&sslkey=b&password=c&passfile=d&sslmode=x": "postgresql://u@h/d?sslpassword=xxx&sslkey=xxx&password=xxx&passfile=xxx&sslmode=x",
 		"neo://c@a:1,b:2?x=1":                            "neo://c@a:1,b:2?x=1",
 		"neos://c@a:1?ca=/ca&cert=/ce&key=/k":            "neos://c@a:1?ca=xxx&cert=xxx&key=xxx",
 		"neos://ca=x;cert=y;key=z@c@a:1":                 "neos://ca=xxx;cert=xxx;key=xxx@c@a:1",
