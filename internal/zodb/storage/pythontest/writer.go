@@ -50,6 +50,7 @@ type Entry struct {
 	Data    *[]byte `json:"data"`             // nil: delete
 	Restore bool    `json:"restore"`          // as copies of databases do
 	SameAs  string  `json:"sameas,omitempty"` // share the data of this revision
+	Serial  string  `json:"serial,omitempty"` // what it replaces, if the writer does not know one
 }
 
 // Put returns an entry that gives an object a record.

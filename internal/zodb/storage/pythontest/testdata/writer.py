@@ -39,6 +39,8 @@ class Writer:
         """Objects are stored, deleted (data is null), restored or, all at once, undone."""
         meta = TransactionMetaData(bytes_of(cmd, "user"), bytes_of(cmd, "description"), bytes_of(cmd, "extension"))
         tid = id_of(cmd, "tid")
+        if hasattr(self.storage, "poll_invalidations"):
+            self.storage.poll_invalidations()  # as a Connection does when a transaction begins
         self.storage.tpc_begin(meta, tid)
         try:
             oids = [self.record(r, tid, meta) for r in cmd.get("records") or []]
@@ -63,7 +65,8 @@ class Writer:
         elif deleted and oid in self.serials:
             self.storage.deleteObject(oid, self.serials[oid], meta)
         else:
-            self.storage.store(oid, self.serials.get(oid, z64), bytes_of(r, "data"), "", meta)
+            known = self.serials.get(oid) or id_of(r, "serial") or z64
+            self.storage.store(oid, known, bytes_of(r, "data"), "", meta)
         return oid
 
     def pack(self, cmd):
