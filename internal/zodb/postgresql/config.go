@@ -54,18 +54,20 @@ type candidate struct {
 }
 
 // split returns a candidate for each server of a configuration. The fallbacks of one
-// server, which are without encryption or with, stay together.
+// server, which are without encryption or with, stay together. The certificate of a client
+// belongs to the TLS configurations of one copy, so those of different copies are not mixed.
 func split(config *pgconn.Config) (all []candidate) {
-	first := &pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
-	for _, f := range append([]*pgconn.FallbackConfig{first}, config.Fallbacks...) {
-		if n := len(all); n > 0 && all[n-1].config.Host == f.Host && all[n-1].config.Port == f.Port {
-			all[n-1].config.Fallbacks = append(all[n-1].config.Fallbacks, f)
-			continue
-		}
+	for from, end := 0, 1+len(config.Fallbacks); from < end; {
 		one := config.Copy()
-		one.Host, one.Port, one.TLSConfig, one.Fallbacks = f.Host, f.Port, f.TLSConfig, nil
-		network, address := pgconn.NetworkAddress(f.Host, f.Port)
+		ways := append([]*pgconn.FallbackConfig{{Host: one.Host, Port: one.Port, TLSConfig: one.TLSConfig}}, one.Fallbacks...)
+		first, to := ways[from], from+1
+		for to < end && ways[to].Host == first.Host && ways[to].Port == first.Port {
+			to++
+		}
+		one.Host, one.Port, one.TLSConfig, one.Fallbacks = first.Host, first.Port, first.TLSConfig, ways[from+1:to]
+		network, address := pgconn.NetworkAddress(first.Host, first.Port)
 		all = append(all, candidate{one, link.Addr{Network: network, Address: address}})
+		from = to
 	}
 	return all
 }
