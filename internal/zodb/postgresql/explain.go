@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +24,7 @@ func explain(err error, c candidate, limit time.Duration, sockets *sockets) *sto
 	var ready *storage.OpenError
 	var refused *pgconn.PgError
 	var not *notPreferredError
+	var dns *net.DNSError
 	switch {
 	case errors.As(err, &ready):
 		return ready
@@ -30,6 +32,8 @@ func explain(err error, c candidate, limit time.Duration, sockets *sockets) *sto
 		return link.Wrong(fault.Unreachable, err, fmt.Sprintf("the server at %s is no standby", c.addr), "")
 	case errors.As(err, &refused):
 		return explainRefusal(refused, err, c)
+	case errors.As(err, &dns): // package pgconn looks hosts up itself
+		return words.Explain(&link.ConnectError{Err: err}, c.addr, limit)
 	}
 	if explained := explainTLS(err, c, sockets.said()); explained != nil {
 		return explained

@@ -77,7 +77,10 @@ func greet(ctx context.Context, conn *pgconn.PgConn) (*facts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the server about itself: %w", err)
 	}
-	rows := results[len(results)-1].Rows
+	var rows [][][]byte
+	if len(results) > 0 {
+		rows = results[len(results)-1].Rows
+	}
 	if len(rows) != 1 || len(rows[0]) != 8 {
 		return nil, errors.New("the server does not say what it is")
 	}
