@@ -49,6 +49,7 @@ func TestWhatWasMissedInAnOutageArrivesOnceAndInOrder(t *testing.T) {
 	}
 	for i, missed := range cases {
 		s.commit(3)
+		s.check()
 		s.restart(ends[i%len(ends)], missed)
 		s.commit(3)
 		s.check()
@@ -93,7 +94,7 @@ func TestServersMayEndWhileTheyWork(t *testing.T) {
 	r := &reader{stor: s.stor}
 	following.Go(func() error { return r.follow(t.Context()) })
 	var committed atomic.Int64
-	working.Go(func() error { return s.commitOn(ctx, &committed) })
+	working.Go(func() error { return s.commitOn(ctx, s.db.WorkOrder(), &committed) })
 
 	ends := []func(testing.TB){c.Kill, c.Stop, c.Abort}
 	for i := range 6 {
@@ -115,8 +116,8 @@ func TestServersMayEndWhileTheyWork(t *testing.T) {
 }
 
 // commitOn commits one transaction after the other, whatever happens to the server, until
-// the context ends.
-func (s *site) commitOn(ctx context.Context, committed *atomic.Int64) error {
+// the context ends. When it is refused it begins anew.
+func (s *site) commitOn(ctx context.Context, anew pythontest.Order, committed *atomic.Int64) error {
 	order := pythontest.Order{Do: "commit"}
 	for n := zodb.Oid(1 << 20); ctx.Err() == nil; n++ {
 		order.Records = []pythontest.Entry{put(n, "x"), put(n+1<<20, "y")}
@@ -131,7 +132,7 @@ func (s *site) commitOn(ctx context.Context, committed *atomic.Int64) error {
 			committed.Add(1)
 			continue
 		}
-		if err := s.w.Send(s.db.WorkOrder()); err != nil {
+		if err := s.w.Send(anew); err != nil {
 			return err
 		}
 		if _, _, err := s.w.Answer(); err != nil { // the server may not be there yet

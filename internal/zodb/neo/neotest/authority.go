@@ -40,10 +40,10 @@ func NewAuthority(dir string) *Authority {
 // File returns the path of a file, such as client.key.
 func (a *Authority) File(name string) string { return filepath.Join(a.dir, name) }
 
-// Issue makes a certificate.
-func (a *Authority) Issue(name string) {
+// Issue makes a certificate, which may be for hosts.
+func (a *Authority) Issue(name string, hosts ...string) {
 	key := newKey()
-	a.sign(name, &x509.Certificate{KeyUsage: x509.KeyUsageDigitalSignature}, key)
+	a.sign(name, &x509.Certificate{KeyUsage: x509.KeyUsageDigitalSignature, DNSNames: hosts}, key)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	must(err)
 	a.write(name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))

@@ -24,6 +24,7 @@ type Options struct {
 	TCP      bool     // listens at 127.0.0.1, too, where passwords are asked for
 	Cert     string   // the file of its certificate, for TLS
 	Key      string   // that of its key
+	CA       string   // the file of who issues certificates of clients, if Cert is given
 	Access   []string // lines of pg_hba.conf before all others
 	Settings []string // lines of postgresql.conf, as in "max_connections = 10"
 }
@@ -37,15 +38,17 @@ type Cluster struct {
 	dir    string    // has the data
 	socket string    // the directory of the socket
 	cmd    *exec.Cmd // nil: it is stopped
+
+	usedSpare bool // guarded by g.mu; the database that was there is used
 }
 
-// Shared returns the cluster that all tests share.
+// Shared returns the cluster that all tests share. It can be reached by TCP.
 func (g *Ground) Shared(t testing.TB) *Cluster {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shared == nil {
-		c := g.copy(t, Options{})
+		c := g.copy(t, Options{TCP: true})
 		c.Start(t)
 		g.shared = c
 	}
@@ -89,10 +92,13 @@ func (c *Cluster) Dir() string { return c.dir }
 
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
 
-// Log returns what the server has written to its log.
+// maxLog is how much of a log is shown.
+const maxLog = 8 << 10
+
+// Log returns what the server has written to its log at last.
 func (c *Cluster) Log() string {
 	log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
-	return string(log)
+	return string(log[max(0, len(log)-maxLog):])
 }
 
 // settings are those of all clusters: what costs is left out, and connections are not
@@ -101,6 +107,7 @@ const settings = `
 fsync = off
 full_page_writes = off
 autovacuum = off
+log_min_messages = error
 jit = off
 huge_pages = off
 shared_buffers = 8MB
@@ -126,7 +133,8 @@ func (c *Cluster) configure(t testing.TB, opt Options) {
 	}
 	conf += fmt.Sprintf("port = %d\n", c.Port)
 	if opt.Cert != "" {
-		conf += "ssl = on\n"
+		conf += "ssl = on\nssl_ca_file = 'ca.crt'\n"
+		c.write(t, "ca.crt", read(t, opt.CA))
 		c.write(t, "server.crt", read(t, opt.Cert))
 		c.write(t, "server.key", read(t, opt.Key))
 	}

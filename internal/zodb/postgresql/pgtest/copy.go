@@ -3,6 +3,7 @@ package pgtest
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -32,8 +33,8 @@ func (c *Cluster) Restore(t testing.TB, from Saved) {
 }
 
 // Standby starts a server that follows this one, and can be read, for as long as the
-// test.
-func (c *Cluster) Standby(t testing.TB) *Cluster {
+// test. Settings are lines of postgresql.conf.
+func (c *Cluster) Standby(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
 	s := func() *Cluster {
 		c.g.mu.Lock()
@@ -43,6 +44,8 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 	t.Cleanup(func() { s.remove(t) })
 	c.g.run(t, "pg_basebackup", "-h", c.socket, "-p", fmt.Sprint(c.Port), "-U", "postgres", "-D", s.data(),
 		"-X", "stream", "-c", "fast", "--no-sync", "-R")
+	conf := read(t, filepath.Join(s.data(), "postgresql.conf"))
+	s.write(t, "postgresql.conf", conf+strings.Join(settings, "\n")+"\n")
 	s.Start(t)
 	return s
 }

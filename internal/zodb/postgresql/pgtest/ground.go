@@ -123,6 +123,7 @@ func (g *Ground) make(t testing.TB) {
 const (
 	preserving = "preserving" // keeps all revisions
 	free       = "free"       // keeps the newest one of each object
+	spare      = "spare"      // one that keeps all, for the first database of a cluster
 )
 
 // Password is that of the user reader, where one is asked for.
@@ -145,6 +146,7 @@ func (g *Ground) makeTemplate(t testing.TB) {
 		w.Do(pythontest.Order{Do: "work", Config: c.config(name, name == preserving, true)})
 	}
 	w.Do(pythontest.Order{Do: "work"})
+	c.Query(t, "postgres", "CREATE DATABASE "+spare+" TEMPLATE "+preserving+" OWNER zodb")
 	c.Stop(t)
 }
 

@@ -27,6 +27,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(ground.Around(m), goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
+// long skips a test if tests are to be short: those of the driver do the same.
+func long(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes long")
+	}
+}
+
 func put(oid zodb.Oid, data string) pythontest.Entry { return pythontest.Put(oid, data) }
 
 // revisions has those of all objects: object, transaction, whether it has data.
@@ -90,6 +97,7 @@ func psql(d *Database) *exec.Cmd {
 }
 
 func TestPausedServersStandStill(t *testing.T) {
+	long(t)
 	c := ground.New(t, Options{})
 	d := c.CreateDatabase(t, true)
 	c.Pause(t)
@@ -104,6 +112,7 @@ func TestPausedServersStandStill(t *testing.T) {
 }
 
 func TestStandbysFollow(t *testing.T) {
+	long(t)
 	c := ground.New(t, Options{})
 	d := c.CreateDatabase(t, true)
 	w := d.Writer(t)
@@ -129,6 +138,7 @@ func TestStandbysFollow(t *testing.T) {
 }
 
 func TestDataIsBroughtBack(t *testing.T) {
+	long(t)
 	c := ground.New(t, Options{})
 	d := c.CreateDatabase(t, true)
 	w := d.Writer(t)
@@ -145,8 +155,7 @@ func TestDataIsBroughtBack(t *testing.T) {
 }
 
 func TestPasswordsAreAskedForByTCP(t *testing.T) {
-	c := ground.New(t, Options{TCP: true})
-	d := c.CreateDatabase(t, true)
+	d := ground.Shared(t).CreateDatabase(t, true)
 	require.NoError(t, d.g.command("psql", "-Xc", "SELECT 1", d.TCP(Password, "")).Run())
 	require.Error(t, d.g.command("psql", "-Xc", "SELECT 1", d.TCP("wrong", "")).Run())
 }
@@ -155,6 +164,7 @@ func TestPasswordsAreAskedForByTCP(t *testing.T) {
 const helper = "PGTEST_HELPER"
 
 func TestNothingIsLeftOfTestsThatAreKilled(t *testing.T) {
+	long(t)
 	if os.Getenv(helper) != "" {
 		c := ground.Shared(t)
 		ground.New(t, Options{}).Pause(t)
