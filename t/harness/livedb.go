@@ -68,7 +68,7 @@ func NewLive(t testing.TB) *Live {
 	case "neo":
 		l.inCluster(neotest.Options{Partitions: 5, Replicas: 1, Storages: 3})
 	case "postgresql":
-		l.onSharedPostgreSQL()
+		l.inPostgreSQL(newPostgreSQL(t, ground(t).Shared(t)))
 	default:
 		t.Fatalf("-on %s: it is file, zeo, neo or postgresql", *LiveOn)
 	}
@@ -126,8 +126,8 @@ func (l *Live) File() string {
 	return path
 }
 
-// needWriterOfFiles ends a test of something that cannot be written to a server. What is
-// mirrored is written to a file.
+// needWriterOfFiles ends a test of something that cannot be written to a server. A mirror
+// can have it, since it is written to a file.
 func (l *Live) needWriterOfFiles() {
 	l.T.Helper()
 	if l.mirror == nil {
@@ -192,7 +192,9 @@ func (l *Live) CommitAs(tid zodb.Tid, change func(tx *LiveTx)) zodb.Tid {
 	}
 	tid, err = txn.Commit()
 	require.NoError(l.T, err)
-	l.reflect()
+	if l.mirror != nil {
+		l.mirror.catchUp()
+	}
 	for oid, value := range tx.changes {
 		l.objects[oid] = append(l.objects[oid], liveRev{tid, value})
 	}

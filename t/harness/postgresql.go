@@ -15,7 +15,7 @@ import (
 // postgres is the ground of this test binary, which Main takes away.
 var postgres pgtest.Ground
 
-// PostgreSQL is a database of RelStorage, and an application that writes to it.
+// PostgreSQL is a database of RelStorage, and a real application that writes to it.
 type PostgreSQL struct {
 	*pgtest.Database
 	Writer *pythontest.Writer
@@ -26,34 +26,39 @@ type PostgreSQL struct {
 // NewLivePostgreSQL makes an empty database on a server of its own.
 func NewLivePostgreSQL(t testing.TB, opt pgtest.Options) (*Live, *PostgreSQL) {
 	t.Helper()
-	letServersPass(t)
-	l := &Live{T: t}
-	p := l.inPostgreSQL(postgres.New(t, opt))
+	l, p := &Live{T: t}, newPostgreSQL(t, ground(t).New(t, opt))
+	l.inPostgreSQL(p)
 	l.begin()
 	return l, p
 }
 
-// onSharedPostgreSQL has a database on the server that all tests share.
-func (l *Live) onSharedPostgreSQL() {
-	l.T.Helper()
-	letServersPass(l.T)
-	l.inPostgreSQL(postgres.Shared(l.T))
+// CopyToPostgreSQL makes a database, on a server of its own, with all transactions of the
+// data file path.
+func CopyToPostgreSQL(t testing.TB, path string, opt pgtest.Options) *PostgreSQL {
+	t.Helper()
+	p := newPostgreSQL(t, ground(t).New(t, opt))
+	newMirror(t, "file://"+path, p.commit).catchUp()
+	return p
 }
 
-// letServersPass lets servers, which run as another user, come to their data.
-func letServersPass(t testing.TB) {
+// ground returns where servers are. They run as another user, who must come to their data.
+func ground(t testing.TB) *pgtest.Ground {
 	t.Helper()
 	LetPass(t, filepath.Join(os.TempDir(), "data"))
+	return &postgres
 }
 
-// inPostgreSQL has a real application commit what is written.
-func (l *Live) inPostgreSQL(c *pgtest.Cluster) *PostgreSQL {
+func newPostgreSQL(t testing.TB, c *pgtest.Cluster) *PostgreSQL {
+	t.Helper()
+	d := c.CreateDatabase(t, true)
+	return &PostgreSQL{d, d.Writer(t), t}
+}
+
+// inPostgreSQL has p commit what is written.
+func (l *Live) inPostgreSQL(p *PostgreSQL) {
 	l.T.Helper()
-	d := c.CreateDatabase(l.T, true)
-	p := &PostgreSQL{d, d.Writer(l.T), l.T}
 	l.inMirror(p.commit)
-	l.ZURL = d.URL()
-	return p
+	l.ZURL = p.URL()
 }
 
 // commit commits a transaction with its tid, as a copy of a database has it.
@@ -67,8 +72,4 @@ func (p *PostgreSQL) commit(txn storagetest.Txn) {
 func (p *PostgreSQL) Back() { p.Work(p.Writer) }
 
 // WriteTo has the application go on with another server that has the database.
-func (p *PostgreSQL) WriteTo(c *pgtest.Cluster) {
-	d := *p.Database
-	d.Cluster = c
-	d.Work(p.Writer)
-}
+func (p *PostgreSQL) WriteTo(c *pgtest.Cluster) { p.On(c).Work(p.Writer) }
