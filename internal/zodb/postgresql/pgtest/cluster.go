@@ -84,6 +84,9 @@ func (g *Ground) place(t testing.TB) *Cluster {
 	return c
 }
 
+// Dir returns the directory of the socket, which is a host for PostgreSQL.
+func (c *Cluster) Dir() string { return c.dir }
+
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
 
 // Log returns what the server has written to its log.

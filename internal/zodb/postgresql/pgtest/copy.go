@@ -61,6 +61,16 @@ func (c *Cluster) Replay(t testing.TB, on bool) {
 	}, patience, tick)
 }
 
+// AwaitReceived waits until a standby has all that its primary has by now, also if it does
+// not replay it.
+func (c *Cluster) AwaitReceived(t testing.TB, primary *Cluster) {
+	t.Helper()
+	upto := primary.Query(t, "postgres", "SELECT pg_current_wal_lsn()")
+	require.Eventually(t, func() bool {
+		return c.Query(t, "postgres", "SELECT pg_last_wal_receive_lsn() >= '"+upto+"'") == "t"
+	}, patience, tick)
+}
+
 // Promote has a standby become a server of its own.
 func (c *Cluster) Promote(t testing.TB) {
 	t.Helper()

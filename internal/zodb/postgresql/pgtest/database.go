@@ -34,6 +34,9 @@ func (c *Cluster) CreateDatabase(t testing.TB, historyPreserving bool) *Database
 	return d
 }
 
+// On returns the same database in a copy of its cluster.
+func (d *Database) On(c *Cluster) *Database { return &Database{c, d.Name, d.preserving} }
+
 // Query executes SQL in a database of the cluster, as its administrator, and returns the rows:
 // fields are separated by |.
 func (c *Cluster) Query(t testing.TB, database, sql string) string {
