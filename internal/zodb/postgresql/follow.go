@@ -145,8 +145,8 @@ func (f *follower) count(upto zodb.Tid) func(values [][]byte) error {
 			return &answerError{err}
 		}
 		if n > want {
-			return &storage.DownError{Err: &storage.HistoryLostError{Head: after, Why: fmt.Sprintf(
-				"a transaction before @%s came after it, so somebody writes without the lock of RelStorage", upto)}}
+			return &answerError{&storage.DownError{Err: &storage.HistoryLostError{Head: after, Why: fmt.Sprintf(
+				"a transaction before @%s came after it, so somebody writes without the lock of RelStorage", upto)}}}
 		}
 		return nil
 	}

@@ -100,7 +100,7 @@ func newSite(t testing.TB, c *pgtest.Cluster, change func(cfg *Config, r *remote
 	return s
 }
 
-// open has the site follow a database, which may be a standby of its own.
+// open opens the database anew, maybe at a standby. The storage before stays open.
 func (s *site) open(d *pgtest.Database, change func(cfg *Config, r *remote.Config)) {
 	s.Helper()
 	cfg := configOf(s, d.URL())
@@ -109,11 +109,11 @@ func (s *site) open(d *pgtest.Database, change func(cfg *Config, r *remote.Confi
 		change(&cfg, &r)
 	}
 	r.Dial = Dial(cfg)
-	var err error
-	s.stor, s.at0, err = remote.Open(s.Context(), r)
+	stor, at0, err := remote.Open(s.Context(), r)
 	require.NoError(s, err)
+	s.stor, s.at0 = stor, at0
 	s.Cleanup(func() {
-		require.NoError(s, s.stor.Close())
+		require.NoError(s, stor.Close())
 		if s.Failed() {
 			s.Logf("warnings:\n%s", strings.Join(s.warned.with(""), "\n"))
 		}

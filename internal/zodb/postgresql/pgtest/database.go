@@ -79,8 +79,11 @@ func (d *Database) Writer(t testing.TB) *pythontest.Writer {
 
 // Work has an application begin anew with the database: at the socket that its server has
 // now.
-func (d *Database) Work(w *pythontest.Writer) {
-	w.Do(pythontest.Order{Do: "work", Config: d.config(d.Name, d.preserving, false)})
+func (d *Database) Work(w *pythontest.Writer) { w.Do(d.WorkOrder()) }
+
+// WorkOrder returns the order that Work gives.
+func (d *Database) WorkOrder() pythontest.Order {
+	return pythontest.Order{Do: "work", Config: d.config(d.Name, d.preserving, false)}
 }
 
 // config is what RelStorage is told.
