@@ -50,10 +50,15 @@ func loadMany(ctx context.Context, c *pgconn.PgConn, xids []zodb.Xid, answers []
 		views = appendBigint(views, min(uint64(xid.At), maxID))
 		answers[i] = storage.Loaded{Err: errNoAnswer}
 	}
+	total := 0
 	err := rows(c.ExecPrepared(ctx, stmtMany, [][]byte{oids, views}, binaryFormat, binaryFormat), func(values [][]byte) error {
 		n, err := number(values[0])
 		if err != nil || n < 1 || n > uint64(len(xids)) || answers[n-1].Err != errNoAnswer {
 			return &answerError{fmt.Errorf("the server gives number %x where it was asked for %d objects", values[0], len(xids))}
+		}
+		if total += len(values[2]); total > maxBytes {
+			answers[n-1].Err = fmt.Errorf("load %s together with others: the records have more than %d bytes", xids[n-1], maxBytes)
+			return nil
 		}
 		answers[n-1] = answerOf(values[1:], xids[n-1].Oid)
 		return nil
@@ -69,6 +74,9 @@ func loadMany(ctx context.Context, c *pgconn.PgConn, xids []zodb.Xid, answers []
 	}
 	return err
 }
+
+// maxBytes is far beyond what callers of LoadMany expect, who count on sound records.
+const maxBytes = DefaultMaxRow
 
 var errNoAnswer = errors.New("the server has left it out")
 
