@@ -23,8 +23,9 @@ LONGEST := $(addprefix ./internal/,zodb/zeo core/live zodb/fs1 core/isolation)
 # Tests of memory run with the pools that users have, and without the detector of races.
 MEMORY  := TakesNoMemory|LittleMemory|InProportion|RepeatedWork
 MOUNTED := $(TEST) -count=1 -timeout 10m
-# The scenarios of t/live and t/watch that make test runs behind a ZEO server, too.
-ON_ZEO = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
+# The scenarios of t/live and t/watch that make test runs behind a ZEO server, too, and make
+# soak in PostgreSQL.
+ON_SERVER = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|NoPin|Setup|Growth|Shrink|ClientThat(Never|Maps|Hangs|Fails)|Exactly|Replaced|Hole|ReadsAreCut|RandomHistory|Stalled|ServerStarted|Sequential|BlockObject|Shared|Emptied|WhatIsPinned|ZHeadTells|Size|Unrelated)
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
@@ -65,7 +66,7 @@ test: testsetup build formatted ## run all tests: without a mount under -race, r
 	$(MOUNTED) -short ./internal/core/versions ./internal/core/live ./internal/core/isolation
 	$(MOUNTED) -p 2 -parallel 3 $$($(GO) list ./t/... | grep -v -e /clients -e /witness)
 	$(MOUNTED) -parallel 4 ./t/clients
-	$(MOUNTED) -p 2 -parallel 2 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_ZEO)'
+	$(MOUNTED) -p 2 -parallel 2 ./t/live ./t/watch ./t/clients -on zeo -run '$(ON_SERVER)'
 	$(MOUNTED) ./t/witness -duration 20s -without "$(WITHOUT)"
 
 testsetup: setup
@@ -75,6 +76,7 @@ soak: testsetup bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/venv-r
 	$(MOUNTED) -timeout 0 ./t/witness -v -duration $(SOAK) -without "$(WITHOUT)"
 	CGO_ENABLED=1 $(TEST) -race -count=1 -timeout 60m ./internal/... # without -short
 	$(MOUNTED) -timeout 60m ./t/operate -run StartRightAfterAnEnd -restarts 1000
+	$(MOUNTED) -timeout 60m -p 2 -parallel 2 ./t/live ./t/watch -on postgresql -run '$(ON_SERVER)'
 	$(MOUNTED) -timeout 60m ./t/clients -v -run Python -effort 10
 	$(MOUNTED) -timeout 60m ./internal/arrays/transfer -kills 500 -appends 10000
 	$(MOUNTED) -timeout 60m ./internal/core/live -run BruteForce -histories 100000

@@ -117,7 +117,7 @@ func runCat(ctx context.Context, f *catFlags, path, name string) error {
 	defer bar.Done()
 	// When who reads has had enough, SIGPIPE ends the process, as it should be.
 	return transfer.WriteStdout(ctx, func(w io.Writer) error {
-		return transfer.Copy(ctx, db, db.At, entry.File, off, n, w, bar.Add)
+		return transfer.Copy(ctx, db.Storage, db.At, entry.File, off, n, w, bar.Add)
 	})
 }
 

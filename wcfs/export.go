@@ -86,9 +86,9 @@ func runExport(ctx context.Context, f *exportFlags, from, name string) error {
 	defer bar.Done()
 	write := func(w io.Writer) error {
 		if entry.Array == nil {
-			return transfer.Copy(ctx, db, db.At, entry.File, 0, size, w, bar.Add)
+			return transfer.Copy(ctx, db.Storage, db.At, entry.File, 0, size, w, bar.Add)
 		}
-		return transfer.Export(ctx, db, db.At, entry.Array, w, npy, bar.Add)
+		return transfer.Export(ctx, db.Storage, db.At, entry.Array, w, npy, bar.Add)
 	}
 	if toStdout {
 		if err := checkStdout(db.Storage); err != nil {

@@ -19,7 +19,8 @@
 //
 // A Live is a database that the test writes while it is served, with a model of
 // every object at every transaction: what any view must show is computed, not
-// written down. A test waits for a commit at .wcfs/debug/zhead, or by asking
+// written down. The flag -on says in what kind of database; those that wcfs does not
+// write to mirror a file. A test waits for a commit at .wcfs/debug/zhead, or by asking
 // head/at; nothing sleeps for some time and hopes. A helper (Map) tells what is
 // in the page cache, and keeps what it has read from being dropped by anybody
 // but the server.

@@ -53,7 +53,7 @@ type (
 
 // LiveOn says where databases are that are written to while they are served: the tests
 // that make no difference between them hold for each.
-var LiveOn = flag.String("on", "file", "where live databases are: in a file, behind a server of zeo, or in a cluster of neo")
+var LiveOn = flag.String("on", "file", "where live databases are: in a file, behind a server of zeo, in a cluster of neo, or on a server of postgresql")
 
 // NewLive makes an empty database. It is not synced to disk: that would only
 // take time.
@@ -67,8 +67,10 @@ func NewLive(t testing.TB) *Live {
 		l.onServer(StartZEO(t, "6", "msgpack true", ""))
 	case "neo":
 		l.inCluster(neotest.Options{Partitions: 5, Replicas: 1, Storages: 3})
+	case "postgresql":
+		l.inPostgreSQL(newPostgreSQL(t, ground(t).Shared(t)))
 	default:
-		t.Fatalf("-on %s: it is file, zeo or neo", *LiveOn)
+		t.Fatalf("-on %s: it is file, zeo, neo or postgresql", *LiveOn)
 	}
 	l.begin()
 	return l
@@ -124,6 +126,15 @@ func (l *Live) File() string {
 	return path
 }
 
+// needWriterOfFiles ends a test of something that cannot be written to a server. A mirror
+// can have it, since it is written to a file.
+func (l *Live) needWriterOfFiles() {
+	l.T.Helper()
+	if l.mirror == nil {
+		l.File()
+	}
+}
+
 // Start serves the database, with .wcfs/debug/.
 func (l *Live) Start(options ...string) *Server {
 	l.T.Helper()
@@ -169,7 +180,7 @@ func (l *Live) Commit(change func(tx *LiveTx)) zodb.Tid {
 func (l *Live) CommitAs(tid zodb.Tid, change func(tx *LiveTx)) zodb.Tid {
 	l.T.Helper()
 	if tid != 0 {
-		l.File() // servers choose tids
+		l.needWriterOfFiles() // servers choose tids
 	}
 	txn, err := l.DB.Begin(context.Background(), zwrite.Meta{Tid: tid})
 	require.NoError(l.T, err)
@@ -181,7 +192,9 @@ func (l *Live) CommitAs(tid zodb.Tid, change func(tx *LiveTx)) zodb.Tid {
 	}
 	tid, err = txn.Commit()
 	require.NoError(l.T, err)
-	l.reflect()
+	if l.mirror != nil {
+		l.mirror.catchUp()
+	}
 	for oid, value := range tx.changes {
 		l.objects[oid] = append(l.objects[oid], liveRev{tid, value})
 	}
@@ -229,7 +242,7 @@ func (tx *LiveTx) NewTable() zodb.Oid {
 // SetFile stores the ZBigFile object.
 func (tx *LiveTx) SetFile(f *LiveFile, blksize int64, table zodb.Oid) {
 	if revs := tx.L.objects[f.Oid]; len(revs) > 0 && revs[len(revs)-1].value == nil {
-		tx.L.File() // servers take nothing in the place of what was deleted
+		tx.L.needWriterOfFiles() // servers take nothing in the place of what was deleted
 	}
 	tx.Store(f.Oid, bigfile.EncodeFile(&bigfile.File{BlkSize: blksize, Table: table}))
 	tx.changes[f.Oid] = liveFile{blksize, table}

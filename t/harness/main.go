@@ -45,7 +45,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build wcfs: %s\n%s", err, out)
 		return 1
 	}
-	code := m.Run()
+	code := postgres.Around(m).Run()
 	if left := Mounts(dir); len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "mounts left behind: %v\n", left)
 		return 1

@@ -3,57 +3,30 @@ package live
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/neo/neotest"
 	"github.com/wcfs/wcfs/internal/zodb/neoproto"
 	"github.com/wcfs/wcfs/t/harness"
 )
 
-// clustered is a server of a database in a cluster.
+// clustered is a served database in a cluster.
 type clustered struct {
-	*harness.Live
-	t *testing.T
+	*changing
 	c *neotest.Cluster
-	f *harness.LiveFile
-	s *harness.Server
-	n int // commits
 }
 
 func newClustered(t *testing.T, opt neotest.Options, options ...string) *clustered {
 	t.Helper()
-	r := &clustered{t: t}
-	r.Live, r.c = harness.NewLiveNEO(t, opt)
-	r.f = r.NewFile(4096)
-	r.commit()
+	l, c := harness.NewLiveNEO(t, opt)
+	r := &clustered{newChanging(t, l), c}
 	r.s = r.Start(options...)
 	return r
-}
-
-// commit changes some blocks, and returns the transaction.
-func (r *clustered) commit() zodb.Tid {
-	r.n++
-	blocks := harness.Blocks{}
-	for i := range int64(3) {
-		blk := (int64(r.n) + i*7) % 20
-		blocks[blk] = fmt.Sprintf("%d.%d", r.n, blk)
-	}
-	return r.f.Commit(blocks)
-}
-
-// sees checks all blocks of the newest view, and of the one before.
-func (r *clustered) sees(before, last zodb.Tid) {
-	r.t.Helper()
-	r.s.WaitAt(last)
-	r.f.Check(r.s, "head", last)
-	r.f.Check(r.s, "@"+before.String(), before)
 }
 
 // TestStoragesOfAClusterMayEnd: with a replica nobody notices.
@@ -88,14 +61,14 @@ func TestClusterWithoutAPartitionIsWaitedFor(t *testing.T) {
 	cached, err := readPage(fd, 1)
 	require.NoError(t, err)
 	r.c.Storages[1].Stop()
-	harness.Until(t, "the outage is noticed", func() bool { return strings.HasPrefix(storageSays(r.s), "disconnected since ") })
+	r.isAway()
 	again, err := readPage(fd, 1)
 	require.NoError(t, err)
 	require.Equal(t, cached, again)
 	_, err = readPage(fd, 8)
 	require.ErrorIs(t, err, unix.EIO)
 	r.c.Storages[1].Start()
-	harness.Until(t, "it is over", func() bool { return strings.HasPrefix(storageSays(r.s), "connected") })
+	r.isBack()
 	r.sees(before, r.commit())
 }
 
@@ -113,14 +86,14 @@ func TestMastersOfAClusterMayEnd(t *testing.T) {
 		for _, m := range r.c.Masters {
 			m.Stop()
 		}
-		harness.Until(t, "the outage is noticed", func() bool { return strings.HasPrefix(storageSays(r.s), "disconnected since ") })
+		r.isAway()
 		for range missed {
 			last = r.commit()
 		}
 		for _, m := range r.c.Masters {
 			m.Start()
 		}
-		harness.Until(t, "it is over", func() bool { return strings.HasPrefix(storageSays(r.s), "connected") })
+		r.isBack()
 		r.sees(before, last)
 		if missed > 0 {
 			require.Contains(t, r.s.Log(), fmt.Sprintf("; %d transactions were missed, and are known now", missed))
@@ -183,7 +156,7 @@ func TestHalfOpenConnectionsOfAClusterAreNoticed(t *testing.T) {
 	before = last
 	r.c.Masters[0].Silence()
 	last = r.commit()
-	harness.Until(t, "the master is taken for gone", func() bool { return strings.HasPrefix(storageSays(r.s), "disconnected since ") })
+	r.isAway()
 	require.Contains(t, storageSays(r.s), "has not answered for 25s")
 	r.c.Masters[0].Speak()
 	r.sees(before, last)

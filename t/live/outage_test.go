@@ -1,6 +1,7 @@
 package live
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,55 @@ import (
 
 // storageSays returns what the server says of that of its database.
 func storageSays(s *harness.Server) string { return harness.Content(s.T, s.Path(".wcfs/storage")) }
+
+// changing is a database of which each commit changes some blocks, and who serves it.
+type changing struct {
+	*harness.Live
+	t *testing.T
+	f *harness.LiveFile
+	s *harness.Server
+	n int // commits
+}
+
+// newChanging writes to a database, which nobody serves yet.
+func newChanging(t *testing.T, l *harness.Live) *changing {
+	t.Helper()
+	r := &changing{Live: l, t: t, f: l.NewFile(4096)}
+	r.commit()
+	return r
+}
+
+// commit changes some blocks, and returns the transaction.
+func (r *changing) commit() zodb.Tid {
+	r.t.Helper()
+	r.n++
+	blocks := harness.Blocks{}
+	for i := range int64(3) {
+		blk := (int64(r.n) + i*7) % 20
+		blocks[blk] = fmt.Sprintf("%d.%d", r.n, blk)
+	}
+	return r.f.Commit(blocks)
+}
+
+// sees checks all blocks of the newest view, and of the one before.
+func (r *changing) sees(before, last zodb.Tid) {
+	r.t.Helper()
+	r.s.WaitAt(last)
+	r.f.Check(r.s, "head", last)
+	r.f.Check(r.s, "@"+before.String(), before)
+}
+
+// isAway waits until it is noticed that the server of the database is away.
+func (r *changing) isAway() {
+	r.t.Helper()
+	harness.Until(r.t, "the outage is noticed", func() bool { return strings.HasPrefix(storageSays(r.s), "disconnected since ") })
+}
+
+// isBack waits until it is there again.
+func (r *changing) isBack() {
+	r.t.Helper()
+	harness.Until(r.t, "the outage is over", func() bool { return strings.HasPrefix(storageSays(r.s), "connected") })
+}
 
 // TestOutageOfAServerEndsNothing: what is cached stays readable, what is not waits and is
 // EIO then, everybody is told, and when the server is back nothing was missed.

@@ -26,6 +26,23 @@ func (w Watched) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid
 	return buf, serial, err
 }
 
+// LoadsMany says whether the storage can load many objects at once: see storage.Many.
+func (w Watched) LoadsMany() bool {
+	_, ok := storage.Many(w.Storage)
+	return ok
+}
+
+// LoadMany implements storage.ManyLoader.
+func (w Watched) LoadMany(ctx context.Context, xids []zodb.Xid) []storage.Loaded {
+	all := storage.LoadMany(ctx, w.Storage, xids)
+	for _, got := range all {
+		if got.Err == nil {
+			w.Bar.Add(int64(len(got.Buf.Data)))
+		}
+	}
+	return all
+}
+
 // Stream implements storage.Streamer, by a load if the storage does not.
 func (w Watched) Stream(ctx context.Context, xid zodb.Xid, f func(io.Reader) error) (zodb.Tid, error) {
 	if s, ok := w.Storage.(storage.Streamer); ok {

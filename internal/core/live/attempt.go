@@ -67,11 +67,7 @@ func (a *attempt) acquire() {
 	}
 	end := size / a.blksize
 	window := bigfile.Window[blkView]{BlkSize: a.blksize, End: end, Key: func(blk int64) blkView { return blkView{blk, view} }}
-	for i, e := range a.read.extents {
-		if a.loads[i] == nil {
-			a.loads[i], a.first[i] = f.loads.Acquire(blkView{e.Blk, view})
-		}
-	}
+	f.loads.AcquireAll(a.read.extents, window.Key, a.loads, a.first)
 	if len(a.read.extents) > 0 { // else it is of a header
 		f.ahead.Read(a.read.extents, window)
 	}

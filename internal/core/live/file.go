@@ -109,6 +109,7 @@ func newFile(h *Head, blocks *served.File, data zodb.Oid, rev zodb.Tid) *File {
 	}
 	f.mu.Init(&h.order, rankFile, f.check)
 	f.loads = bigfile.NewLoads(h.loader, f.load)
+	f.loads.Together(h.store, blocks.Obj.BlkSize, f.begin)
 	f.ahead = bigfile.NewAhead(f.loads)
 	return f
 }
@@ -222,27 +223,46 @@ func (f *File) Fenced() error {
 	return f.fenced
 }
 
-// load loads a block as of a view, with the way to it. A hole has no data.
+// load loads a block as of a view, with the way to it.
 func (f *File) load(ctx context.Context, key blkView) (*loaded, error) {
-	walk, err := f.head.revs.Walk(ctx, f.data, key.blk, key.view)
-	if err != nil {
-		return nil, err
-	}
-	if walk.Obj == nil {
-		return nil, fmt.Errorf("%w (@%s)", errAnotherFile, key.view)
-	}
-	if err := btree.MissingError(walk.Path, key.view); err != nil {
-		return nil, err
-	}
-	f.head.loader.Count(bigfile.FromDatabase)
-	if !walk.OK {
-		return &loaded{&bigfile.Block{}, walk}, nil
-	}
-	block, err := bigfile.LoadBlock(ctx, f.head.store, walk.ZBlk, key.view, walk.Obj.BlkSize)
+	walk, place := f.find(ctx, key)
+	block, err := place.Load(ctx, f.head.store)
 	if err != nil {
 		return nil, err
 	}
 	return &loaded{block, walk}, nil
+}
+
+// begin is load of several blocks, whose objects are loaded together.
+func (f *File) begin(ctx context.Context, keys []blkView) []bigfile.Begun[*loaded] {
+	walks, places := make([]*versions.Walk, len(keys)), make([]bigfile.Place, len(keys))
+	for i, key := range keys {
+		walks[i], places[i] = f.find(ctx, key)
+	}
+	all := make([]bigfile.Begun[*loaded], len(keys))
+	for i, b := range bigfile.BeginBlocks(ctx, f.head.store, places) {
+		all[i] = bigfile.Then(b, func(block *bigfile.Block) *loaded { return &loaded{block, walks[i]} })
+	}
+	return all
+}
+
+// find finds the place of a block as of a view, and the way to it. A hole has no data.
+func (f *File) find(ctx context.Context, key blkView) (*versions.Walk, bigfile.Place) {
+	walk, err := f.head.revs.Walk(ctx, f.data, key.blk, key.view)
+	if err == nil && walk.Obj == nil {
+		err = fmt.Errorf("%w (@%s)", errAnotherFile, key.view)
+	}
+	if err == nil {
+		err = btree.MissingError(walk.Path, key.view)
+	}
+	if err != nil {
+		return nil, bigfile.Place{Err: err}
+	}
+	f.head.loader.Count(bigfile.FromDatabase)
+	if !walk.OK {
+		return walk, bigfile.Place{Block: &bigfile.Block{}}
+	}
+	return walk, bigfile.Place{ZBlk: walk.ZBlk, At: key.view, BlkSize: walk.Obj.BlkSize}
 }
 
 // pages widens [lo, hi) to whole pages. The size of a page is a power of 2.

@@ -30,9 +30,7 @@ func (f *File) Read(ctx context.Context, cache bigfile.PageCache, off int64, n i
 	extents := bigfile.Extents(off, n, f.obj.BlkSize)
 	pending := make([]*bigfile.Load[int64, *bigfile.Block], len(extents))
 	first := make([]bool, len(extents))
-	for i, e := range extents {
-		pending[i], first[i] = f.loads.Acquire(e.Blk)
-	}
+	f.loads.AcquireAll(extents, f.window.Key, pending, first)
 	f.ahead.Read(extents, f.window)
 	var fills []*bigfile.Fill
 	for i, e := range extents {

@@ -89,7 +89,7 @@ func (v *View) Open(ctx context.Context, oid zodb.Oid) (*File, error) {
 		return nil, fmt.Errorf("bigfopen %s @%s: size: %w", oid, v.at, err)
 	}
 	f := &File{view: v, oid: oid, obj: obj, rev: rev, size: size}
-	f.loadFrom(f.loadBlk)
+	f.loadFromView()
 	return f, nil
 }
 
@@ -100,8 +100,14 @@ func (v *View) OpenArray(ctx context.Context, array *form.Form) (*File, error) {
 		return nil, err
 	}
 	f.size, f.header, f.rev = array.Items, array.Header, array.Rev
-	f.loadFrom(f.loadBlk)
+	f.loadFromView()
 	return f, nil
+}
+
+// loadFromView makes the blocks of f come from its view.
+func (f *File) loadFromView() {
+	f.loadFrom(f.loadBlk)
+	f.loads.Together(f.view.data, f.obj.BlkSize, f.beginBlks)
 }
 
 // loadFrom makes the blocks of f come from load.
@@ -127,22 +133,37 @@ func (f *File) BlkSize() int64 { return f.obj.BlkSize }
 // Rev returns the revision of the ZBigFile object, not of its data.
 func (f *File) Rev() zodb.Tid { return f.rev }
 
-// loadBlk loads one block; a hole has no data.
+// loadBlk loads one block.
 func (f *File) loadBlk(ctx context.Context, blk int64) (*bigfile.Block, error) {
+	place := f.find(ctx, blk)
+	return place.Load(ctx, f.view.data)
+}
+
+// beginBlks is loadBlk of several blocks, whose objects are loaded together.
+func (f *File) beginBlks(ctx context.Context, blks []int64) []bigfile.Begun[*bigfile.Block] {
+	places := make([]bigfile.Place, len(blks))
+	for i, blk := range blks {
+		places[i] = f.find(ctx, blk)
+	}
+	return bigfile.BeginBlocks(ctx, f.view.data, places)
+}
+
+// find finds the place of a block; a hole has no data.
+func (f *File) find(ctx context.Context, blk int64) bigfile.Place {
 	if buf := f.view.kept.Block(ctx, f.oid, blk, f.view.at); buf != nil {
 		f.view.loader.Count(bigfile.FromKept)
-		return bigfile.NewBlock(buf, 0), nil
+		return bigfile.Place{Block: bigfile.NewBlock(buf, 0)}
 	}
 	found, err := btree.Lookup(ctx, f.view.source, f.obj.Table, f.view.at, blk)
 	if err == nil {
 		err = btree.MissingError(found.Path, f.view.at)
 	}
 	if err != nil {
-		return nil, err
+		return bigfile.Place{Err: err}
 	}
 	f.view.loader.Count(bigfile.FromDatabase)
 	if !found.OK {
-		return &bigfile.Block{}, nil
+		return bigfile.Place{Block: &bigfile.Block{}}
 	}
-	return bigfile.LoadBlock(ctx, f.view.data, found.Value, f.view.at, f.obj.BlkSize)
+	return bigfile.Place{ZBlk: found.Value, At: f.view.at, BlkSize: f.obj.BlkSize}
 }

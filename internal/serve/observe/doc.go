@@ -53,6 +53,9 @@
 //
 // The sources of a block are zodb (loaded, or found to be a hole), preserved (kept
 // since it changed), inflight (a load under way), retained (another request has it).
+// Each object that is loaded is a load of storage_requests_total; several that are loaded by
+// one call have one duration.
+//
 // Reads of streams, which wait for something to happen, are the op stream_read.
 //
 // There is no wcfs_up, since Prometheus has its own; no count of tail rebuilds,

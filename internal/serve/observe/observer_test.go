@@ -229,6 +229,41 @@ type scriptedSerialer struct{ scripted }
 
 func (s *scriptedSerialer) Serial(context.Context, zodb.Xid) (zodb.Tid, error) { return 8, s.err }
 
+type scriptedMany struct{ scriptedSerialer }
+
+func (s *scriptedMany) LoadMany(_ context.Context, xids []zodb.Xid) []storage.Loaded {
+	all := make([]storage.Loaded, len(xids))
+	for i := range all {
+		all[i].Err = []error{nil, &zodb.NoDataError{}, s.err}[i%3]
+	}
+	return all
+}
+
+// TestObjectsOfOneQuestionAreCountedEach, and their time once.
+func TestObjectsOfOneQuestionAreCountedEach(t *testing.T) {
+	t.Parallel()
+	o := New(time.Second)
+	for _, plain := range []storage.Storage{&scripted{}, &scriptedSerialer{}} {
+		_, ok := storage.Many(o.Storage("plain", plain))
+		require.False(t, ok)
+	}
+	mine := errors.New("broken")
+	many, ok := storage.Many(o.Storage("many", &scriptedMany{scriptedSerialer{scripted{err: mine}}}))
+	require.True(t, ok)
+	all := many.LoadMany(t.Context(), make([]zodb.Xid, 7))
+	require.Len(t, all, 7)
+	require.Equal(t, mine, all[2].Err)
+	got := values(t, o)
+	for series, want := range map[string]float64{
+		`wcfs_storage_requests_total{driver="many",op="load",result="ok"}`:      3,
+		`wcfs_storage_requests_total{driver="many",op="load",result="no_data"}`: 2,
+		`wcfs_storage_requests_total{driver="many",op="load",result="error"}`:   2,
+		`wcfs_storage_request_duration_seconds_count{driver="many",op="load"}`:  1,
+	} {
+		require.Equal(t, want, got[series], series)
+	}
+}
+
 // TestStorageIsCounted, and can what it could before.
 func TestStorageIsCounted(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,10 @@ func (m *storageMetrics) call(driver, op string) call {
 
 func (c *call) end(start time.Time, err error) {
 	c.took.Observe(time.Since(start).Seconds())
+	c.count(err)
+}
+
+func (c *call) count(err error) {
 	switch {
 	case err == nil:
 		c.ok.Inc()
@@ -71,6 +75,24 @@ func (m *measured) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.T
 	buf, serial, err := m.Storage.Load(ctx, xid)
 	m.load.end(start, err)
 	return buf, serial, err
+}
+
+// LoadsMany says whether the storage can load many objects at once: see storage.Many.
+func (m *measured) LoadsMany() bool {
+	_, ok := storage.Many(m.Storage)
+	return ok
+}
+
+// LoadMany implements storage.ManyLoader. Each object counts, but all of them have taken the
+// time together.
+func (m *measured) LoadMany(ctx context.Context, xids []zodb.Xid) []storage.Loaded {
+	start := time.Now()
+	all := storage.LoadMany(ctx, m.Storage, xids)
+	m.load.took.Observe(time.Since(start).Seconds())
+	for _, got := range all {
+		m.load.count(got.Err)
+	}
+	return all
 }
 
 var _ storage.Packed = (*measured)(nil)

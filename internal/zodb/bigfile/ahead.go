@@ -75,9 +75,7 @@ func (a *Ahead[K, V]) Read(extents []Extent, w Window[K]) {
 	}
 	a.drop(r, func(b int64, ld *Load[K, V]) bool { return b < r.next || ld.Key != w.Key(b) })
 	if r.steps >= aheadAfter {
-		for b := r.next; b < min(r.next+depth(w.BlkSize), w.End); b++ {
-			a.hold(r, b, w)
-		}
+		a.hold(r, w)
 	}
 	if a.timer == nil && len(r.held) > 0 {
 		a.timer = time.AfterFunc(aheadIdle, a.expire)
@@ -109,14 +107,23 @@ func (a *Ahead[K, V]) runOf(blk int64) *aheadRun[K, V] {
 	return r
 }
 
-// hold loads block b and keeps it for r, if there is room. Requires: a.mu.
-func (a *Ahead[K, V]) hold(r *aheadRun[K, V], b int64, w Window[K]) {
-	if r.held[b] != nil || !a.loads.loader.reserveAhead(w.BlkSize) {
+// hold loads the blocks that r comes to next, and keeps them for it, as far as there is
+// room. Requires: a.mu.
+func (a *Ahead[K, V]) hold(r *aheadRun[K, V], w Window[K]) {
+	var blks []int64
+	var keys []K
+	for b := r.next; b < min(r.next+depth(w.BlkSize), w.End); b++ {
+		if r.held[b] == nil && a.loads.loader.reserveAhead(w.BlkSize) {
+			blks, keys = append(blks, b), append(keys, w.Key(b))
+		}
+	}
+	if len(keys) == 0 {
 		return
 	}
-	ld := a.loads.acquireAhead(w.Key(b))
-	ld.ahead = w.BlkSize
-	r.held[b] = ld
+	for i, ld := range a.loads.acquireAhead(keys) {
+		ld.ahead = w.BlkSize
+		r.held[blks[i]] = ld
+	}
 }
 
 // drop lets go of what is held for r as which says. Requires: a.mu.

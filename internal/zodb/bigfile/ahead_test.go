@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wcfs/wcfs/internal/zodb/storage/mem"
 )
 
 // aheadKey is a block as of a view.
@@ -30,6 +32,7 @@ func (v *counted) Release() {
 type aheadStore struct {
 	mu               sync.Mutex
 	loaded, released map[aheadKey]int
+	begun            []int // sizes of groups that were begun together
 	fails            bool
 }
 
@@ -43,6 +46,22 @@ func (s *aheadStore) load(_ context.Context, key aheadKey) (*counted, error) {
 	return &counted{s, key}, nil
 }
 
+// begin begins blocks together. Those with odd numbers are not there after the first step.
+func (s *aheadStore) begin(_ context.Context, keys []aheadKey) []Begun[*counted] {
+	s.mu.Lock()
+	s.begun = append(s.begun, len(keys))
+	s.mu.Unlock()
+	all := make([]Begun[*counted], len(keys))
+	for i, key := range keys {
+		if key.blk%2 == 1 {
+			all[i].Rest = func(ctx context.Context) (*counted, error) { return s.load(ctx, key) }
+			continue
+		}
+		all[i].Value, all[i].Err = s.load(context.Background(), key)
+	}
+	return all
+}
+
 // aheadFile is one file of blocks of some size, whose readers are loaded ahead of.
 type aheadFile struct {
 	*testing.T
@@ -53,9 +72,12 @@ type aheadFile struct {
 	view   int64
 }
 
-func newAheadFile(t *testing.T, loader *Loader, blksize, end int64) *aheadFile {
+func newAheadFile(t *testing.T, loader *Loader, together bool, blksize, end int64) *aheadFile {
 	f := &aheadFile{T: t, aheadStore: &aheadStore{loaded: make(map[aheadKey]int), released: make(map[aheadKey]int)}}
 	f.loads = NewLoads(loader, f.load)
+	db := mem.New()
+	db.AnswerMany(together)
+	f.loads.Together(db, blksize, f.begin)
 	f.ahead = NewAhead(f.loads)
 	f.window = Window[aheadKey]{BlkSize: blksize, End: end, Key: func(blk int64) aheadKey { return aheadKey{blk, f.view} }}
 	return f
@@ -108,23 +130,26 @@ func (f *aheadFile) requireReleased() {
 	}
 }
 
-// inBubble runs a test with a Loader, of which nothing is held ahead in the end.
-func inBubble(t *testing.T, test func(t *testing.T, loader *Loader)) {
-	synctest.Test(t, func(t *testing.T) {
-		loader := NewLoader(t.Context(), 4)
-		test(t, loader)
-		time.Sleep(3 * aheadIdle)
-		synctest.Wait()
-		require.Zero(t, loader.ahead.Load(), "bytes that are held ahead")
-		loader.Wait()
-	})
+// inBubble runs a test with a Loader, of which nothing is held ahead in the end: for blocks that
+// are loaded one by one, and for those that are begun together.
+func inBubble(t *testing.T, test func(t *testing.T, loader *Loader, together bool)) {
+	for _, together := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			loader := NewLoader(t.Context(), 4)
+			test(t, loader, together)
+			time.Sleep(3 * aheadIdle)
+			synctest.Wait()
+			require.Zero(t, loader.ahead.Load(), "bytes that are held ahead")
+			loader.Wait()
+		})
+	}
 }
 
 func TestSequentialReaderIsLoadedAheadOf(t *testing.T) {
 	for blksize, depth := range map[int64]int64{4096: 8, 1 << 19: 8, 1 << 20: 4, 2<<20 - 1: 2, 3 << 20: 1, aheadLargest: 1, aheadLargest + 1: 0} {
-		inBubble(t, func(t *testing.T, loader *Loader) {
+		inBubble(t, func(t *testing.T, loader *Loader, together bool) {
 			const end = 20
-			f := newAheadFile(t, loader, blksize, end)
+			f := newAheadFile(t, loader, together, blksize, end)
 			f.read(0)
 			f.read(0) // another part
 			f.requireHeld(0, 0)
@@ -144,8 +169,8 @@ func TestSequentialReaderIsLoadedAheadOf(t *testing.T) {
 
 // TestReadOfSeveralBlocksGoesOnWithTheLast, wherever it began.
 func TestReadOfSeveralBlocksGoesOnWithTheLast(t *testing.T) {
-	inBubble(t, func(t *testing.T, loader *Loader) {
-		f := newAheadFile(t, loader, 1<<20, 100)
+	inBubble(t, func(t *testing.T, loader *Loader, together bool) {
+		f := newAheadFile(t, loader, together, 1<<20, 100)
 		f.read(10, 11, 12)
 		f.requireHeld(0, 0)
 		f.read(12, 13)
@@ -157,8 +182,8 @@ func TestReadOfSeveralBlocksGoesOnWithTheLast(t *testing.T) {
 
 // TestWhatIsHeldOfAnotherViewIsLetGo: a reader after a commit wants the new one.
 func TestWhatIsHeldOfAnotherViewIsLetGo(t *testing.T) {
-	inBubble(t, func(t *testing.T, loader *Loader) {
-		f := newAheadFile(t, loader, 1<<20, 100)
+	inBubble(t, func(t *testing.T, loader *Loader, together bool) {
+		f := newAheadFile(t, loader, together, 1<<20, 100)
 		f.read(0)
 		f.read(1)
 		f.view = 1
@@ -169,8 +194,8 @@ func TestWhatIsHeldOfAnotherViewIsLetGo(t *testing.T) {
 
 // TestIdleReaderIsNotLoadedAheadOfForLong, and others are not disturbed by it.
 func TestIdleReaderIsNotLoadedAheadOfForLong(t *testing.T) {
-	inBubble(t, func(t *testing.T, loader *Loader) {
-		f := newAheadFile(t, loader, 1<<20, 100)
+	inBubble(t, func(t *testing.T, loader *Loader, together bool) {
+		f := newAheadFile(t, loader, together, 1<<20, 100)
 		f.read(0)
 		f.read(1)
 		f.read(50)
@@ -192,8 +217,8 @@ func TestIdleReaderIsNotLoadedAheadOfForLong(t *testing.T) {
 
 // TestOfManyReadersThoseOfLateAreLoadedAheadOf.
 func TestOfManyReadersThoseOfLateAreLoadedAheadOf(t *testing.T) {
-	inBubble(t, func(t *testing.T, loader *Loader) {
-		f := newAheadFile(t, loader, 4<<20, 10_000) // one block each
+	inBubble(t, func(t *testing.T, loader *Loader, together bool) {
+		f := newAheadFile(t, loader, together, 4<<20, 10_000) // one block each
 		start := func(i int64) { f.read(100 * i); f.read(100*i + 1) }
 		for i := range int64(aheadRuns) {
 			start(i)
@@ -211,7 +236,7 @@ func TestOfManyReadersThoseOfLateAreLoadedAheadOf(t *testing.T) {
 
 // TestBytesHeldAheadAreBoundedForAllFiles, and can be held again once they are free.
 func TestBytesHeldAheadAreBoundedForAllFiles(t *testing.T) {
-	inBubble(t, func(t *testing.T, loader *Loader) {
+	inBubble(t, func(t *testing.T, loader *Loader, together bool) {
 		var files []*aheadFile
 		held := func() (n int) {
 			for _, f := range files {
@@ -221,7 +246,7 @@ func TestBytesHeldAheadAreBoundedForAllFiles(t *testing.T) {
 			return n
 		}
 		for range aheadTotal/aheadBytes + 5 {
-			f := newAheadFile(t, loader, aheadBytes, 100)
+			f := newAheadFile(t, loader, together, aheadBytes, 100)
 			files = append(files, f)
 			f.read(0)
 			f.read(1)
@@ -238,8 +263,8 @@ func TestBytesHeldAheadAreBoundedForAllFiles(t *testing.T) {
 // TestLoadThatFailedForNobodyIsTriedAgain when somebody wants the block, but one that
 // somebody wanted gives its error to all who wait for it.
 func TestLoadThatFailedForNobodyIsTriedAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, loader *Loader) {
-		f := newAheadFile(t, loader, 4<<20, 100)
+	inBubble(t, func(t *testing.T, loader *Loader, together bool) {
+		f := newAheadFile(t, loader, together, 4<<20, 100)
 		f.read(0)
 		f.fails = true
 		ld, first := f.loads.Acquire(aheadKey{1, 0})
@@ -273,8 +298,8 @@ func TestLoadThatFailedForNobodyIsTriedAgain(t *testing.T) {
 
 // TestRequestForWhatIsHeldAheadIsTheFirst: nobody else has stored the rest of the block.
 func TestRequestForWhatIsHeldAheadIsTheFirst(t *testing.T) {
-	inBubble(t, func(t *testing.T, loader *Loader) {
-		f := newAheadFile(t, loader, 4<<20, 100)
+	inBubble(t, func(t *testing.T, loader *Loader, together bool) {
+		f := newAheadFile(t, loader, together, 4<<20, 100)
 		f.read(0)
 		f.read(1)
 		ld, first := f.loads.Acquire(aheadKey{2, 0})

@@ -11,8 +11,8 @@
 // # Ownership and locking
 //
 // A File is immutable and may be shared and kept. A Block refers to the buffer
-// its data was loaded into: its owner releases it. LoadBlock starts goroutines
-// for the chunks of a ZBlk1 and waits for all of them.
+// its data was loaded into: its owner releases it. LoadBlock loads the chunks of
+// a ZBlk1 as storage.LoadEach does, and returns when none is under way any more.
 //
 // # Caveats
 //

@@ -3,7 +3,6 @@ package bigfile
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"lab.nexedi.com/kirr/neo/go/zodb"
@@ -47,46 +46,22 @@ func (b *Block) Release() {
 // LoadBlock loads the data of the ZBlk object zblk as of view at.
 //
 // Data of a ZBlk0 stays where the storage put it. Chunks of a ZBlk1 are loaded
-// in parallel and put together in a new buffer.
+// together, as far as the loader can, and put together in a new buffer.
 //
 // Errors are those of storage.Loader, and *storage.CorruptError for the object
 // that cannot be right: zblk, one of its chunks, or a node of its chunk table.
 // An object that does not exist is one of these, since something refers to it.
 func LoadBlock(ctx context.Context, loader storage.Loader, zblk zodb.Oid, at zodb.Tid, blksize int64) (*Block, error) {
-	buf, serial, err := loadReferred(ctx, loader, zodb.Xid{At: at, Oid: zblk})
-	if err != nil {
-		return nil, fmt.Errorf("load block %s: %w", zblk, err)
-	}
-	state, err := decodeBlock(buf.Data)
-	if err == nil && int64(len(state.data)) > blksize {
-		err = errTooLong(int64(len(state.data)), blksize)
-	}
-	if err != nil {
-		buf.Release()
-		return nil, &storage.CorruptError{Oid: zblk, Tid: serial, Err: err}
-	}
-	if !state.chunked {
-		return &Block{Data: trim(state.data), Serial: serial, buf: buf}, nil
-	}
-	buf.Release()
-	data, err := loadChunks(ctx, loader, state.chunks, at, blksize)
-	var bad badChunks
-	if errors.As(err, &bad) {
-		return nil, &storage.CorruptError{Oid: zblk, Tid: serial, Err: err}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load block %s: %w", zblk, err)
-	}
-	return NewBlock(data, serial), nil
+	p := Place{ZBlk: zblk, At: at, BlkSize: blksize}
+	return p.Load(ctx, loader)
 }
 
-// loadReferred loads an object that another one refers to at the same view.
-func loadReferred(ctx context.Context, loader storage.Loader, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
-	buf, serial, err := loader.Load(ctx, xid)
-	if err != nil && storage.IsNoData(err) {
-		err = dangling(xid, err)
+// referred is what a load gave of an object that another one refers to at the same view.
+func referred(xid zodb.Xid, got storage.Loaded) storage.Loaded {
+	if got.Err != nil && storage.IsNoData(got.Err) {
+		got.Err = dangling(xid, got.Err)
 	}
-	return buf, serial, err
+	return got
 }
 
 // dangling is what is wrong when a referred object does not exist. Unlike the

@@ -83,6 +83,7 @@ func TestRandomChunksMakeTheBlock(t *testing.T) {
 			storage.NewBuf(blksize).Release()
 		}
 		m := newModel()
+		m.many = rng.IntN(2) == 0
 		m.setZBlk1(pieces...)
 		expectBlock(t, m, blksize, string(bytes.TrimRight(want, "\x00")))
 	})
@@ -124,12 +125,15 @@ func TestBlocksThatCannotBeRightGiveAnError(t *testing.T) {
 		"offset not int32": {zblk1(piece{1 << 31, ""}), oidTable, "expect an integer of 32 bits"},
 		"order of offsets": {zblk1(piece{2, "a"}, piece{2, "b"}), oidTable, "keys do not ascend"},
 	} {
-		m := newModel()
-		test.set(m)
-		block, err := bigfile.LoadBlock(ctx, m, oidZBlk, 100, 16)
-		var corrupt *storage.CorruptError
-		if !errors.As(err, &corrupt) || corrupt.Oid != test.oid || !strings.Contains(err.Error(), test.want) || storage.IsNoData(err) {
-			t.Errorf("%s: %v %v; want %s: %s", name, block, err, test.oid, test.want)
+		for _, many := range []bool{false, true} {
+			m := newModel()
+			m.many = many
+			test.set(m)
+			block, err := bigfile.LoadBlock(ctx, m, oidZBlk, 100, 16)
+			var corrupt *storage.CorruptError
+			if !errors.As(err, &corrupt) || corrupt.Oid != test.oid || !strings.Contains(err.Error(), test.want) || storage.IsNoData(err) {
+				t.Errorf("%s: %v %v; want %s: %s", name, block, err, test.oid, test.want)
+			}
 		}
 	}
 	m := newModel()

@@ -2,21 +2,17 @@ package bigfile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
-	"sync/atomic"
+	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/btree"
 	"github.com/wcfs/wcfs/internal/zodb/record"
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
-
-// maxChunkLoads bounds the chunks of one block that are loaded at a time. It
-// hides the latency of a network storage without taking it over.
-const maxChunkLoads = 16
 
 // badChunks is what is wrong with the chunks of a ZBlk1 together.
 type badChunks struct{ error }
@@ -49,25 +45,17 @@ func loadChunks(ctx context.Context, loader storage.Loader, table zodb.Oid, at z
 			}
 		}
 	}()
-	group, ctx := errgroup.WithContext(ctx)
-	var next atomic.Int64
-	for range min(maxChunkLoads, len(chunks)) {
-		group.Go(func() error {
-			for i := next.Add(1) - 1; i < int64(len(chunks)); i = next.Add(1) - 1 {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if err := chunks[i].load(ctx, loader, at); err != nil {
-					return err
-				}
-				if err := checkChunk(chunks, int(i), blksize); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	xids := make([]zodb.Xid, len(chunks))
+	for i, c := range chunks {
+		xids[i] = zodb.Xid{At: at, Oid: c.oid}
 	}
-	if err := group.Wait(); err != nil {
+	err = storage.LoadEach(ctx, loader, xids, func(i int, got storage.Loaded) error {
+		if err := chunks[i].take(at, got); err != nil {
+			return err
+		}
+		return checkChunk(chunks, i, blksize)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return join(chunks), nil
@@ -75,22 +63,78 @@ func loadChunks(ctx context.Context, loader storage.Loader, table zodb.Oid, at z
 
 // chunkTable gives nodes of a chunk table. Unlike elsewhere, a node that does
 // not exist is an error: taking it for an empty one would serve zeros.
+//
+// A walk over all of the table visits all children of a node, so they are loaded together
+// when the node was. Damage of a child is told when the walk comes to it.
 type chunkTable struct {
 	loader storage.Loader
+	ahead  map[zodb.Oid]storage.Loaded // not visited yet
+	bytes  int                         // loaded ahead in all
 }
 
-func (t chunkTable) Node(ctx context.Context, xid zodb.Xid) (*btree.Node, zodb.Tid, error) {
-	n, serial, err := btree.Load(ctx, t.loader, xid)
+func (t *chunkTable) Node(ctx context.Context, xid zodb.Xid) (*btree.Node, zodb.Tid, error) {
+	got, ok := t.ahead[xid.Oid]
+	if ok {
+		delete(t.ahead, xid.Oid)
+	} else {
+		got.Buf, got.Serial, got.Err = t.loader.Load(ctx, xid)
+	}
+	n, serial, err := btree.NodeIn(xid, got)
 	if err != nil && storage.IsNoData(err) {
 		err = dangling(xid, err)
 	}
+	if err == nil && !n.Leaf() {
+		t.loadAhead(ctx, xid.At, n.Oids())
+	}
 	return n, serial, err
+}
+
+const (
+	// maxNodesAhead bounds the children of a node that are loaded ahead. A sound node of
+	// an IOBTree has at most 500.
+	maxNodesAhead = 512
+
+	// maxTableAhead bounds their bytes: sound ones have about 20 for each chunk.
+	maxTableAhead = 4 << 20
+)
+
+var errNoRoom = errors.New("no more is loaded ahead")
+
+// loadAhead loads children of a node. A child for which there is no room is loaded when the
+// walk comes to it.
+func (t *chunkTable) loadAhead(ctx context.Context, at zodb.Tid, children []zodb.Oid) {
+	if len(children) == 1 {
+		return
+	}
+	xids := make([]zodb.Xid, min(len(children), maxNodesAhead))
+	for i := range xids {
+		xids[i] = zodb.Xid{At: at, Oid: children[i]}
+	}
+	if t.ahead == nil {
+		t.ahead = make(map[zodb.Oid]storage.Loaded, len(xids))
+	}
+	var mu sync.Mutex
+	_ = storage.LoadEach(ctx, t.loader, xids, func(i int, got storage.Loaded) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if got.Buf != nil {
+			t.bytes += len(got.Buf.Data)
+		}
+		if t.bytes > maxTableAhead { // errors of loads that end by this are none of the child
+			if got.Buf != nil {
+				got.Buf.Release()
+			}
+			return errNoRoom
+		}
+		t.ahead[xids[i].Oid] = got
+		return nil
+	})
 }
 
 // listChunks returns the chunks in ascending order, not loaded. All offsets are
 // within the block, so there are not more of them than bytes in it.
 func listChunks(ctx context.Context, loader storage.Loader, table zodb.Oid, at zodb.Tid, blksize int64) (chunks []chunk, err error) {
-	err = btree.Items(ctx, chunkTable{loader}, table, at, math.MinInt64, math.MaxInt64, func(off int64, oid zodb.Oid) error {
+	err = btree.Items(ctx, &chunkTable{loader: loader}, table, at, math.MinInt64, math.MaxInt64, func(off int64, oid zodb.Oid) error {
 		switch {
 		case off < 0:
 			return badChunkf("negative offset %d", off)
@@ -105,18 +149,18 @@ func listChunks(ctx context.Context, loader storage.Loader, table zodb.Oid, at z
 	return chunks, err
 }
 
-// load loads the data of c.
-func (c *chunk) load(ctx context.Context, loader storage.Loader, at zodb.Tid) error {
-	buf, serial, err := loadReferred(ctx, loader, zodb.Xid{At: at, Oid: c.oid})
-	if err != nil {
-		return fmt.Errorf("load chunk %s: %w", c.oid, err)
+// take takes what was loaded of c as of view at.
+func (c *chunk) take(at zodb.Tid, got storage.Loaded) error {
+	got = referred(zodb.Xid{At: at, Oid: c.oid}, got)
+	if got.Err != nil {
+		return fmt.Errorf("load chunk %s: %w", c.oid, got.Err)
 	}
-	data, err := decodeChunk(buf.Data)
+	data, err := decodeChunk(got.Buf.Data)
 	if err != nil {
-		buf.Release()
-		return &storage.CorruptError{Oid: c.oid, Tid: serial, Err: err}
+		got.Buf.Release()
+		return &storage.CorruptError{Oid: c.oid, Tid: got.Serial, Err: err}
 	}
-	c.data, c.buf = data, buf
+	c.data, c.buf = data, got.Buf
 	return nil
 }
 

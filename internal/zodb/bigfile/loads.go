@@ -72,6 +72,8 @@ type Releaser interface{ Release() }
 type Loads[K comparable, V Releaser] struct {
 	loader *Loader
 	load   func(ctx context.Context, key K) (V, error)
+	begin  func(ctx context.Context, keys []K) []Begun[V] // nil: each is loaded alone
+	most   int                                            // keys of one call of begin
 
 	mu    sync.Mutex // map operations and counts only
 	byKey map[K]*Load[K, V]
@@ -100,34 +102,29 @@ type Load[K comparable, V Releaser] struct {
 func (l *Loads[K, V]) Acquire(key K) (ld *Load[K, V], first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ld = l.byKey[key]
-	if ld != nil && (ld.asked || !ld.failed()) {
-		l.loader.Count(ld.origin())
-		ld.users++
-	} else {
-		ld = l.start(key)
+	ld, fresh := l.acquire(key)
+	if fresh {
+		l.loader.Go(ld.run)
 	}
 	first, ld.asked = !ld.asked, true
 	return ld, first
 }
 
-// acquireAhead returns the load of key for no request. If it fails, the first request
-// tries again.
-func (l *Loads[K, V]) acquireAhead(key K) *Load[K, V] {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if ld := l.byKey[key]; ld != nil {
-		ld.users++
-		return ld
+// acquire returns the load of key for a request, and whether it has to be run. Requires: l.mu.
+func (l *Loads[K, V]) acquire(key K) (ld *Load[K, V], fresh bool) {
+	ld = l.byKey[key]
+	if ld == nil || !ld.asked && ld.failed() {
+		return l.add(key), true
 	}
-	return l.start(key)
+	l.loader.Count(ld.origin())
+	ld.users++
+	return ld, false
 }
 
-// start begins a load with one user. Requires: l.mu.
-func (l *Loads[K, V]) start(key K) *Load[K, V] {
+// add makes a load with one user, which has to be run. Requires: l.mu.
+func (l *Loads[K, V]) add(key K) *Load[K, V] {
 	ld := &Load[K, V]{Key: key, of: l, users: 2, done: make(chan struct{})}
 	l.byKey[key] = ld
-	l.loader.Go(ld.run)
 	return ld
 }
 
@@ -142,18 +139,39 @@ func (ld *Load[K, V]) failed() bool {
 }
 
 func (ld *Load[K, V]) run() {
-	defer ld.Release()
-	defer close(ld.done)
+	ld.runAs(time.Now(), func(ctx context.Context) (V, error) { return ld.of.load(ctx, ld.Key) })
+}
+
+// runAs runs load, of a load that was begun then, when it is its turn.
+func (ld *Load[K, V]) runAs(start time.Time, load func(ctx context.Context) (V, error)) {
 	loader := ld.of.loader
-	start := time.Now()
-	select {
-	case loader.slots <- struct{}{}:
-		ld.value, ld.err = ld.of.load(loader.ctx, ld.Key)
-		<-loader.slots
-	case <-loader.ctx.Done():
-		ld.err = loader.ctx.Err()
+	var value V
+	err := loader.enter()
+	if err == nil {
+		value, err = load(loader.ctx)
+		loader.leave()
 	}
-	loader.ended(start, ld.err)
+	ld.end(start, value, err)
+}
+
+// enter waits for the turn of a load, which must leave unless there is an error.
+func (l *Loader) enter() error {
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	case <-l.ctx.Done():
+		return l.ctx.Err()
+	}
+}
+
+func (l *Loader) leave() { <-l.slots }
+
+// end gives everybody the outcome of a load that was begun then.
+func (ld *Load[K, V]) end(start time.Time, value V, err error) {
+	defer ld.Release()
+	ld.value, ld.err = value, err
+	ld.of.loader.ended(start, err)
+	close(ld.done)
 }
 
 // origin says where one who joins ld gets the block from.

@@ -25,6 +25,18 @@ type model struct {
 
 	loads, running, maxRunning atomic.Int64
 	hold                       func(ctx context.Context) // called inside Load
+
+	many bool // it is a storage.ManyLoader
+}
+
+func (m *model) LoadsMany() bool { return m.many }
+
+func (m *model) LoadMany(ctx context.Context, xids []zodb.Xid) []storage.Loaded {
+	all := make([]storage.Loaded, len(xids))
+	for i, xid := range xids {
+		all[i].Buf, all[i].Serial, all[i].Err = m.Load(ctx, xid)
+	}
+	return all
 }
 
 func newModel() *model {

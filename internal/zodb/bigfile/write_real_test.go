@@ -120,7 +120,9 @@ func checkChunks(t *testing.T, mine *writeTxn, stor storage.Storage, tid zodb.Ti
 			t.Fatal(err)
 		}
 		for _, c := range list {
-			if err := c.load(ctx, loader, at); err != nil {
+			var got storage.Loaded
+			got.Buf, got.Serial, got.Err = loader.Load(ctx, zodb.Xid{At: at, Oid: c.oid})
+			if err := c.take(at, got); err != nil {
 				t.Fatal(err)
 			}
 			text += fmt.Sprintf("%d:%d %v ", c.off, len(c.data), stored(c.oid))

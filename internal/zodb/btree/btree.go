@@ -165,13 +165,18 @@ func deletedAt(err error) zodb.Tid {
 // error if the object does not exist.
 func Load(ctx context.Context, loader storage.Loader, xid zodb.Xid) (*Node, zodb.Tid, error) {
 	buf, serial, err := loader.Load(ctx, xid)
-	if err != nil {
-		return nil, 0, err
+	return NodeIn(xid, storage.Loaded{Buf: buf, Serial: serial, Err: err})
+}
+
+// NodeIn returns the node in what a load of xid gave, which it takes over.
+func NodeIn(xid zodb.Xid, got storage.Loaded) (*Node, zodb.Tid, error) {
+	if got.Err != nil {
+		return nil, 0, got.Err
 	}
-	defer buf.Release()
-	n, err := Decode(buf.Data)
+	defer got.Buf.Release()
+	n, err := Decode(got.Buf.Data)
 	if err != nil {
-		return nil, 0, &storage.CorruptError{Oid: xid.Oid, Tid: serial, Err: err}
+		return nil, 0, &storage.CorruptError{Oid: xid.Oid, Tid: got.Serial, Err: err}
 	}
-	return n, serial, nil
+	return n, got.Serial, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -30,19 +31,22 @@ type world struct {
 	mems    map[string]*mem.Storage // by what follows mem://
 }
 
-// newWorld has files, databases in memory as mem://x, and the same as vague://x, which
-// like a ZEO server do not tell that an object was deleted.
+// newWorld has files, databases in memory as mem://x, the same as many://x, which load many
+// objects with one question, and as vague://x, which like a ZEO server do not tell that an
+// object was deleted; manyvague://x is both.
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, mems: make(map[string]*mem.Storage)}
-	w.drivers = storage.Drivers{
-		"file": fs1.Open,
-		"mem": func(ctx context.Context, u storage.URL, opt storage.Options) (storage.Storage, zodb.Tid, error) {
-			return w.mems[u.Rest].Open(ctx, u, opt)
-		},
-		"vague": func(ctx context.Context, u storage.URL, opt storage.Options) (storage.Storage, zodb.Tid, error) {
-			s, at0, err := w.mems[u.Rest].Open(ctx, u, opt)
-			return &vague{s.(*mem.Storage)}, at0, err
-		},
+	w.drivers = storage.Drivers{"file": fs1.Open}
+	for _, scheme := range []string{"mem", "many", "vague", "manyvague"} {
+		w.drivers[scheme] = func(ctx context.Context, u storage.URL, opt storage.Options) (storage.Storage, zodb.Tid, error) {
+			stor, at0, err := w.mems[u.Rest].Open(ctx, u, opt)
+			s := stor.(*mem.Storage)
+			s.AnswerMany(strings.HasPrefix(scheme, "many"))
+			if strings.HasSuffix(scheme, "vague") {
+				return &vague{s}, at0, err
+			}
+			return s, at0, err
+		}
 	}
 	w.drivers["demo"] = demostorage.Opener(w.drivers)
 	return w
@@ -53,11 +57,24 @@ type vague struct{ *mem.Storage }
 
 func (s *vague) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
 	buf, serial, err := s.Storage.Load(ctx, xid)
+	return buf, serial, hazy(xid, err)
+}
+
+func (s *vague) LoadMany(ctx context.Context, xids []zodb.Xid) []storage.Loaded {
+	all := s.Storage.LoadMany(ctx, xids)
+	for i := range all {
+		all[i].Err = hazy(xids[i], all[i].Err)
+	}
+	return all
+}
+
+// hazy is an error of a load that does not tell whether the object was deleted.
+func hazy(xid zodb.Xid, err error) error {
 	var noData *zodb.NoDataError
 	if errors.As(err, &noData) && noData.DeletedAt != 0 {
-		err = &zodb.NoObjectError{Oid: xid.Oid}
+		return &zodb.NoObjectError{Oid: xid.Oid}
 	}
-	return buf, serial, err
+	return err
 }
 
 // mem makes a new database in memory, to be found by its name.
@@ -127,6 +144,10 @@ func TestConformance(t *testing.T) {
 		{"FileOverDemo", "demo", "file"},
 		{"DemoOverMem", "mem", "demo"},
 		{"VagueDemoOverMem", "mem", "vaguedemo"},
+		{"ManyOverMany", "many", "many"},
+		{"ManyVagueOverMany", "many", "manyvague"},
+		{"ManyOverFile", "file", "many"},
+		{"FileOverMany", "many", "file"},
 	} {
 		if testing.Short() && i%3 != 0 {
 			continue

@@ -13,16 +13,23 @@ import (
 )
 
 // Load implements storage.Loader.
-func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (buf *storage.Buf, serial zodb.Tid, err error) {
-	serial, err = s.find(ctx, xid, func(p part, xid zodb.Xid) (serial zodb.Tid, err error) {
-		buf, serial, err = p.Load(ctx, xid)
-		return serial, err
+func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+	var got storage.Loaded
+	got.Serial, got.Err = s.find(ctx, xid, func(p part, xid zodb.Xid) (zodb.Tid, error) {
+		got.Buf, got.Serial, got.Err = p.Load(ctx, xid)
+		return got.Serial, got.Err
 	})
-	if err != nil && buf != nil {
-		buf.Release()
-		buf = nil
+	got = found(got)
+	return got.Buf, got.Serial, got.Err
+}
+
+// found is what Load returns for a record that was taken. A search may fail after that.
+func found(got storage.Loaded) storage.Loaded {
+	if got.Err != nil && got.Buf != nil {
+		got.Buf.Release()
+		got.Buf = nil
 	}
-	return buf, serial, err
+	return got
 }
 
 // Serial implements storage.Serialer, by a load if a part does not.
@@ -69,6 +76,17 @@ type take = func(p part, xid zodb.Xid) (serial zodb.Tid, err error)
 
 // find finds the record of xid, and takes it.
 func (s *Storage) find(ctx context.Context, xid zodb.Xid, take take) (serial zodb.Tid, err error) {
+	return s.findBy(ctx, xid, take, func() error { return s.errBefore(ctx, xid.Oid) })
+}
+
+// errBefore returns what the delta says of an object before all that is in the delta.
+func (s *Storage) errBefore(ctx context.Context, oid zodb.Oid) error {
+	_, err := storage.Serial(ctx, s.delta, zodb.Xid{At: s.frozen, Oid: oid})
+	return err
+}
+
+// findBy is find with another errBefore.
+func (s *Storage) findBy(ctx context.Context, xid zodb.Xid, take take, before func() error) (serial zodb.Tid, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -89,7 +107,7 @@ func (s *Storage) find(ctx context.Context, xid zodb.Xid, take take) (serial zod
 	if err != nil && !storage.IsNoData(err) {
 		return 0, err
 	}
-	since, deletedErr := s.deletedIn(ctx, xid, notThere)
+	since, deletedErr := s.deletedIn(ctx, xid, notThere, before)
 	switch {
 	case deletedErr != nil:
 		return 0, deletedErr
@@ -113,15 +131,15 @@ func (s *Storage) inBase(xid zodb.Xid, take take) (zodb.Tid, error) {
 
 // deletedIn returns the tid of the transaction of the delta that has deleted the object,
 // so that it is in view xid.At as it was in the base; 0 if there is none. notThere is the
-// error of the delta.
-func (s *Storage) deletedIn(ctx context.Context, xid zodb.Xid, notThere error) (zodb.Tid, error) {
+// error of the delta, and before is errBefore.
+func (s *Storage) deletedIn(ctx context.Context, xid zodb.Xid, notThere error, before func() error) (zodb.Tid, error) {
 	var noData *zodb.NoDataError
 	if errors.As(notThere, &noData) {
 		return noData.DeletedAt, nil
 	}
 	// Drivers that cannot tell what was deleted from what has never been there can do so
 	// for a view in which it was not created yet.
-	_, err := storage.Serial(ctx, s.delta, zodb.Xid{At: s.frozen, Oid: xid.Oid})
+	err := before()
 	var never *zodb.NoObjectError
 	var packed *storage.PackedError
 	switch {

@@ -135,6 +135,7 @@ func missing(columns string, want []string, table string) (missing []string) {
 const (
 	stmtLast    = "wcfs_last"
 	stmtLoad    = "wcfs_load"
+	stmtMany    = "wcfs_many"
 	stmtKnown   = "wcfs_known"
 	stmtChanges = "wcfs_changes"
 	stmtCount   = "wcfs_count"
@@ -146,6 +147,9 @@ const (
 var statements = [][2]string{
 	{stmtLast, `SELECT coalesce(max(tid), 0) FROM "transaction"`},
 	{stmtLoad, `SELECT tid, state FROM object_state WHERE zoid = $1::bigint AND tid <= $2::bigint ORDER BY tid DESC LIMIT 1`},
+	{stmtMany, `SELECT q.n, o.tid, o.state, o.tid IS NULL AND EXISTS (SELECT FROM object_state k WHERE k.zoid = q.zoid)
+		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS q(zoid, at, n)
+		LEFT JOIN LATERAL (SELECT tid, state FROM object_state s WHERE s.zoid = q.zoid AND s.tid <= q.at ORDER BY s.tid DESC LIMIT 1) o ON true`},
 	{stmtKnown, `SELECT 1 FROM object_state WHERE zoid = $1::bigint LIMIT 1`},
 	{stmtChanges, `SELECT tid, (SELECT string_agg(int8send(zoid), '') FROM object_state o WHERE o.tid = t.tid)
 		FROM "transaction" t WHERE tid > $1::bigint ORDER BY tid LIMIT ` + strconv.Itoa(changesAtOnce)},

@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 
 	"github.com/wcfs/wcfs/internal/zodb/storage"
@@ -82,11 +81,10 @@ func absent(ctx context.Context, c *pgconn.PgConn, oid zodb.Oid) error {
 // loadError says what was attempted.
 func loadError(err error, xid zodb.Xid) error {
 	var answer *answerError
-	var tooLong *pgproto3.ExceededMaxBodyLenErr
-	switch code := codeOf(err); {
+	switch {
 	case errors.As(err, &answer):
 		return answer.error
-	case code == dataCorrupted, code == indexCorrupted, errors.As(err, &tooLong):
+	case isDamage(err):
 		return &storage.CorruptError{Oid: xid.Oid, Tid: xid.At, Err: err}
 	}
 	return wrap(err, "load %s", xid)

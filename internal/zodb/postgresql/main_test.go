@@ -71,15 +71,8 @@ func storable(txn storagetest.Txn) storagetest.Txn {
 	return txn
 }
 
-// orderOf returns the order to commit a transaction of a model with its tid, as RelStorage
-// does for those that are copied from another database.
-func orderOf(txn storagetest.Txn) pythontest.Order {
-	o := pythontest.OrderOf(storable(txn))
-	for i := range o.Records {
-		o.Records[i].Restore = true
-	}
-	return o
-}
+// orderOf returns the order to commit a transaction of a model with its tid.
+func orderOf(txn storagetest.Txn) pythontest.Order { return pythontest.CopyOf(storable(txn)) }
 
 // site is a database with an application that commits to it, a model of what it has, and a
 // storage that follows.

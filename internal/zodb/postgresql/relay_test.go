@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // relay is a socket before that of a server, which is some time away: half of it on each
@@ -85,26 +86,44 @@ type parcel struct {
 // carry brings what from says to to, later. Nothing waits for what was sent before.
 func (r *relay) carry(to, from net.Conn, said func()) {
 	defer to.Close()
-	way := make(chan parcel, 1<<10)
+	way, free := make(chan parcel, 1<<8), make(chan []byte, 1<<8)
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	defer close(way)
 	writing.Go(func() {
 		defer io.Copy(io.Discard, from)
 		for p := range way {
-			time.Sleep(time.Until(p.due))
+			sleepUntil(p.due)
 			if _, err := to.Write(p.data); err != nil {
 				return
+			}
+			select {
+			case free <- p.data[:cap(p.data)]:
+			default:
 			}
 		}
 	})
 	for {
-		data := make([]byte, 64<<10)
+		var data []byte
+		select {
+		case data = <-free:
+		default:
+			data = make([]byte, 64<<10)
+		}
 		n, err := from.Read(data)
 		if err != nil {
 			return
 		}
 		said()
 		way <- parcel{data[:n], time.Now().Add(r.away / 2)}
+	}
+}
+
+// sleepUntil sleeps until a moment. That of package time may take a millisecond longer, since
+// the runtime waits for the network with that precision (netpoll_epoll.go of Go).
+func sleepUntil(due time.Time) {
+	if left := time.Until(due); left > 0 {
+		pause := unix.NsecToTimespec(int64(left))
+		_ = unix.Nanosleep(&pause, nil) // a signal only makes it shorter
 	}
 }

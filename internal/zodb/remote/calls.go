@@ -11,47 +11,6 @@ import (
 	"github.com/wcfs/wcfs/internal/zodb/storage"
 )
 
-// Load implements storage.Loader.
-func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (buf *storage.Buf, serial zodb.Tid, err error) {
-	xid.At = min(xid.At, zodb.TidMax)
-	if err := s.canLoad(ctx, xid.At); err != nil {
-		return nil, 0, err
-	}
-	err = s.call(ctx, s.newPatience(), func(c *conn) error {
-		return s.answered(ctx, func(ctx context.Context) (err error) {
-			buf, serial, err = c.session.Load(ctx, xid)
-			return err
-		})
-	})
-	switch {
-	case err != nil && (storage.IsNoData(err) || s.asItIs(ctx, err)):
-		return nil, 0, err
-	case err != nil:
-		return nil, 0, fmt.Errorf("%s: load %s: %w", s.cfg.URL, xid, err)
-	case len(buf.Data) == 0 || serial == 0 || serial > xid.At:
-		err := fmt.Errorf("the server gave %d bytes of transaction @%s", len(buf.Data), serial)
-		buf.Release()
-		return nil, 0, &storage.CorruptError{Oid: xid.Oid, Tid: xid.At, Err: err}
-	}
-	s.seen.loaded(xid, serial)
-	return buf, serial, nil
-}
-
-func (s *Storage) canLoad(ctx context.Context, at zodb.Tid) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
-		return err
-	}
-	if at > s.head {
-		return &storage.FutureViewError{At: at, Head: s.head}
-	}
-	return nil
-}
-
 // Sync implements storage.Storage. A session that ends meanwhile may have told of a
 // transaction that the server has lost then: the next one is asked anew.
 func (s *Storage) Sync(ctx context.Context) (zodb.Tid, error) {

@@ -18,8 +18,14 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformance(t *testing.T) {
+	t.Run("Single", func(t *testing.T) { testConformance(t, nil) })
+	t.Run("Many", func(t *testing.T) { testConformance(t, func(s *session) Session { return &batch{session: s} }) })
+}
+
+func testConformance(t *testing.T, wrap func(*session) Session) {
 	storagetest.Run(t, func(t testing.TB) storagetest.Fixture {
 		sv := newServer()
+		sv.wrap = wrap
 		// Like ZEO, it lists nothing now and then.
 		set(&sv.listed, func(oids []zodb.Oid) []zodb.Oid {
 			if len(oids)%2 == 1 {

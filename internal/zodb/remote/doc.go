@@ -54,7 +54,8 @@
 //
 // # Waiting
 //
-// Load and Sync wait while there is no session, and are repeated when theirs ends. They
+// Load and Sync wait while there is no session, and are repeated when theirs ends. Of a
+// LoadMany only those objects are asked for again that have had no answer. They
 // fail with an AwayError when it takes longer than Config.Timeout from when the session
 // ended, or they began, whichever is later; when the server does not answer for as long;
 // or when maxLost sessions have ended under one call, since the call itself may be what

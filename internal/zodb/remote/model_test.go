@@ -87,6 +87,9 @@ func newModel(t *testing.T, seed uint64) *model {
 		packs: rnd.IntN(3) == 0, refuses: rnd.IntN(4) == 0, longOutages: rnd.IntN(3) == 0, closes: rnd.IntN(4) == 0,
 		replaces: max(0, rnd.IntN(6)-3),
 	}
+	if rnd.IntN(2) == 0 {
+		sv.wrap = func(s *session) Session { return &batch{session: s} }
+	}
 	sv.delay = delays(m.fork(), time.Duration(1+rnd.IntN(100))*time.Millisecond)
 	return m
 }
@@ -152,30 +155,41 @@ func (m *model) until(stop chan struct{}, f func() bool) {
 	}
 }
 
-// load loads a random object and checks the outcome. It reports whether to go on.
+// load loads random objects and checks the outcome. It reports whether to go on.
 func (m *model) load(rnd *rand.Rand) bool {
 	head := m.s.Head()
-	xid := zodb.Xid{At: head, Oid: zodb.Oid(rnd.IntN(12))}
+	xids := make([]zodb.Xid, 1+max(0, rnd.IntN(10)-5))
 	m.mu.Lock()
-	if txns := m.full.Txns; len(txns) > 0 && rnd.IntN(2) == 0 {
-		xid.At = min(head, txns[rnd.IntN(len(txns))].Tid)
+	for i := range xids {
+		xids[i] = zodb.Xid{At: head, Oid: zodb.Oid(rnd.IntN(12))}
+		if txns := m.full.Txns; len(txns) > 0 && rnd.IntN(2) == 0 {
+			xids[i].At = min(head, txns[rnd.IntN(len(txns))].Tid)
+		}
 	}
 	m.mu.Unlock()
-	buf, serial, err := m.s.Load(m.ctx, xid)
+	for i, got := range storage.LoadMany(m.ctx, m.s, xids) {
+		if !m.checkLoad(xids[i], got) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *model) checkLoad(xid zodb.Xid, got storage.Loaded) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	data, want, _ := m.full.Load(xid)
 	switch {
-	case err == nil && (string(buf.Data) != string(data) || serial != want):
-		m.Errorf("load %s: %q of %s; want %q of %s", xid, buf.Data, serial, data, want)
-	case err == nil:
-		buf.Release()
-	case storage.IsNoData(err):
+	case got.Err == nil && (string(got.Buf.Data) != string(data) || got.Serial != want):
+		m.Errorf("load %s: %q of %s; want %q of %s", xid, got.Buf.Data, got.Serial, data, want)
+	case got.Err == nil:
+		got.Buf.Release()
+	case storage.IsNoData(got.Err):
 		if data != nil && !m.packed {
-			m.Errorf("load %s: %v; want %q of %s", xid, err, data, want)
+			m.Errorf("load %s: %v; want %q of %s", xid, got.Err, data, want)
 		}
 	default:
-		return m.mayFail(err, m.longOutages || m.refuses)
+		return m.mayFail(got.Err, m.longOutages || m.refuses)
 	}
 	return true
 }

@@ -10,6 +10,9 @@ import (
 
 // Session is one connection to a server. All methods may be called from any goroutine.
 // They return soon when their context or the session ends.
+//
+// A session may also be a storage.ManyLoader, as all or none of a driver are. It answers like
+// its Load.
 type Session interface {
 	// Load loads as of xid.At. Errors are those of storage.Loader; any error after
 	// Done is closed means that the connection was lost, and the load is repeated

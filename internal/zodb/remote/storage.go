@@ -27,11 +27,12 @@ type Config struct {
 }
 
 // Storage is a database behind a server. It implements storage.Storage,
-// storage.Iterator and storage.Reachable.
+// storage.Iterator, storage.Reachable, and storage.ManyLoader if its sessions do.
 type Storage struct {
-	cfg   Config
-	queue *storage.EventQueue
-	seen  memory
+	cfg      Config
+	together bool // sessions are storage.ManyLoader
+	queue    *storage.EventQueue
+	seen     memory
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -50,9 +51,10 @@ type Storage struct {
 }
 
 var (
-	_ storage.Storage   = (*Storage)(nil)
-	_ storage.Iterator  = (*Storage)(nil)
-	_ storage.Reachable = (*Storage)(nil)
+	_ storage.Storage    = (*Storage)(nil)
+	_ storage.Iterator   = (*Storage)(nil)
+	_ storage.Reachable  = (*Storage)(nil)
+	_ storage.ManyLoader = (*Storage)(nil)
 )
 
 // Open connects, and returns the database with its head at0. ctx bounds the opening
@@ -72,6 +74,7 @@ func Open(ctx context.Context, cfg Config) (_ *Storage, at0 zodb.Tid, err error)
 		return nil, 0, err
 	}
 	s.head, s.conn, v.solid = c.last, c, c.last
+	_, s.together = storage.Many(c.session)
 	s.running.Go(func() { v.run(c) })
 	return s, c.last, nil
 }

@@ -5,7 +5,8 @@
 // A Storage is one opened database. It is read through Load, which answers
 // "what did object oid look like at view at", and through a stream of Events,
 // which tells every transaction committed after the view at0 that Open
-// returned. Head is the newest view that Load can serve and whose event was
+// returned. LoadMany is for many objects at once, which some storages load with one
+// question. Head is the newest view that Load can serve and whose event was
 // put into the stream. Tid, Oid and Xid are those of NEO/go's package zodb.
 //
 // A URL names a database; Drivers opens it by its scheme. Drivers build their streams with

@@ -60,6 +60,7 @@ type World struct {
 func NewWorld(seed uint64) *World {
 	w := &World{DB: mem.New(), rnd: rand.New(rand.NewPCG(seed, 2)), shapes: rand.New(rand.NewPCG(seed, 3)), content: make(map[zodb.Tid][][]byte), end: make(map[zodb.Tid]int), forms: make(map[zodb.Tid]*form.Form),
 		table: make(map[int64]zodb.Oid), data: make(map[zodb.Oid][]byte)}
+	w.DB.AnswerMany(seed%2 == 0)
 	w.BlkSize = int64(os.Getpagesize()) * int64(1+w.Intn(3))
 	for z := range zodb.Oid(zblks) {
 		w.data[firstZ+z] = w.block(1, firstZ+z)
@@ -222,6 +223,18 @@ func (w *World) Block(at zodb.Tid, blk int64) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.content[w.last(at)][blk]
+}
+
+// Content returns what the file reads as at a view, and how many of its blocks have data.
+func (w *World) Content(at zodb.Tid) (content []byte, data int) {
+	for blk := range w.EndAt(at) {
+		block := w.Block(at, int64(blk))
+		content = append(content, block...)
+		if len(bytes.Trim(block, "\x00")) > 0 {
+			data++
+		}
+	}
+	return content, data
 }
 
 // block is data that tells in every page which object and revision it is of.

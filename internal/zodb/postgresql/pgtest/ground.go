@@ -71,11 +71,12 @@ func (g *Ground) clear() error {
 	if g.shared != nil {
 		g.shared.stop(syscall.SIGQUIT)
 	}
-	return errors.Join(g.pipe.Close(), g.janitor.Wait())
+	return errors.Join(g.pipe.Close(), g.janitor.Wait(), os.RemoveAll(g.dir))
 }
 
 // janitor is the program that takes away a directory with what runs there, at the end of
-// its input. Children of a server end with it, but not while they are stopped.
+// its input. Children of a server end with it, but not while they are stopped. The directory
+// itself stays, empty, if it is in one where the user of the servers may change nothing.
 const janitor = `
 cat >/dev/null
 for file in "$0"/*/data/postmaster.pid; do
@@ -85,6 +86,7 @@ for file in "$0"/*/data/postmaster.pid; do
 done 2>/dev/null
 for attempt in 1 2 3 4 5 6 7 8 9; do
 	rm -rf "$0" 2>/dev/null && exit
+	[ -z "$(ls -A "$0")" ] && exit
 	sleep 0.2
 done
 rm -rf "$0"

@@ -64,7 +64,9 @@ type Storage struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	hook   atomic.Pointer[func(context.Context, zodb.Xid) error]
+	many   atomic.Bool // see AnswerMany
 	loads  atomic.Int64
+	asked  atomic.Int64
 	syncs  atomic.Int64
 
 	perOidMu sync.Mutex
@@ -106,7 +108,9 @@ func (s *Storage) Open(ctx context.Context, u storage.URL, opt storage.Options) 
 	}
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
-	return s.db.open(), s.db.head(), nil
+	h := s.db.open()
+	h.many.Store(s.many.Load())
+	return h, s.db.head(), nil
 }
 
 // Commit commits a transaction that changes the given objects; nil deletes.
@@ -171,10 +175,10 @@ func (s *Storage) OnLoad(hook func(ctx context.Context, xid zodb.Xid) error) {
 	s.hook.Store(&hook)
 }
 
-// Loads returns how often Load was called.
+// Loads returns how many objects were asked for by Load and LoadMany.
 func (s *Storage) Loads() int64 { return s.loads.Load() }
 
-// LoadsOf returns how often Load was called for oid.
+// LoadsOf is Loads of one object.
 func (s *Storage) LoadsOf(oid zodb.Oid) int64 {
 	s.perOidMu.Lock()
 	defer s.perOidMu.Unlock()
@@ -231,6 +235,11 @@ func (s *Storage) Close() error {
 
 // Load implements storage.Loader.
 func (s *Storage) Load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
+	s.asked.Add(1)
+	return s.load(ctx, xid)
+}
+
+func (s *Storage) load(ctx context.Context, xid zodb.Xid) (*storage.Buf, zodb.Tid, error) {
 	s.count(xid.Oid)
 	if err := s.runHook(ctx, xid); err != nil {
 		return nil, 0, err

@@ -20,8 +20,15 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformance(t *testing.T) {
+	for name, many := range map[string]bool{"Single": false, "Many": true} {
+		t.Run(name, func(t *testing.T) { testConformance(t, many) })
+	}
+}
+
+func testConformance(t *testing.T, many bool) {
 	storagetest.Run(t, func(t testing.TB) storagetest.Fixture {
 		db := mem.New()
+		db.AnswerMany(many)
 		t.Cleanup(func() { db.Close() })
 		return storagetest.Fixture{
 			Open: func(t testing.TB) (storage.Storage, zodb.Tid) {

@@ -143,6 +143,16 @@ func OrderOf(txn storagetest.Txn) Order {
 	return o
 }
 
+// CopyOf is OrderOf as for a copy of a database: records are restored, which RelStorage
+// wants if it is given a tid.
+func CopyOf(txn storagetest.Txn) Order {
+	o := OrderOf(txn)
+	for i := range o.Records {
+		o.Records[i].Restore = true
+	}
+	return o
+}
+
 // CommitTxn commits a transaction of a model, with its tid.
 func (w *Writer) CommitTxn(txn storagetest.Txn) {
 	w.t.Helper()

@@ -48,6 +48,8 @@ func Run(t *testing.T, newFixture func(t testing.TB) Fixture) {
 		{"LoadAnswersEveryViewLikeTheModel", testLoadMatrix},
 		{"LoadsOfManyGoroutinesAgreeAndDataDoesNotChangeLater", testConcurrentLoads},
 		{"LoadGivesBigRecords", testBigRecords},
+		{"LoadManyAnswersEachObjectLikeLoad", testLoadMany},
+		{"LoadManyEndsLikeLoad", testLoadManyEnds},
 		{"EmptyDatabaseHasHead0AndTellsItsFirstCommit", testEmpty},
 		{"OpenWhileCommittingMissesAndRepeatsNothing", testOpenWhileCommitting},
 		{"LoadWorksAtTheTidOfAnEventAtOnce", testEventThenLoad},
@@ -148,6 +150,12 @@ func CheckLoad(ctx context.Context, stor storage.Loader, m *Model, xid zodb.Xid)
 // LoadChecked is CheckLoad that returns the buffer, nil if there is no data.
 func LoadChecked(ctx context.Context, stor storage.Loader, m *Model, xid zodb.Xid) (*storage.Buf, error) {
 	buf, serial, err := stor.Load(ctx, xid)
+	return checkLoaded(m, xid, storage.Loaded{Buf: buf, Serial: serial, Err: err})
+}
+
+// checkLoaded compares the outcome of a load with the model. It returns the buffer.
+func checkLoaded(m *Model, xid zodb.Xid, got storage.Loaded) (*storage.Buf, error) {
+	buf, serial, err := got.Buf, got.Serial, got.Err
 	if min(xid.At, zodb.TidMax) > m.Head() {
 		var future *storage.FutureViewError
 		if !errors.As(err, &future) || future.Head != m.Head() {
