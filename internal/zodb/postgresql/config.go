@@ -3,6 +3,7 @@ package postgresql
 import (
 	"context"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -88,13 +89,9 @@ func (c candidate) at(remote net.Addr) candidate {
 func identityOf(all []candidate, database, scope string) string {
 	hosts := make([]string, len(all))
 	for i, c := range all {
-		host := c.config.Host
-		if c.addr.Network == "unix" {
-			host = strings.ReplaceAll(host, "/", "%2F")
-		}
-		hosts[i] = net.JoinHostPort(host, strconv.Itoa(int(c.config.Port)))
+		hosts[i] = net.JoinHostPort(url.PathEscape(c.config.Host), strconv.Itoa(int(c.config.Port)))
 	}
-	return "postgresql://" + strings.Join(hosts, ",") + "/" + database + scope
+	return "postgresql://" + strings.Join(hosts, ",") + "/" + url.PathEscape(database) + scope
 }
 
 // words are those of PostgreSQL.

@@ -158,7 +158,7 @@ func (p *parser) misunderstood(err error) error {
 	if inner := errors.Unwrap(err); inner != nil && strings.Contains(inner.Error(), "net/url") {
 		msg = "what stands before the options is not of that form"
 	}
-	if files, ok := strings.CutPrefix(msg, "failed to configure TLS "); ok {
+	if files, ok := strings.CutPrefix(msg, "failed to configure TLS "); ok && strings.Contains(files, "unable to") {
 		return p.bad("correct the option, or the file", "encryption cannot be set up: %s", files)
 	}
 	return p.bad("write it as postgresql://USER@HOST:PORT/DATABASE", "cannot be understood: %s", storage.Redact(msg))
