@@ -82,6 +82,7 @@ soak: testsetup bin/venv bin/venv-clients bin/venv-zeo5 bin/venv-zeo6 bin/venv-r
 	$(MOUNTED) -timeout 60m ./internal/core/live -run BruteForce -histories 100000
 	$(MOUNTED) -timeout 60m ./internal/core/isolation -run EveryLiveClient -schedules 500000
 	$(MOUNTED) -timeout 60m ./internal/zodb/fs1 -run OneWrongBit -flips 1000
+	$(MOUNTED) -timeout 60m ./internal/zodb/postgresql -run EveryCommit -commits 10000
 
 bin/venv: t/witness/requirements.txt t/witness/venv.sh # the Python of t/witness, with ZODB
 	@t/setup.sh python

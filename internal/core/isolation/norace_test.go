@@ -3,4 +3,4 @@
 package isolation
 
 // defaultSchedules is how many random schedules are run.
-const defaultSchedules = 2000
+const defaultSchedules = 1500

@@ -3,4 +3,4 @@
 package live_test
 
 // defaultSchedules is how many random schedules are run.
-const defaultSchedules = 1000
+const defaultSchedules = 600

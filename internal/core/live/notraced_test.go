@@ -6,4 +6,4 @@ package live
 const raced = false
 
 // defaultHistories is how many random histories are run.
-const defaultHistories = 1500
+const defaultHistories = 1000

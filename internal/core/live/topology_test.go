@@ -235,7 +235,7 @@ func runWindow(ctx context.Context, w topology.Writer, texts []string) (cases in
 	}
 	blks := blocksOf(s.steps)
 	for set := range uint(1) << len(blks) {
-		if raced && w.Rnd.IntN(8) > 0 || testing.Short() && w.Rnd.IntN(4) > 0 {
+		if (raced || testing.Short()) && w.Rnd.IntN(8) > 0 {
 			continue
 		}
 		if err := runSubset(ctx, s, blks, set, w.Rnd.Uint()&w.Rnd.Uint()); err != nil {

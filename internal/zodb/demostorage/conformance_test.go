@@ -149,7 +149,7 @@ func TestConformance(t *testing.T) {
 		{"ManyOverFile", "file", "many"},
 		{"FileOverMany", "many", "file"},
 	} {
-		if testing.Short() && i%3 != 0 {
+		if testing.Short() && i%4 != 0 {
 			continue
 		}
 		t.Run(kind.name, func(t *testing.T) {
