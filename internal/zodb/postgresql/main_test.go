@@ -30,6 +30,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(ground.Around(m), goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
+// long skips a test if tests are to be short, and others show most of the same.
+func long(t testing.TB) {
+	if testing.Short() {
+		t.Skip("it takes long")
+	}
+}
+
 func urlOf(t testing.TB, url string) storage.URL {
 	t.Helper()
 	u, err := storage.ParseURL(url)

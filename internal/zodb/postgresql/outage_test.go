@@ -150,16 +150,17 @@ func TestConnectionsMayBeTerminated(t *testing.T) {
 	defer cancel()
 	var g errgroup.Group
 	s.loading(ctx, &g, s.model.Oids())
-	for range 10 {
-		s.db.Query(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader' AND datname = current_database()")
-		s.commit(3)
-		s.check()
+	times := 10
+	if testing.Short() {
+		times = 3
 	}
-	// Statements are ended, and connections stay.
-	for range 10 {
-		s.db.Query(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'reader' AND datname = current_database()")
-		s.commit(3)
-		s.check()
+	// With pg_cancel_backend statements are ended, and connections stay.
+	for _, end := range []string{"pg_terminate_backend", "pg_cancel_backend"} {
+		for range times {
+			s.db.Query(t, "SELECT "+end+"(pid) FROM pg_stat_activity WHERE usename = 'reader' AND datname = current_database()")
+			s.commit(3)
+			s.check()
+		}
 	}
 	cancel()
 	require.NoError(t, g.Wait())
@@ -231,6 +232,7 @@ func TestDatabaseThatIsNotTheSameEndsTheStorage(t *testing.T) {
 		require.Equal(t, first, why.Last)
 	})
 	t.Run("another one", func(t *testing.T) {
+		long(t)
 		t.Parallel()
 		c := ground.New(t, pgtest.Options{})
 		s := newSite(t, c, nil)

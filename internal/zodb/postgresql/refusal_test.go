@@ -92,11 +92,11 @@ func TestOpenTellsWhatIsWrongWithADatabase(t *testing.T) {
 	// Passwords are in no error.
 	require.NotContains(t, opens(t, d.TCP("sesame", "")).Error(), "sesame")
 	require.NoError(t, opens(t, d.TCP(pgtest.Password, "")))
-	// A column of this name is what RelStorage 2 has, and is not needed.
-	require.NoError(t, opens(t, with("ALTER TABLE transaction RENAME is_empty TO empty")))
-	// Others may have changed what is usual in the database.
-	require.NoError(t, opens(t, with("ALTER DATABASE THIS SET default_transaction_isolation = serializable; ALTER DATABASE THIS SET bytea_output = escape")))
-	require.NoError(t, opens(t, with("ALTER DATABASE THIS SET search_path = x, public; ALTER DATABASE THIS SET lock_timeout = 1; ALTER DATABASE THIS SET datestyle = german")))
+	// A column of this name is what RelStorage 2 has, and is not needed. Others may have
+	// changed what is usual in the database.
+	require.NoError(t, opens(t, with(`ALTER TABLE transaction RENAME is_empty TO empty;
+		ALTER DATABASE THIS SET default_transaction_isolation = serializable; ALTER DATABASE THIS SET bytea_output = escape;
+		ALTER DATABASE THIS SET search_path = x, public; ALTER DATABASE THIS SET lock_timeout = 1; ALTER DATABASE THIS SET datestyle = german`)))
 }
 
 func TestOpenTellsWhatIsWrongWithEncryption(t *testing.T) {
@@ -285,14 +285,19 @@ func TestOpenTellsThatNobodyIsThere(t *testing.T) {
 		"; the host of no.such.host.invalid:1 cannot be found: no such host; correct the name of the host")
 }
 
-// A server that is not there, or is not ready, is waited for.
-func TestOpenWaitsForTheServer(t *testing.T) {
+func TestOpenTellsThatAServerIsNotReady(t *testing.T) {
+	long(t)
 	t.Parallel()
 	c := ground.New(t, pgtest.Options{})
 	d := c.CreateDatabase(t, true)
 	standby := c.Standby(t, "hot_standby = off")
 	requireRefused(t, d.On(standby).URL(), fault.Unreachable, fmt.Sprintf("the server at %s/.s.PGSQL.5432 is not ready: the database system is not accepting connections; it is tried again if you wait (--wait)", standby.Dir()))
+}
 
+func TestOpenWaitsForTheServer(t *testing.T) {
+	t.Parallel()
+	c := ground.New(t, pgtest.Options{})
+	d := c.CreateDatabase(t, true)
 	c.Stop(t)
 	var warned warnings
 	opened := make(chan error, 1)

@@ -33,9 +33,7 @@ func withURL(t testing.TB, url string) func(cfg *Config, r *remote.Config) {
 
 // A standby is read like any other server; what it does not have yet is not there.
 func TestStandbysAreFollowed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("standbys take long")
-	}
+	long(t)
 	t.Parallel()
 	c := ground.New(t, pgtest.Options{})
 	s := newSite(t, c, nil)
@@ -110,9 +108,7 @@ func TestStandbysThatLagAreNotUsed(t *testing.T) {
 // A primary that comes back when another one has taken its place is not followed: it ends
 // where it was left.
 func TestFormerPrimariesAreNotFollowed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("standbys take long")
-	}
+	long(t)
 	t.Parallel()
 	c := ground.New(t, pgtest.Options{})
 	s := newSite(t, c, nil)

@@ -149,6 +149,10 @@ func (g *Ground) makeTemplate(t testing.TB) {
 	}
 	w.Do(pythontest.Order{Do: "work"})
 	c.Query(t, "postgres", "CREATE DATABASE "+spare+" TEMPLATE "+preserving+" OWNER zodb")
+	for _, name := range []string{"template0", "template1"} { // they are a third of what is copied
+		c.Query(t, "postgres", "ALTER DATABASE "+name+" IS_TEMPLATE false")
+		c.Query(t, "postgres", "DROP DATABASE "+name)
+	}
 	c.Stop(t)
 }
 
