@@ -58,7 +58,11 @@ func explainRefusal(e *pgconn.PgError, err error, c candidate) *storage.OpenErro
 		}
 		return wrong(hint, "the server at %s does not accept the password of user %q", c.addr, user)
 	case invalidAuthorization:
-		return wrong("its pg_hba.conf says who may connect, and from where; it may want encryption (sslmode=require), or not (sslmode=disable)",
+		hint := "its pg_hba.conf says who may connect, and from where; it may want encryption (sslmode=require), or not (sslmode=disable)"
+		if strings.Contains(e.Message, "certificate") {
+			hint = words.WantsCertificate()
+		}
+		return wrong(hint,
 			"the server at %s does not let user %q in: %s", c.addr, user, e.Message)
 	case invalidCatalogName:
 		return wrong("correct the name", "the server at %s has no database %q", c.addr, database)

@@ -253,24 +253,26 @@ func TestDatabaseThatIsNotTheSameEndsTheStorage(t *testing.T) {
 		var why *storage.AnotherDatabaseError
 		s.goesDown(&why)
 	})
-	t.Run("a transaction that comes late", func(t *testing.T) {
-		t.Parallel()
-		s := newSite(t, ground.Shared(t), nil)
-		s.commit(3)
-		s.check()
-		head := s.model.Head()
-		insert := func(tid zodb.Tid) {
-			s.db.Query(t, fmt.Sprintf("INSERT INTO transaction (tid, packed, username, description) VALUES (%d, false, '', '')", tid))
-		}
-		insert(head + 10)
-		ev, err := s.stor.NextEvent(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, head+10, ev.Tid)
-		insert(head + 5)
-		var why *storage.HistoryLostError
-		s.goesDown(&why)
-		require.ErrorContains(t, why, "somebody writes without the lock of RelStorage")
-	})
+}
+
+// A transaction that becomes visible after a later one was left out.
+func TestTransactionThatComesLateEndsTheStorage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, ground.Shared(t), nil)
+	s.commit(3)
+	s.check()
+	head := s.model.Head()
+	insert := func(tid zodb.Tid) {
+		s.db.Query(t, fmt.Sprintf("INSERT INTO transaction (tid, packed, username, description) VALUES (%d, false, '', '')", tid))
+	}
+	insert(head + 10)
+	ev, err := s.stor.NextEvent(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, head+10, ev.Tid)
+	insert(head + 5)
+	var why *storage.HistoryLostError
+	s.goesDown(&why)
+	require.ErrorContains(t, why, "somebody writes without the lock of RelStorage")
 }
 
 // Repeating the question does not help if one came late.

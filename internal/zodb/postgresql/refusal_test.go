@@ -122,6 +122,7 @@ func TestOpenTellsWhatIsWrongWithEncryption(t *testing.T) {
 	}
 	ca, cert, key := authority.File("ca.crt"), authority.File("client.crt"), authority.File("client.key")
 	const refuses = "the server at HOST does not let user "
+	const wants = "; it may want a certificate that it knows: sslcert=FILE and sslkey=FILE"
 	const hint = "; its pg_hba.conf says who may connect, and from where; it may want encryption (sslmode=require), or not (sslmode=disable)"
 	for _, tt := range []struct {
 		url    string
@@ -138,8 +139,8 @@ func TestOpenTellsWhatIsWrongWithEncryption(t *testing.T) {
 		{strings.Replace(by("encrypted", "verify-full", "sslrootcert", ca), "127.0.0.1", "localhost", 1), 0, ""},
 		{by("encrypted", "verify-full", "sslrootcert", ca), fault.NotADatabase, "the certificate of the server at HOST is for another name: x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs; correct the name of the host, or give the server another certificate"},
 		{by("client", "require", "sslcert", cert, "sslkey", key), 0, ""},
-		{by("client", "require"), fault.Unreachable, refuses + "\"client\" in: connection requires a valid client certificate" + hint},
-		{by("client", "require", "sslcert", authority.File("node.crt"), "sslkey", authority.File("node.key")), fault.Unreachable, refuses + "\"client\" in: certificate authentication failed for user \"client\"" + hint},
+		{by("client", "require"), fault.Unreachable, refuses + "\"client\" in: connection requires a valid client certificate" + wants},
+		{by("client", "require", "sslcert", authority.File("node.crt"), "sslkey", authority.File("node.key")), fault.Unreachable, refuses + "\"client\" in: certificate authentication failed for user \"client\"" + wants},
 	} {
 		if tt.text == "" {
 			require.NoError(t, opens(t, tt.url), tt.url)
@@ -147,14 +148,19 @@ func TestOpenTellsWhatIsWrongWithEncryption(t *testing.T) {
 		}
 		requireRefused(t, tt.url, tt.reason, strings.NewReplacer("HOST", host, "NAME", d.Name).Replace(tt.text))
 	}
+	requireFilesRefused(t, by, authority, stranger, host)
+	plain := ground.Shared(t)
+	requireRefused(t, d.On(plain).TCP("x", "?sslmode=require"), fault.NotADatabase, fmt.Sprintf("the server at 127.0.0.1:%d does not encrypt; add sslmode=disable or sslmode=prefer", plain.Port))
+}
+
+// requireFilesRefused requires that it is told which files of certificates are wrong.
+func requireFilesRefused(t *testing.T, by func(user, mode string, files ...string) string, authority, stranger *neotest.Authority, host string) {
+	t.Helper()
 	err := opens(t, by("client", "require", "sslcert", stranger.File("client.crt"), "sslkey", stranger.File("client.key")))
 	require.Equal(t, fault.NotADatabase, fault.Of(err))
 	require.ErrorContains(t, err, "the server at "+host+" does not accept this client: ")
 	require.ErrorContains(t, err, "it may want a certificate that it knows: sslcert=FILE and sslkey=FILE")
 
-	plain := ground.Shared(t)
-	there := d.On(plain)
-	requireRefused(t, there.TCP("x", "?sslmode=require"), fault.NotADatabase, fmt.Sprintf("the server at 127.0.0.1:%d does not encrypt; add sslmode=disable or sslmode=prefer", plain.Port))
 	for _, file := range []string{"/nowhere/ca.crt", authority.File("client.key")} {
 		err := opens(t, by("encrypted", "verify-ca", "sslrootcert", file))
 		require.Equal(t, fault.BadURL, fault.Of(err))
@@ -221,7 +227,6 @@ func TestWhatIsNoServerIsToldByWhatItSays(t *testing.T) {
 	t.Parallel()
 	const silence = "HOST accepts connections but does not answer within 1s; the server may be stopped or hang; or something else listens there"
 	const closes = "HOST closes the connection; its log may say why; or it is no PostgreSQL server"
-	const strange = "what answers at HOST is not to be understood: "
 	accepted := message('R', "\x00\x00\x00\x00") + message('Z', "I")
 	for name, tt := range map[string]struct {
 		script  func(net.Conn)

@@ -119,7 +119,7 @@ func (r *relay) carry(to, from net.Conn, said func()) {
 	}
 }
 
-// sleepUntil sleeps until a moment. That of package time may take a millisecond longer, since
+// sleepUntil sleeps until a moment. The function of package time may take a millisecond longer, since
 // the runtime waits for the network with that precision (netpoll_epoll.go of Go).
 func sleepUntil(due time.Time) {
 	if left := time.Until(due); left > 0 {
