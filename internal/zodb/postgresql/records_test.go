@@ -201,14 +201,15 @@ func TestPacksAreSurvived(t *testing.T) {
 func TestServersMayBeCrowded(t *testing.T) {
 	t.Parallel()
 	c := ground.Shared(t)
-	c.Query(t, "postgres", "CREATE ROLE crowd LOGIN IN ROLE reader")
 	s := newSite(t, c, nil)
+	crowd := "crowd_" + s.db.Name
+	c.Query(t, "postgres", "CREATE ROLE "+crowd+" LOGIN IN ROLE reader")
 	s.open(s.db, func(cfg *Config, r *remote.Config) {
-		withURL(t, as("crowd", s.db.URL()))(cfg, r)
+		withURL(t, as(crowd, s.db.URL()))(cfg, r)
 		r.Timeout = 500 * time.Millisecond
 	})
 	limit := func(n int) {
-		c.Query(t, "postgres", fmt.Sprintf("ALTER ROLE crowd CONNECTION LIMIT %d; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'crowd'", n))
+		c.Query(t, "postgres", fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '%[1]s'", crowd, n))
 		s.reaches(true)
 	}
 	load := func() error {

@@ -54,8 +54,9 @@ func as(user, zurl string) string {
 func TestOpenTellsWhatIsWrongWithADatabase(t *testing.T) {
 	t.Parallel()
 	c := ground.Shared(t)
-	c.Query(t, "postgres", "CREATE ROLE lonely LOGIN CONNECTION LIMIT 0 IN ROLE reader")
 	d, free := c.CreateDatabase(t, true), c.CreateDatabase(t, false)
+	lonely := "lonely_" + d.Name
+	c.Query(t, "postgres", "CREATE ROLE "+lonely+" LOGIN CONNECTION LIMIT 0 IN ROLE reader")
 	host, socket := fmt.Sprintf("127.0.0.1:%d", c.Port), fmt.Sprintf("%s/.s.PGSQL.%d", c.Dir(), c.Port)
 	with := func(sql string) string {
 		changed := c.CreateDatabase(t, true)
@@ -85,7 +86,7 @@ func TestOpenTellsWhatIsWrongWithADatabase(t *testing.T) {
 		{with("REVOKE CONNECT ON DATABASE THIS FROM PUBLIC"), fault.Unreachable, "user \"reader\" may not do that in database \"NAME\" at SOCKET: permission denied for database \"NAME\"; have an administrator grant it"},
 		{with("REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC"), fault.Unreachable, "user \"reader\" may not do that in database \"NAME\" at SOCKET: permission denied for language plpgsql; have an administrator grant it"},
 		{with("ALTER DATABASE THIS CONNECTION LIMIT 0"), fault.Unreachable, "the server at SOCKET has no room for one more connection: too many connections for database \"NAME\"; raise max_connections there, or have others use less"},
-		{as("lonely", d.URL()), fault.Unreachable, "the server at SOCKET has no room for one more connection: too many connections for role \"lonely\"; raise max_connections there, or have others use less"},
+		{as(lonely, d.URL()), fault.Unreachable, "the server at SOCKET has no room for one more connection: too many connections for role \"" + lonely + "\"; raise max_connections there, or have others use less"},
 	} {
 		requireRefused(t, tt.url, tt.reason, strings.NewReplacer("HOST", host, "SOCKET", socket, "NAME", name(tt.url)).Replace(tt.text))
 	}
