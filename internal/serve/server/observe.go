@@ -71,6 +71,9 @@ func driverOf(zurl string) string {
 	if err != nil {
 		return "unknown"
 	}
+	if u.Scheme == "postgres" { // one driver with two names
+		return "postgresql"
+	}
 	return u.Scheme
 }
 

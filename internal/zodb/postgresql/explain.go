@@ -106,7 +106,11 @@ func explainOther(err error, c candidate, limit time.Duration, said string) *sto
 		return link.Wrong(fault.Unreachable, err, fmt.Sprintf("%s accepts connections but does not answer within %s", c.addr, limit),
 			"the server may be stopped or hang; or something else listens there")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return link.Wrong(fault.Unreachable, err, fmt.Sprintf("%s closes the connection", c.addr), "its log may say why; or it is no PostgreSQL server")
+		hint := "its log may say why; or it is no PostgreSQL server"
+		if strings.HasPrefix(said, "S\x16") { // it has begun to encrypt; in TLS 1.3 a client may not hear why, since it goes on meanwhile
+			hint = "its log may say why; " + words.WantsCertificate()
+		}
+		return link.Wrong(fault.Unreachable, err, fmt.Sprintf("%s closes the connection", c.addr), hint)
 	case strings.Contains(err.Error(), "read-only"), strings.Contains(err.Error(), "read only"), strings.Contains(err.Error(), "standby"), strings.Contains(err.Error(), "primary"):
 		return link.Wrong(fault.Unreachable, err, fmt.Sprintf("the server at %s is not one that target_session_attrs asks for: %s", c.addr, inner(err)), "")
 	}

@@ -70,6 +70,9 @@ func (s *session) with(ctx context.Context, f func(c *pgconn.PgConn) error) erro
 			}
 		case isCrowded(err):
 			time.AfterFunc(crowded, func() { s.pool.permits <- struct{}{} })
+		case isInterrupted(err) && attempt < cap(s.pool.permits):
+			s.pool.permits <- struct{}{}
+			attempt++
 		default:
 			s.pool.permits <- struct{}{}
 			if ctx.Err() == nil {
@@ -145,6 +148,13 @@ func codeOf(err error) string {
 
 // isCrowded reports whether the server had no room for a connection.
 func isCrowded(err error) bool { return codeOf(err) == tooManyConnections }
+
+// isInterrupted reports whether somebody has ended or cancelled the connection while it was
+// made, and not the server because it ends itself.
+func isInterrupted(err error) bool {
+	code := codeOf(err)
+	return code == adminShutdown || code == queryCanceled
+}
 
 // isPassing reports whether a statement may work if it is repeated, maybe on another
 // connection. Other answers of the server stay as they are.

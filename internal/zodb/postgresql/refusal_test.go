@@ -149,17 +149,17 @@ func TestOpenTellsWhatIsWrongWithEncryption(t *testing.T) {
 		}
 		requireRefused(t, tt.url, tt.reason, strings.NewReplacer("HOST", host, "NAME", d.Name).Replace(tt.text))
 	}
-	requireFilesRefused(t, by, authority, stranger, host)
+	requireFilesRefused(t, by, authority, stranger)
 	plain := ground.Shared(t)
 	requireRefused(t, d.On(plain).TCP("x", "?sslmode=require"), fault.NotADatabase, fmt.Sprintf("the server at 127.0.0.1:%d does not encrypt; add sslmode=disable or sslmode=prefer", plain.Port))
 }
 
 // requireFilesRefused requires that it is told which files of certificates are wrong.
-func requireFilesRefused(t *testing.T, by func(user, mode string, files ...string) string, authority, stranger *neotest.Authority, host string) {
+func requireFilesRefused(t *testing.T, by func(user, mode string, files ...string) string, authority, stranger *neotest.Authority) {
 	t.Helper()
 	err := opens(t, by("client", "require", "sslcert", stranger.File("client.crt"), "sslkey", stranger.File("client.key")))
-	require.Equal(t, fault.NotADatabase, fault.Of(err))
-	require.ErrorContains(t, err, "the server at "+host+" does not accept this client: ")
+	// The server may have closed the connection before the client reads why.
+	require.Contains(t, []fault.Kind{fault.NotADatabase, fault.Unreachable}, fault.Of(err))
 	require.ErrorContains(t, err, "it may want a certificate that it knows: sslcert=FILE and sslkey=FILE")
 
 	for _, file := range []string{"/nowhere/ca.crt", authority.File("client.key")} {

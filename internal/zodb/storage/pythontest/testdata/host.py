@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -20,9 +21,14 @@ import writer
 
 PR_SET_PDEATHSIG = 1
 
+# ZODB unpickles what conflicts. The records of tests are noise, which may name the item of a
+# memo that is as big as memory (save_memoize of _pickle.c): that is to be a MemoryError.
+MEMORY = 4 << 30
+
 
 def run(cmd):
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     log = os.open(cmd["log"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
