@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -65,22 +66,25 @@ func Remove(oid zodb.Oid) Entry { return Entry{Oid: oid.String()} }
 // Writer starts a writer, for as long as the test. It works with nothing yet.
 func (h *Host) Writer(t testing.TB) *Writer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "") // that of the test may be too long for a socket
+	dir, err := os.MkdirTemp("", "pythontest") // that of the test may be too long for a socket
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	// The directory goes at once, so that nothing is left of a test that is killed.
+	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	require.NoError(t, err)
 	defer l.Close()
-	log := filepath.Join(dir, "log")
-	process := h.Run(t, map[string]string{"writer": l.Addr().String(), "log": log})
+	log, err := os.Create(filepath.Join(dir, "log"))
+	require.NoError(t, err)
+	process := h.Run(t, map[string]string{"writer": l.Addr().String(), "log": log.Name()})
 	conn, err := l.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = conn.Close() // the writer is killed anyway
 		if t.Failed() {
-			text, _ := os.ReadFile(log)
+			text, _ := io.ReadAll(log)
 			t.Logf("writer: %s", text)
 		}
+		_ = log.Close() // it was only read
 		process.Kill()
 	})
 	return &Writer{Process: process, t: t, in: json.NewEncoder(conn), out: bufio.NewScanner(conn)}

@@ -32,8 +32,8 @@ def run(cmd):
     log = os.open(cmd["log"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.chdir(os.path.dirname(cmd["log"]))
     if cmd.get("server"):
+        os.chdir(os.path.dirname(cmd["log"]))
         import ZEO.runzeo
         ZEO.runzeo.main(["-C", cmd["server"]])
         return
