@@ -149,7 +149,8 @@ func resolveLinks(path string, stop func(path string) bool) string {
 		if filepath.IsAbs(link) {
 			at = "/"
 		}
-		rest = append(strings.Split(filepath.Clean(link), "/"), rest...)
+		// Not cleaned: before a .. there may be a link, and its parent is meant.
+		rest = append(strings.Split(link, "/"), rest...)
 	}
 	return at
 }

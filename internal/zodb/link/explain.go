@@ -131,7 +131,7 @@ func (w Words) explainTLS(err error, addr Addr) *storage.OpenError {
 		return w.ExplainAlert(err, addr)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return Wrong(fault.Unreachable, err, fmt.Sprintf("%s closes the connection instead of encrypting it", addr),
-			fmt.Sprintf("it may not be meant to: %s; or its log says why", w.NoTLS))
+			fmt.Sprintf("it may not be meant to: %s; or %s; or its log says why", w.NoTLS, w.WantsCertificate()))
 	}
 	return Wrong(fault.NotADatabase, err, fmt.Sprintf("the connection to %s cannot be encrypted: %s", addr, err), "the log of the server may say why")
 }
