@@ -67,7 +67,13 @@ func (k *conn) endNow() {
 func (k *conn) read() {
 	defer k.endNow()
 	hello := make([]byte, len(neoproto.Hello))
-	if _, err := io.ReadFull(k.io, hello); err != nil || string(hello) != neoproto.Hello {
+	if _, err := io.ReadFull(k.io, hello); err != nil {
+		return
+	}
+	if string(hello) != neoproto.Hello {
+		// A client that is cut off while it still speaks may not read what it was told.
+		_ = k.raw.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, _ = io.Copy(io.Discard, k.io)
 		return
 	}
 	r := neoproto.NewReader(k.io, maxRequest)
