@@ -87,7 +87,7 @@ func TestDocumentsCanBeTyped(t *testing.T) {
 	}{
 		{harness.Repo("README.rst"), 2, 1, func() string { return sourceTree(t) },
 			[]string{"Server, mount and database are gone again.", "imported temperature: <f8 (6000,)", " 52096 "}},
-		{harness.Repo("doc/guide.rst"), 10, 3, func() string { return t.TempDir() },
+		{harness.Repo("doc/guide.rst"), 10, 5, func() string { return t.TempDir() },
 			[]string{"imported samples: <f8 (1000, 24)", "appended to temperature, now <f8 (2000, 24)", "ok - read head/at", " 2097152 "}},
 	} {
 		blocks, skipped := commandBlocks(harness.Content(t, c.path))

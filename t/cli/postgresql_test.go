@@ -54,7 +54,7 @@ func TestDatabasesInPostgreSQLAreReadLikeFiles(t *testing.T) {
 func requireWordsOfPostgreSQL(t *testing.T, p *harness.PostgreSQL) {
 	t.Helper()
 	free := p.CreateDatabase(t, false)
-	p.Query(t, "CREATE DATABASE empty")
+	p.Query(t, "CREATE DATABASE empty TEMPLATE postgres")
 	at := func(user, database string) string {
 		return fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s", user, p.Port, database)
 	}
