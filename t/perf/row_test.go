@@ -1,8 +1,8 @@
 package perf
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +62,7 @@ func (r *Row) text() string {
 	if r.Target.Of == "value" {
 		unit = " " + r.Unit
 	}
-	return fmt.Sprintf("%s %.4g%s", sign, r.Target.Limit, unit)
+	return sign + " " + strconv.FormatFloat(r.Target.Limit, 'f', -1, 64) + unit
 }
 
 // setSamples makes the figures of a row of what was measured. Without samples of a

@@ -7,10 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -73,23 +73,42 @@ func processor() string {
 	return runtime.GOARCH
 }
 
-// print writes the table for people.
+// print writes the table for people, as a document can have it.
 func (t *Table) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s at %s, Linux %s, %d x %s, load %.4g\n\n", t.Commit, t.Time.Format(time.DateTime), t.Kernel, t.CPUs, t.Processor, t.Load)
-	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(columns, "row\tmeasured\tyardstick\tratio\ttarget\t")
+	lines := [][]string{{"row", "measured", "yardstick", "ratio", "target", "met"}}
 	for _, r := range t.Rows {
-		met := "met"
-		switch {
-		case r.Target.Of == "":
-			met = ""
-		case !r.Met:
-			met = "-"
-		}
-		fmt.Fprintf(columns, "%s\t%s %s\t%s of %s\t%.2f\t%s\t%s\n",
-			r.Name, figure(r.Value), r.Unit, figure(r.Yardstick), r.Than, r.Ratio, r.text(), met)
+		lines = append(lines, []string{r.Name, figure(r.Value) + " " + r.Unit, figure(r.Yardstick) + ", " + r.Than,
+			fmt.Sprintf("%.2f", r.Ratio), r.text(), r.verdict()})
 	}
-	columns.Flush()
+	widths := make([]int, len(lines[0]))
+	for _, line := range lines {
+		for i, cell := range line {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	border := make([]string, len(widths))
+	for i, width := range widths {
+		border[i] = strings.Repeat("=", width)
+	}
+	for _, line := range slices.Concat([][]string{border}, lines[:1], [][]string{border}, lines[1:], [][]string{border}) {
+		var text strings.Builder
+		for i, cell := range line {
+			fmt.Fprintf(&text, "%-*s  ", widths[i], cell)
+		}
+		fmt.Fprintln(w, strings.TrimSpace(text.String()))
+	}
+}
+
+// verdict says in a word whether the target is reached.
+func (r *Row) verdict() string {
+	switch {
+	case r.Target.Of == "":
+		return ""
+	case r.Met:
+		return "yes"
+	}
+	return "no"
 }
 
 // figure writes a number with three digits.
@@ -139,6 +158,6 @@ func TestTableSaysUnitsAndTargets(t *testing.T) {
 	table.Rows[1].setSamples([]float64{3}, []float64{3.1})
 	var out strings.Builder
 	table.print(&out)
-	require.Regexp(t, `(?m)^start +14\.0 ms +2 of C +7\.00 +<= 8 ms +-$`, out.String())
-	require.Regexp(t, `(?m)^cold +3 GB/s +3\.1 of C +0\.97 +>= 0\.9 +met$`, out.String())
+	require.Regexp(t, `(?m)^start +14\.0 ms +2, C +7\.00 +<= 8 ms +no$`, out.String())
+	require.Regexp(t, `(?m)^cold +3 GB/s +3\.1, C +0\.97 +>= 0\.9 +yes$`, out.String())
 }

@@ -52,7 +52,12 @@ func startYardstick(t testing.TB, program string, size int64) *Yardstick {
 		t.Errorf("the yardstick did not end within %s; aborting it", yardstickLimit)
 		harness.AbortConnection(y.dev)
 	})
-	t.Cleanup(func() { limit.Stop() })
+	t.Cleanup(func() {
+		limit.Stop()
+		if y.Cmd.ProcessState == nil { // the test has failed, and anybody may wait for anything
+			harness.AbortConnection(y.dev)
+		}
+	})
 	return y
 }
 
