@@ -16,6 +16,8 @@ UNITS   ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)/systemd/system
 # How long make soak runs, and what its writer leaves out; see t/witness/chaos.py.
 SOAK    ?= 2h
 WITHOUT ?=
+# How often make bench measures each row.
+ROUNDS  ?= 7
 # All tests look for misuse that would else show only by its consequences.
 TEST    := $(GO) test -tags invariants -vet=off
 # Begun first, since one of them that ran alone at the end would leave processors idle.
@@ -29,7 +31,7 @@ ON_SERVER = ^Test(ClientShowsItsView|ClosedMemory|TwoViews|CallsSay|Watch|Pin|No
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' internal/serve/release/release.go)
 STAMP    = -X github.com/wcfs/wcfs/internal/serve/release.stamp=$(shell dist/stamp.sh)
 
-.PHONY: all build lib wheel demo run test testsetup soak bench bench-compare fuzz lint formatted setup install uninstall deb release clean help
+.PHONY: all build lib wheel demo run test testsetup soak bench bench-go bench-compare fuzz lint formatted setup install uninstall deb release clean help
 
 all: build
 
@@ -115,8 +117,13 @@ formatted:
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./internal/core/... ./internal/zodb/storage
 
-bench: setup build ## run the benchmarks
-	$(GO) test -p 1 -run '^$$' -bench . -benchmem ./internal/... ./client/... ./t/...
+bench: setup ## print the table of doc/performance.rst, and write it to bin/bench.json; takes 7 minutes, as root
+	@t/setup.sh cc
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench Table -benchtime $(ROUNDS)x -timeout 20m ./t/perf -rest 5m -to "$(CURDIR)/bin/bench.json"
+
+bench-go: setup ## run all other benchmarks
+	$(GO) test -p 1 -run '^$$' -bench . -benchmem $$($(GO) list ./internal/... ./client/... ./t/... | grep -v /t/perf$$)
 
 bench-compare: setup ## compare the benchmarks with those of the commit OLD; COUNT, BENCH and PKGS say which
 	@t/benchcompare.sh "$(OLD)"

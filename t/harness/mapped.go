@@ -64,12 +64,6 @@ func (m *Mapped) Touch(n int64) {
 	require.Equal(m.t, "ok", m.Helper.Ask(fmt.Sprintf("touch %d", n)))
 }
 
-// Drop drops all pages of the file, also those that are mapped.
-func (m *Mapped) Drop() {
-	m.t.Helper()
-	require.Equal(m.t, "ok", m.Helper.Ask("drop"))
-}
-
 // Close ends the helper, and with it open and mapping.
 func (m *Mapped) Close() {
 	m.t.Helper()
@@ -109,13 +103,6 @@ func helperMap(args []string) error {
 			fmt.Println("cache", vector)
 		case "get":
 			fmt.Printf("%q\n", CopyOut(mem[i*blksize:][:blksize]))
-		case "drop":
-			for _, err := range []error{unix.Munlock(mem), unix.Madvise(mem, unix.MADV_DONTNEED), unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)} {
-				if err != nil {
-					return err
-				}
-			}
-			fmt.Println("ok")
 		case "touch":
 			for at := int64(0); at < i*blksize; at += 4096 {
 				if Touch(mem, at) != "ok" {

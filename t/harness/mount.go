@@ -53,7 +53,10 @@ func mountsOnce(dir string) (ids []int, points []string) {
 
 // Abort makes the kernel give up the FUSE connection: whoever waits for the
 // server is freed, also from waits that SIGKILL cannot end.
-func (s *Server) Abort() {
+func (s *Server) Abort() { AbortConnection(s.dev) }
+
+// AbortConnection is Abort of the mount with a device number.
+func AbortConnection(dev uint64) {
 	dir, err := os.MkdirTemp("", "wcfs-fusectl-")
 	if err != nil {
 		return
@@ -63,7 +66,7 @@ func (s *Server) Abort() {
 		return
 	}
 	defer unix.Unmount(dir, 0)
-	path := filepath.Join(dir, fmt.Sprint(unix.Minor(s.dev)), "abort")
+	path := filepath.Join(dir, fmt.Sprint(unix.Minor(dev)), "abort")
 	_ = os.WriteFile(path, []byte("1"), 0)
 }
 

@@ -55,16 +55,17 @@ func StartOn(t testing.TB, path string, options ...string) *Server {
 
 // Config says how to start a server where Start is not enough.
 type Config struct {
-	Options  []string // before the url; "serve" as the first asks for that command
-	ZURL     string   // what .wcfs/zurl must say
-	Typed    string   // the url as typed, if not ZURL
-	Dir      string   // mount point; a new directory if empty
-	TypedDir string   // the mount point as typed, if not Dir; "-" for none, NoArgument for an empty one
-	Env      []string // environment; nil for that of the test
-	WorkDir  string   // current directory; "" for that of the test
-	Stderr   string   // where its stderr goes, if not to what Log returns
-	Under    []string // program that executes the server, with arguments
-	Join     bool     // keep .wcfs/zurl open, as clients do; see Leave
+	Options  []string      // before the url; "serve" as the first asks for that command
+	ZURL     string        // what .wcfs/zurl must say
+	Typed    string        // the url as typed, if not ZURL
+	Dir      string        // mount point; a new directory if empty
+	TypedDir string        // the mount point as typed, if not Dir; "-" for none, NoArgument for an empty one
+	Env      []string      // environment; nil for that of the test
+	WorkDir  string        // current directory; "" for that of the test
+	Stderr   string        // where its stderr goes, if not to what Log returns
+	Under    []string      // program that executes the server, with arguments
+	Join     bool          // keep .wcfs/zurl open, as clients do; see Leave
+	Limit    time.Duration // how long it may live, if not Limit
 }
 
 // NoArgument stands for an argument that is there and empty.
@@ -119,8 +120,9 @@ func Begin(t testing.TB, c Config) *Server {
 	}
 	s.logged = c.Stderr == "" && !slices.ContainsFunc(c.Options, elsewhere)
 	s.spawn(args, c)
-	s.timer = time.AfterFunc(Limit, func() {
-		t.Errorf("server did not end within %s; aborting it", Limit)
+	limit := cmp.Or(c.Limit, Limit)
+	s.timer = time.AfterFunc(limit, func() {
+		t.Errorf("server did not end within %s; aborting it", limit)
 		s.Abort()
 	})
 	t.Cleanup(s.cleanup)

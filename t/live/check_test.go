@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"time"
-	"unsafe"
 
 	"github.com/wcfs/wcfs/t/harness"
 	"golang.org/x/sys/unix"
@@ -93,23 +91,5 @@ func helperSum(args []string) error {
 		sum += int(b)
 	}
 	fmt.Print(sum)
-	return nil
-}
-
-// helperScan maps a file and prints how many nanoseconds a scan of it takes,
-// for every line it gets. Arguments: files.
-func helperScan(args []string) error {
-	mem, err := harness.MapFile(args[0])
-	if err != nil {
-		return err
-	}
-	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		start := time.Now()
-		total := uint64(0)
-		for _, word := range unsafe.Slice((*uint64)(unsafe.Pointer(&mem[0])), len(mem)/8) {
-			total += word
-		}
-		fmt.Println(time.Since(start).Nanoseconds(), total)
-	}
 	return nil
 }

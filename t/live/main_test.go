@@ -8,6 +8,6 @@ import (
 
 func TestMain(m *testing.M) {
 	harness.Main(m, harness.Helpers{
-		"check": helperCheck, "fresh": helperFresh, "gostress": helperGoStress, "grow": helperGrow, "scan": helperScan, "sum": helperSum,
+		"check": helperCheck, "fresh": helperFresh, "gostress": helperGoStress, "grow": helperGrow, "sum": helperSum,
 	})
 }

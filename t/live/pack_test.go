@@ -99,7 +99,7 @@ func TestPackIsNotNoticedByHead(t *testing.T) {
 	const nblk = 8
 	p := newPacked(t, nblk)
 	s := harness.StartOn(t, p.w.Path, "-debug")
-	zhead := openZHead(s)
+	zhead := harness.OpenZHead(s)
 	defer zhead.Close()
 	m := harness.Map(t, s.Path("head/bigfile", harness.BuiltOid.String()), packedSize, nblk)
 	require.Equal(t, p.text[p.tid], m.Blocks(nblk))
@@ -141,7 +141,7 @@ func TestPacksDoNotTouchWatches(t *testing.T) {
 	const nblk = 6
 	p := newPacked(t, nblk)
 	s := harness.StartOn(t, p.w.Path, "-debug")
-	zhead := openZHead(s)
+	zhead := harness.OpenZHead(s)
 	defer zhead.Close()
 	m := harness.Map(t, s.Path("head/bigfile", harness.BuiltOid.String()), packedSize, nblk)
 	require.Equal(t, p.text[p.tid], m.Blocks(nblk))

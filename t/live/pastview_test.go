@@ -28,7 +28,7 @@ func TestOldContentIsThereWithoutTheDatabase(t *testing.T) {
 		big := func(text string) string { return strings.Repeat(text+"+", int(size)/(len(text)+1)) }
 		f.Commit(harness.Blocks{0: big("a1"), 2: big("c1")})
 		s := l.Start()
-		zhead := openZHead(s)
+		zhead := harness.OpenZHead(s)
 		m := harness.Map(t, f.Path(s, "head"), size, 3)
 		m.Touch(3)
 		harness.Until(t, "all is cached", func() bool { return m.Cache() == "111" })
@@ -68,7 +68,7 @@ func TestViewBeyondHeadIsThereOnceItIs(t *testing.T) {
 	l := harness.NewLive(t)
 	f := l.NewFile(4096)
 	s := l.Start()
-	zhead := openZHead(s)
+	zhead := harness.OpenZHead(s)
 	defer zhead.Close()
 	for i := range 200 {
 		tid := l.Head() + 1<<20
@@ -153,7 +153,7 @@ func TestRandomHistoryReadsAsTheModelAtEveryView(t *testing.T) {
 	l := harness.NewLive(t)
 	all := []*harness.LiveFile{l.NewFile(size), l.NewFile(size), l.NewFile(size)}
 	s := l.Start()
-	zhead := openZHead(s)
+	zhead := harness.OpenZHead(s)
 	defer zhead.Close()
 	text := func() string { return strings.Repeat(fmt.Sprint(rnd.Uint32()), rnd.IntN(800)) }
 	for range 200 {

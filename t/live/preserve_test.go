@@ -19,7 +19,7 @@ type looker struct {
 	f       *harness.LiveFile
 	s       *harness.Server
 	m       *harness.Mapped
-	zhead   *ZHead
+	zhead   *harness.ZHead
 	nblk    int64
 	changed int64 // blocks a commit
 }
@@ -36,7 +36,7 @@ func newLooker(t testing.TB, nblk, changed int64) *looker {
 	l.s = l.Start()
 	l.m = harness.Map(t, l.f.Path(l.s, "head"), 4096, nblk)
 	l.m.Touch(nblk)
-	l.zhead = openZHead(l.s)
+	l.zhead = harness.OpenZHead(l.s)
 	t.Cleanup(l.zhead.Close)
 	return l
 }
@@ -167,7 +167,7 @@ func BenchmarkCommitByViews(b *testing.B) {
 			}
 			var times []time.Duration
 			for i := views; b.Loop(); i++ {
-				times = append(times, published(b, l.Live, l.zhead, func(tx *harness.LiveTx) {
+				times = append(times, l.zhead.Published(l.Live, func(tx *harness.LiveTx) {
 					for j := range l.changed {
 						tx.Write(l.f, (i*l.changed/2+j)%l.nblk, fmt.Sprint(i, " ", j))
 					}

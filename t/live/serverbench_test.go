@@ -22,7 +22,7 @@ type benched struct {
 	l     *harness.Live
 	f     *harness.LiveFile
 	path  string
-	zhead *ZHead
+	zhead *harness.ZHead
 
 	cold, touch, commit []time.Duration
 }
@@ -42,7 +42,7 @@ func newBenched(b *testing.B, l *harness.Live, format string) *benched {
 		}
 	}
 	s := l.Start()
-	w.path, w.zhead = w.f.Path(s, "head"), openZHead(s)
+	w.path, w.zhead = w.f.Path(s, "head"), harness.OpenZHead(s)
 	b.Cleanup(w.zhead.Close)
 	return w
 }
@@ -61,7 +61,7 @@ func (w *benched) run(b *testing.B, buf []byte) {
 	w.touch = append(w.touch, time.Since(start))
 	require.NoError(b, err)
 	unix.Close(fd)
-	w.commit = append(w.commit, published(b, w.l, w.zhead, func(tx *harness.LiveTx) { tx.Write(w.f, serverBlocks, fmt.Sprint(b.N, len(w.cold))) }))
+	w.commit = append(w.commit, w.zhead.Published(w.l, func(tx *harness.LiveTx) { tx.Write(w.f, serverBlocks, fmt.Sprint(b.N, len(w.cold))) }))
 }
 
 // processTime returns how long a process has run on a processor.

@@ -76,7 +76,7 @@ func TestWalksEnd(t *testing.T) {
 		})
 	}
 	require.Empty(t, harness.List(t, s.Path(".wcfs/debug")), "what waits for a reader is not listed")
-	openZHead(s).Close()
+	harness.OpenZHead(s).Close()
 }
 
 // TestToolsForSparseFilesSkipNothing: there are no holes, whatever the block size of an

@@ -14,45 +14,6 @@ import (
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
 
-// ZHead is an open .wcfs/debug/zhead.
-type ZHead struct {
-	t  testing.TB
-	fd int
-}
-
-// openZHead opens .wcfs/debug/zhead, of a server with -debug.
-func openZHead(s *harness.Server) *ZHead {
-	s.T.Helper()
-	fd, err := harness.OpenFile(s.Path(".wcfs/debug/zhead"), unix.O_RDONLY)
-	require.NoError(s.T, err)
-	return &ZHead{t: s.T, fd: fd}
-}
-
-// Next waits for the next transaction and returns it, or "" at the end.
-func (z *ZHead) Next() string {
-	z.t.Helper()
-	line := make([]byte, 100)
-	var n int
-	require.NoError(z.t, harness.Uninterrupted(func() (err error) {
-		n, err = unix.Read(z.fd, line)
-		return err
-	}))
-	if n > 0 {
-		require.Equal(z.t, byte('\n'), line[n-1])
-	}
-	return strings.TrimSuffix(string(line[:n]), "\n")
-}
-
-// Wait waits until a transaction is published.
-func (z *ZHead) Wait(tid zodb.Tid) {
-	z.t.Helper()
-	for at := z.Next(); at != tid.String(); at = z.Next() {
-		require.NotEmpty(z.t, at, "zhead ends before %s", tid)
-	}
-}
-
-func (z *ZHead) Close() { unix.Close(z.fd) }
-
 // TestZHeadTellsEveryTransactionInOrder commits a thousand at once: with and
 // without objects, seen and not seen by anybody.
 func TestZHeadTellsEveryTransactionInOrder(t *testing.T) {
@@ -63,7 +24,7 @@ func TestZHeadTellsEveryTransactionInOrder(t *testing.T) {
 	s := l.Start()
 	path := f.Path(s, "head")
 	require.Equal(t, "a", strings.TrimRight(string(harness.ReadAt(t, path, 0, 4096)), "\x00"))
-	one, two := openZHead(s), openZHead(s)
+	one, two := harness.OpenZHead(s), harness.OpenZHead(s)
 	defer one.Close()
 	require.Equal(t, statsText(1, 0, 2), harness.Content(t, s.Path(".wcfs/stats")))
 	from := len(l.Tids)
@@ -92,7 +53,7 @@ func TestZHeadTellsEveryTransactionInOrder(t *testing.T) {
 
 	two.Close()
 	harness.Until(t, "the reader is forgotten", func() bool { return harness.Content(t, s.Path(".wcfs/stats")) == statsText(1, 0, 1) })
-	late := openZHead(s)
+	late := harness.OpenZHead(s)
 	defer late.Close()
 	tid := l.Commit(func(*harness.LiveTx) {})
 	require.Equal(t, tid.String(), late.Next(), "nothing from before the open")
@@ -114,7 +75,7 @@ func TestIdleReaderOfZHeadBlocksNobody(t *testing.T) {
 	l := harness.NewLive(t)
 	f := l.NewFile(4096)
 	s := l.Start()
-	idle, good := openZHead(s), openZHead(s)
+	idle, good := harness.OpenZHead(s), harness.OpenZHead(s)
 	defer idle.Close()
 	defer good.Close()
 	from := len(l.Tids)
@@ -185,7 +146,7 @@ func TestUnrelatedCommitsKeepTheCache(t *testing.T) {
 		tx.Write(other, 0, "o")
 	})
 	s := l.Start("-trace.fuse")
-	zhead := openZHead(s)
+	zhead := harness.OpenZHead(s)
 	defer zhead.Close()
 	m := harness.Map(t, f.Path(s, "head"), size, 100)
 	m.Touch(20)
@@ -223,7 +184,7 @@ func TestSizeIsRightOnceHeadAtShowsIt(t *testing.T) {
 	fd, err := harness.OpenFile(f.Path(s, "head"), unix.O_RDONLY)
 	require.NoError(t, err)
 	defer unix.Close(fd)
-	zhead := openZHead(s)
+	zhead := harness.OpenZHead(s)
 	defer zhead.Close()
 	check := func(tid zodb.Tid) {
 		t.Helper()
@@ -267,7 +228,7 @@ func TestDirectoryOperationsDuringCommitsHangNobody(t *testing.T) {
 	f := l.NewFile(size)
 	f.Commit(harness.Blocks{0: "a", nblk - 1: "z"})
 	s := l.Start()
-	zhead := openZHead(s)
+	zhead := harness.OpenZHead(s)
 	defer zhead.Close()
 	m := harness.Map(t, f.Path(s, "head"), size, nblk)
 	at0 := l.Head()

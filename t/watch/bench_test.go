@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,93 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 	"lab.nexedi.com/kirr/neo/go/zodb"
 )
-
-// bareLink is a client that does as little as possible: it acknowledges pins
-// while it waits for the reply to a request.
-type bareLink struct {
-	fd     int
-	in     []byte // read, not looked at
-	out    []byte // acknowledgements to be written
-	stream int
-	npins  int
-	each   bool // acknowledge pins one by one
-}
-
-func openBareLink(s *harness.Server) *bareLink {
-	s.T.Helper()
-	fd, err := harness.OpenFile(s.Path("head/watch"), unix.O_RDWR)
-	require.NoError(s.T, err)
-	s.T.Cleanup(func() { unix.Close(fd) })
-	return &bareLink{fd: fd, in: make([]byte, 0, 1<<16), stream: -1}
-}
-
-// ask sends a request, handles pins, and returns the reply.
-func (l *bareLink) ask(msg string) (string, error) {
-	l.stream += 2
-	if _, err := fmt.Fprintf(fdWriter(l.fd), "%d %s\n", l.stream, msg); err != nil {
-		return "", err
-	}
-	for {
-		for {
-			line, rest, ok := bytes.Cut(l.in, []byte("\n"))
-			if !ok {
-				break
-			}
-			stream, msg, _ := bytes.Cut(line, []byte(" "))
-			if !bytes.HasPrefix(msg, []byte("pin ")) {
-				reply := string(msg)
-				l.in = append(l.in[:0], rest...)
-				return reply, l.flush()
-			}
-			l.npins++
-			l.out = append(append(l.out, stream...), " ack\n"...)
-			l.in = rest
-			if l.each {
-				if err := l.flush(); err != nil {
-					return "", err
-				}
-			}
-		}
-		if err := l.flush(); err != nil {
-			return "", err
-		}
-		buf := make([]byte, 1<<16)
-		n := 0
-		if err := harness.Uninterrupted(func() (err error) { n, err = unix.Read(l.fd, buf); return err }); err != nil {
-			return "", err
-		}
-		if n == 0 {
-			return "", fmt.Errorf("link is down")
-		}
-		l.in = append(l.in, buf[:n]...)
-	}
-}
-
-func (l *bareLink) flush() (err error) {
-	if len(l.out) > 0 {
-		_, err = unix.Write(l.fd, l.out)
-		l.out = l.out[:0]
-	}
-	return err
-}
-
-// must is ask for what must succeed.
-func (l *bareLink) must(t testing.TB, msg string) {
-	reply, err := l.ask(msg)
-	if err != nil || reply != "ok" {
-		t.Fatalf("%s: %q, %v", msg, reply, err)
-	}
-}
-
-// bye ends the link.
-func (l *bareLink) bye() {
-	_, _ = fdWriter(l.fd).Write([]byte("1 bye\n"))
-	unix.Close(l.fd)
-}
-
-type fdWriter int
-
-func (fd fdWriter) Write(p []byte) (int, error) { return unix.Write(int(fd), p) }
 
 // changedScene has n blocks that were read and all changed in the last commit.
 func changedScene(b *testing.B, n int64) (sc *harness.Scene, before zodb.Tid) {
@@ -116,25 +28,6 @@ func changedScene(b *testing.B, n int64) (sc *harness.Scene, before zodb.Tid) {
 	write("b")
 	require.Len(b, harness.Content(b, sc.File.Path(sc.Server, "head")), int(n)*4096)
 	return sc, before
-}
-
-// BenchmarkPinRoundTrip sends pins for 1000 blocks and takes the
-// acknowledgements, written together or one by one.
-func BenchmarkPinRoundTrip(b *testing.B) {
-	for _, each := range []bool{false, true} {
-		b.Run(fmt.Sprintf("ack-each=%t", each), func(b *testing.B) {
-			sc, before := changedScene(b, 1000)
-			l := openBareLink(sc.Server)
-			l.each = each
-			start := time.Now()
-			for b.Loop() {
-				l.must(b, harness.WatchRequest(sc.File.Oid, before))
-				l.must(b, "watch "+sc.File.Oid.String()+" -")
-			}
-			b.ReportMetric(float64(l.npins)/time.Since(start).Seconds(), "pins/s")
-			l.bye()
-		})
-	}
 }
 
 // BenchmarkPinLatency has READs wait for one pin each.
@@ -162,32 +55,6 @@ func BenchmarkPinLatency(b *testing.B) {
 	b.ReportMetric(float64(harness.Percentile(times, 0.99).Microseconds()), "p99-us")
 }
 
-// BenchmarkWatchSetup sets a watch up that takes so many pins.
-func BenchmarkWatchSetup(b *testing.B) {
-	for _, n := range []int64{0, 100, 1000, 10000} {
-		b.Run(fmt.Sprintf("pins=%d", n), func(b *testing.B) {
-			sc, before := changedScene(b, max(n, 1))
-			if n == 0 {
-				before = sc.Live.Head()
-			}
-			l := openBareLink(sc.Server)
-			var times []time.Duration
-			for b.Loop() {
-				start := time.Now()
-				l.must(b, harness.WatchRequest(sc.File.Oid, before))
-				times = append(times, time.Since(start))
-				b.StopTimer()
-				l.must(b, "watch "+sc.File.Oid.String()+" -")
-				b.StartTimer()
-			}
-			require.Equal(b, int(n)*len(times), l.npins)
-			b.ReportMetric(float64(harness.Percentile(times, 0.5).Microseconds()), "p50-us")
-			b.ReportMetric(float64(harness.Percentile(times, 0.5).Nanoseconds())/float64(max(n, 1)), "ns/pin")
-			l.bye()
-		})
-	}
-}
-
 // BenchmarkReadWithWatches reads blocks of a file that so many clients watch,
 // none of which needs a pin.
 func BenchmarkReadWithWatches(b *testing.B) {
@@ -196,7 +63,7 @@ func BenchmarkReadWithWatches(b *testing.B) {
 		b.Run(fmt.Sprintf("watches=%d", n), func(b *testing.B) {
 			sc, _ := changedScene(b, nblk)
 			for range n {
-				openBareLink(sc.Server).must(b, harness.WatchRequest(sc.File.Oid, sc.Live.Head()))
+				harness.OpenBareLink(sc.Server).Must(b, harness.WatchRequest(sc.File.Oid, sc.Live.Head()))
 			}
 			path := sc.File.Path(sc.Server, "head")
 			f := harness.OpenRandom(b, path)
@@ -274,9 +141,9 @@ func BenchmarkManyLinks(b *testing.B) {
 			before := sc.Server.RSS()
 			start := time.Now()
 			for range links {
-				l := openBareLink(sc.Server)
+				l := harness.OpenBareLink(sc.Server)
 				for _, f := range files {
-					l.must(b, harness.WatchRequest(f.Oid, at))
+					l.Must(b, harness.WatchRequest(f.Oid, at))
 				}
 			}
 			grown, setup := sc.Server.RSS()-before, time.Since(start)
