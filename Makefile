@@ -117,7 +117,7 @@ formatted:
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./internal/core/... ./internal/zodb/storage
 
-bench: setup ## print the table of doc/performance.rst, and write it to bin/bench.json; takes 7 minutes, as root
+bench: setup ## print the table of doc/performance.rst, and write it to bin/bench.json; takes 5 minutes, as root
 	@t/setup.sh cc
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench Table -benchtime $(ROUNDS)x -timeout 20m ./t/perf -rest 5m -to "$(CURDIR)/bin/bench.json"

@@ -174,8 +174,8 @@ static void *work(void *unused)
 	for (;;) {
 		if (read(dev, request, len) >= 0)
 			serve(request);
-		else if (errno == ENODEV)
-			break;
+		else if (errno == ENODEV || errno == ECONNABORTED)
+			break; /* the connection has ended (fuse_dev_do_read of Linux) */
 		else if (errno != EINTR && errno != EAGAIN && errno != ENOENT)
 			fail("read a request");
 	}
