@@ -111,10 +111,16 @@ func explainOther(err error, c candidate, limit time.Duration, said string) *sto
 			hint = "its log may say why; " + words.WantsCertificate()
 		}
 		return link.Wrong(fault.Unreachable, err, fmt.Sprintf("%s closes the connection", c.addr), hint)
-	case strings.Contains(err.Error(), "read-only"), strings.Contains(err.Error(), "read only"), strings.Contains(err.Error(), "standby"), strings.Contains(err.Error(), "primary"):
+	case isUnwanted(err):
 		return link.Wrong(fault.Unreachable, err, fmt.Sprintf("the server at %s is not one that target_session_attrs asks for: %s", c.addr, inner(err)), "")
 	}
 	return link.Wrong(fault.NotADatabase, err, fmt.Sprintf("what answers at %s is not to be understood: %s", c.addr, inner(err)), "is it a PostgreSQL server?")
+}
+
+// isUnwanted reports whether a server is not what target_session_attrs asks for.
+func isUnwanted(err error) bool {
+	return errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrReadWriteConnection) ||
+		errors.Is(err, pgconn.ErrPrimaryConnection) || errors.Is(err, pgconn.ErrStandbyConnection)
 }
 
 // inner is the innermost message of an error, without what package pgconn repeats of the

@@ -2,6 +2,7 @@ package postgresql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -334,4 +335,20 @@ func TestDialEndsWithItsContext(t *testing.T) {
 			require.Equal(t, context.DeadlineExceeded, err)
 		})
 	}
+}
+
+// A server that is not what the url asks for is told, and one that cannot be understood is not
+// taken for that because of the name of its database.
+func TestOpenTellsThatAServerIsNotWanted(t *testing.T) {
+	t.Parallel()
+	d := ground.Shared(t).CreateDatabase(t, true)
+	for attrs, why := range map[string]string{"standby": "server is not in hot standby mode", "read-only": "connection is not read only"} {
+		err := opens(t, d.URL()+"&target_session_attrs="+attrs)
+		require.Equal(t, fault.Unreachable, fault.Of(err))
+		require.ErrorContains(t, err, "is not one that target_session_attrs asks for: "+why)
+	}
+	require.NoError(t, opens(t, d.URL()+"&target_session_attrs=prefer-standby"))
+	c := candidate{config: configOf(t, "postgresql://u@h/primary").candidates[0].config}
+	strange := fmt.Errorf("database=primary: %w", errors.New("read-only standby"))
+	require.Equal(t, fault.NotADatabase, explainOther(strange, c, time.Second, "?").Reason)
 }
